@@ -1,0 +1,267 @@
+"""The bank on disk: many small Parquet files, safe to write from several processes at once, and to kill.
+
+A bank is a folder::
+
+    records/*.parquet     trainings, `RECORD_SCHEMA`
+    features/*.parquet    task features, `FEATURE_SCHEMA`
+    PROVENANCE.json       how it was made
+    locks/                empty files; who works on what
+
+Each write is a shard of its own, named by its key, so that a repeat overwrites itself. `compact` merges shards into
+one file a task. Reading drops duplicate keys, a shard's row before a merged one, so that a crash between the two steps
+of `compact` loses and doubles nothing. Writing needs POSIX file locks; reading does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from atjax.bank.records import FEATURE_SCHEMA, RECORD_SCHEMA, FeatureRow, Record, features_table, records_table
+from atjax.errors import UserError
+
+_SHARD = ".shard.parquet"
+_SCHEMAS = {"records": RECORD_SCHEMA, "features": FEATURE_SCHEMA}
+
+
+@dataclass(frozen=True)
+class Bank:
+    """A bank in memory.
+
+    Attributes:
+        records: One row a training, columns of `RECORD_SCHEMA`, sorted by content hash and key.
+        features: One row a task feature, columns of `FEATURE_SCHEMA`, sorted alike; ``alphas`` are arrays [A, R].
+        path: The folder it was read from.
+    """
+
+    records: pd.DataFrame
+    features: pd.DataFrame
+    path: Path
+
+    @property
+    def tasks(self) -> dict[str, str]:
+        """The tasks with a record or a feature: content hash to name (the first by alphabet, if it has several)."""
+        columns = ["content_hash", "task"]
+        named = pd.concat([self.records[columns], self.features[columns]]).drop_duplicates()
+        first = named.groupby("content_hash")["task"].min()
+        return dict(zip(first.index, first))
+
+    def without(self, *, content_hash: str, name: str) -> Bank:
+        """The bank without a task: neither what has its content nor what has its name."""
+
+        def other(frame: pd.DataFrame) -> pd.DataFrame:
+            return frame[(frame["content_hash"] != content_hash) & (frame["task"] != name)]
+
+        return Bank(other(self.records), other(self.features), self.path)
+
+    def where(self, **equal: object) -> Bank:
+        """The rows whose columns equal the values given; a frame without such a column is not narrowed by it.
+
+        Raises:
+            UserError: Neither records nor features have such a column.
+        """
+        records, features = self.records, self.features
+        for column, value in equal.items():
+            if column not in records and column not in features:
+                raise UserError(f"The bank has no column {column!r}; its columns are {', '.join(RECORD_SCHEMA.names)}.")
+            records = records[records[column] == value] if column in records else records
+            features = features[features[column] == value] if column in features else features
+        return Bank(records, features, self.path)
+
+
+def append(folder: Path, record: Record) -> None:
+    """Write one record as a shard, in place of an earlier one of the same key."""
+    _write_shard(folder, "records", record.key, records_table([record]))
+
+
+def append_feature(folder: Path, row: FeatureRow) -> None:
+    """Write one task feature as a shard, in place of an earlier one of the same key."""
+    _write_shard(folder, "features", row.key, features_table([row]))
+
+
+def keys(folder: Path) -> set[str]:
+    """The keys of all records and features in the folder; empty if there is no folder.
+
+    Raises:
+        UserError: A merged file cannot be read.
+    """
+    held = {file.name.removesuffix(_SHARD) for kind in _SCHEMAS for file in _shards(folder / kind)}
+    return held | _merged_keys(folder)
+
+
+def has(folder: Path, key: str) -> bool:
+    """Whether the folder holds the record or the feature of this key; for many keys ask `keys` once.
+
+    Raises:
+        UserError: A merged file cannot be read.
+    """
+    return any((folder / kind / (key + _SHARD)).exists() for kind in _SCHEMAS) or key in _merged_keys(folder)
+
+
+@contextlib.contextmanager
+def claim(folder: Path, key: str) -> Iterator[bool]:
+    """Claim a key for the ``with`` block: True if it was free, False if another process (or thread) has it.
+
+    The claim is a kernel lock on a file, so it ends with the process however that ends. Ask `has` once more after a
+    claim: another process may have just finished the key.
+    """
+    with _flock(folder / "locks" / key, wait=False) as mine:
+        yield mine
+
+
+@contextlib.contextmanager
+def exclusively(folder: Path, name: str) -> Iterator[None]:
+    """Wait for, then hold, a lock of this name on the bank for the ``with`` block."""
+    with _flock(folder / "locks" / name, wait=True):
+        yield
+
+
+def compact(folder: Path) -> None:
+    """Merge all shards into one file a task, ``<task>-<start of content hash>.parquet``.
+
+    Waits for writers, and makes them wait. May be killed at any point: merged files are complete before the first
+    shard goes.
+
+    Raises:
+        UserError: A file cannot be read; nothing of its kind is changed then.
+    """
+    with exclusively(folder, "compact"):
+        for kind, schema in _SCHEMAS.items():
+            for leftover in (folder / kind).glob(".*.tmp"):  # of killed writers: none is at work now
+                leftover.unlink()
+            merged, shards = _merged(folder / kind), _shards(folder / kind)
+            if not shards:
+                continue
+            table = pa.concat_tables(_read_all([*merged, *shards], schema))
+            frame = _newest(table.select(["key", "task", "content_hash"]).to_pandas())
+            names = [f"{_plain(task)}-{content[:8]}" for task, content in zip(frame["task"], frame["content_hash"])]
+            for name, rows in frame.groupby(names):
+                _write(folder / kind / f"{name}.parquet", table.take(rows.index.to_numpy()), compression="zstd")
+            renamed = [file for file in merged if file.stem not in names]  # all its keys came anew, as another task's
+            for file in [*renamed, *shards]:
+                file.unlink()
+
+
+def load_bank(path: str | Path = "embedded") -> Bank:
+    """Read a bank.
+
+    Args:
+        path: A bank's folder; ``embedded`` for the bank that atjax ships.
+
+    Raises:
+        UserError: There is no such folder, nothing in it, or a file in it cannot be read.
+    """
+    if path == "embedded":
+        folder = Path(str(resources.files("atjax.bank"))) / "data"
+        if not folder.is_dir():
+            raise UserError(
+                "This copy of atjax ships no bank; build one with python -m atjax.build_bank and give bank=."
+            )
+    else:
+        folder = Path(path)
+        if not folder.is_dir():
+            raise UserError(f"There is no bank at {folder}; build one with python -m atjax.build_bank, or mend bank=.")
+    tables = {kind: _load(folder / kind, schema) for kind, schema in _SCHEMAS.items()}
+    if not any(map(len, tables.values())):
+        raise UserError(f"The folder {folder} holds no records of a bank; build some with python -m atjax.build_bank.")
+    records, features = (
+        _newest(tables[kind].to_pandas()).sort_values(["content_hash", "key"], ignore_index=True) for kind in _SCHEMAS
+    )
+    features = features.assign(alphas=features["alphas"].map(np.stack))
+    return Bank(records, features, folder)
+
+
+def _load(folder: Path, schema: pa.Schema) -> pa.Table:
+    for _ in range(10):
+        try:
+            return pa.concat_tables([schema.empty_table(), *_read_all([*_merged(folder), *_shards(folder)], schema)])
+        except FileNotFoundError:  # `compact` merged a shard after the folder was listed: list it again
+            continue
+    raise UserError(f"Files in {folder} keep vanishing while they are read; try again once nothing writes there.")
+
+
+def _newest(frame: pd.DataFrame) -> pd.DataFrame:
+    """One row a key; files are read merged ones first, so the last row is the newest."""
+    return frame.drop_duplicates("key", keep="last")
+
+
+def _shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*" + _SHARD))
+
+
+def _merged(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*.parquet") if not file.name.endswith(_SHARD))
+
+
+def _merged_keys(folder: Path) -> set[str]:
+    tables = [_read(file, schema, ["key"]) for kind, schema in _SCHEMAS.items() for file in _merged(folder / kind)]
+    return {key for table in tables for key in table["key"].to_pylist()}
+
+
+def _plain(task: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", task).lstrip(".")
+
+
+def _read_all(files: Sequence[Path], schema: pa.Schema) -> list[pa.Table]:
+    with ThreadPoolExecutor() as pool:
+        return list(pool.map(lambda file: _read(file, schema), files))
+
+
+def _read(file: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    try:
+        with pq.ParquetFile(file, memory_map=True) as parquet:
+            found = parquet.schema_arrow
+            table = parquet.read(columns=columns, use_threads=False) if found.equals(schema) else None
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(
+            f"{file} is no readable Parquet file, perhaps cut off; delete it and build its records again."
+        ) from error
+    if table is None:
+        strange = sorted({(f.name, f.type) for f in found} ^ {(f.name, f.type) for f in schema}, key=str)
+        names = ", ".join(dict.fromkeys(name for name, _ in strange)) or "their order"
+        raise UserError(f"{file} is not of this version's bank (columns that differ: {names}); move it elsewhere.")
+    return table.replace_schema_metadata(None)
+
+
+def _write_shard(folder: Path, kind: str, key: str, table: pa.Table) -> None:
+    with _flock(folder / "locks" / "compact", wait=True, shared=True):
+        (folder / kind).mkdir(exist_ok=True)
+        # Of one row, so statistics, dictionaries and compression only make the file larger and slower to read.
+        _write(folder / kind / (key + _SHARD), table, compression="none", use_dictionary=False, write_statistics=False)
+
+
+def _write(path: Path, table: pa.Table, **options: object) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        pq.write_table(table, file, **options)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _flock(path: Path, *, wait: bool, shared: bool = False) -> Iterator[bool]:
+    """Hold a kernel lock on a file, made if need be; False if another holds it and we do not wait."""
+    import fcntl  # POSIX only: kept from those who only read a bank
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "ab") as file:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True

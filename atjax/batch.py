@@ -1,0 +1,236 @@
+"""From flat graphs to padded `jraph.GraphsTuple`s of few shapes.
+
+All index arithmetic is done here in numpy, before JAX sees it; on the device a batch is then one gather. Conventions
+are jraph's: the last graph and the last node of a batch are padding, and padding edges join the last node to itself.
+
+Graphs are dealt into batches of balanced size: sorted by size, cut into as many strata as a batch has places, and
+shuffled within each stratum, so that every batch takes one graph of each stratum. The padded shape then exceeds the
+mean batch by less than the largest graph, and one shape serves all batches.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jraph
+import numpy as np
+from scipy import sparse
+
+from atjax.task import Graphs, ragged_ranges
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SparseRows:
+    """A sparse matrix [V, D] as coordinates, sorted by row, for features that are mostly 0.
+
+    Attributes:
+        rows: int32 [Z], ascending.
+        columns: int32 [Z].
+        values: float [Z].
+        num_rows: V.
+        num_columns: D.
+    """
+
+    rows: jax.Array
+    columns: jax.Array
+    values: jax.Array
+    num_rows: int = dataclasses.field(metadata={"static": True})
+    num_columns: int = dataclasses.field(metadata={"static": True})
+
+    @classmethod
+    def from_scipy(cls, matrix: sparse.csr_matrix) -> SparseRows:
+        """From a CSR matrix; stored zeros stay."""
+        coo = matrix.tocsr().tocoo()
+        return cls(jnp.asarray(coo.row, jnp.int32), jnp.asarray(coo.col, jnp.int32), jnp.asarray(coo.data), *coo.shape)
+
+    def __matmul__(self, dense: jax.Array) -> jax.Array:
+        """The product with a dense matrix: [V, D] @ [D, H] -> [V, H]."""
+        scaled = self.values[:, None] * dense[self.columns]
+        return jax.ops.segment_sum(scaled, self.rows, self.num_rows, indices_are_sorted=True)
+
+
+Features = jax.Array | SparseRows
+
+
+class Batch(NamedTuple):
+    """A padded batch.
+
+    Attributes:
+        graph: ``nodes`` is [V, D] or `SparseRows`; ``senders``, ``receivers`` [E] ascending in receivers; ``n_node``,
+            ``n_edge`` [G], the last graph being padding.
+        node_mask: True for real nodes, bool [V].
+        graph_mask: True for real graphs, bool [G].
+    """
+
+    graph: jraph.GraphsTuple
+    node_mask: jax.Array
+    graph_mask: jax.Array
+
+
+class BatchIndex(NamedTuple):
+    """Where the parts of a batch come from; each may have a leading axis of S batches.
+
+    Attributes:
+        nodes: Row of the feature matrix for every node, int32 [V].
+        senders: int32 [E].
+        receivers: int32 [E].
+        n_node: int32 [G].
+        n_edge: int32 [G].
+        graphs: Id of every graph, -1 for an empty place or padding, int32 [G].
+    """
+
+    nodes: np.ndarray
+    senders: np.ndarray
+    receivers: np.ndarray
+    n_node: np.ndarray
+    n_edge: np.ndarray
+    graphs: np.ndarray
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """Padded size of a batch: G graphs, V nodes, E edges, padding included."""
+
+    graphs: int
+    nodes: int
+    edges: int
+
+    def union(self, other: BatchShape) -> BatchShape:
+        """The smallest shape that both fit into."""
+        return BatchShape(*np.maximum(dataclasses.astuple(self), dataclasses.astuple(other)).tolist())
+
+
+def bucket(size: int) -> int:
+    """Round up to one of 8 sizes per octave, so that nearby sizes share a compiled program (at most 12.5% waste)."""
+    step = max(1, 2 ** (int(size).bit_length() - 4))
+    return -(-int(size) // step) * step
+
+
+def _strata(graphs: Graphs, ids: np.ndarray, batch_size: int) -> np.ndarray:
+    """Graphs by size, [batch_size, S]: row s holds stratum s; -1 marks empty places, which count as the smallest."""
+    steps = max(1, -(-len(ids) // batch_size))
+    order = ids[np.argsort(graphs.n_node[ids] + graphs.n_edge[ids], kind="stable")]
+    return np.concatenate([np.full(steps * batch_size - len(ids), -1), order]).reshape(batch_size, steps)
+
+
+def shape_for(graphs: Graphs, ids: np.ndarray, batch_size: int) -> BatchShape:
+    """The shape that fits every batch that `deal` can make of these graphs."""
+    strata = _strata(graphs, ids, batch_size)
+    nodes = np.where(strata >= 0, graphs.n_node[strata], 0).max(axis=1).sum()
+    edges = np.where(strata >= 0, graphs.n_edge[strata], 0).max(axis=1).sum()
+    return BatchShape(batch_size + 1, bucket(int(nodes) + 1), bucket(max(int(edges), 1)))
+
+
+def deal(graphs: Graphs, ids: np.ndarray, batch_size: int, rng: np.random.Generator | None = None) -> np.ndarray:
+    """Deal graphs into batches of balanced size.
+
+    Args:
+        graphs: All graphs.
+        ids: The graphs to deal.
+        batch_size: Places in a batch.
+        rng: Shuffles within strata and the order of places; None deals by size, always the same way.
+
+    Returns:
+        Ids, int [S, batch_size]; -1 marks an empty place. Every id occurs exactly once.
+    """
+    strata = _strata(graphs, ids, batch_size)
+    return (strata if rng is None else rng.permuted(strata, axis=1)).T
+
+
+def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> BatchIndex:
+    """Index arrays for S batches of graphs, int32 with leading axis S.
+
+    Args:
+        graphs: All graphs.
+        dealt: Ids, int [S, G - 1]; -1 marks an empty place.
+        shape: Padded shape; each batch must fit.
+    """
+    steps, places = dealt.shape
+    filled = dealt >= 0
+    n_node = np.where(filled, graphs.n_node[dealt], 0)
+    n_edge = np.where(filled, graphs.n_edge[dealt], 0)
+    used_nodes, used_edges = n_node.sum(axis=1), n_edge.sum(axis=1)
+    if shape.graphs != places + 1 or used_nodes.max() >= shape.nodes or used_edges.max() > shape.edges:
+        raise ValueError(f"batches of up to {used_nodes.max()} nodes and {used_edges.max()} edges exceed {shape}")
+    nodes = np.zeros((steps, shape.nodes), np.int32)
+    senders = np.full((steps, shape.edges), shape.nodes - 1, np.int32)
+    receivers = senders.copy()
+    node_place = np.arange(shape.nodes) < used_nodes[:, None]
+    edge_place = np.arange(shape.edges) < used_edges[:, None]
+    ids = dealt[filled]
+    nodes[node_place] = ragged_ranges(graphs.node_start[ids], graphs.n_node[ids])
+    # Ids of nodes within the batch are ids within the concatenation, shifted by where each graph begins in either.
+    begin = (np.cumsum(n_node, axis=1) - n_node)[filled]
+    shift = np.repeat(begin - graphs.node_start[ids], graphs.n_edge[ids])
+    edges = ragged_ranges(graphs.edge_start[ids], graphs.n_edge[ids])
+    senders[edge_place] = graphs.senders[edges] + shift
+    receivers[edge_place] = graphs.receivers[edges] + shift
+
+    def with_padding(counts: np.ndarray, used: np.ndarray, total: int) -> np.ndarray:
+        return np.concatenate([counts, total - used[:, None]], axis=1).astype(np.int32)
+
+    return BatchIndex(
+        nodes,
+        senders,
+        receivers,
+        with_padding(n_node, used_nodes, shape.nodes),
+        with_padding(n_edge, used_edges, shape.edges),
+        np.concatenate([dealt, np.full((steps, 1), -1)], axis=1).astype(np.int32),
+    )
+
+
+def gather(features: jax.Array, index: BatchIndex) -> Batch:
+    """Make one batch on the device: pick the rows of ``features`` [V, D] that ``index`` names."""
+    real = index.n_node[:-1].sum()
+    return Batch(
+        jraph.GraphsTuple(
+            nodes=features[index.nodes],
+            edges=None,
+            senders=index.senders,
+            receivers=index.receivers,
+            n_node=index.n_node,
+            n_edge=index.n_edge,
+            globals=None,
+        ),
+        jnp.arange(index.nodes.shape[0]) < real,
+        jnp.asarray(index.graphs) >= 0,
+    )
+
+
+def device_features(graphs: Graphs) -> Features:
+    """Node features as the model takes them: dense, or `SparseRows` where the task keeps them sparse."""
+    if sparse.issparse(graphs.nodes):
+        return SparseRows.from_scipy(graphs.nodes)
+    return jnp.asarray(graphs.nodes)
+
+
+def single_batch(graphs: Graphs, shape: BatchShape | None = None) -> Batch:
+    """All graphs as one batch.
+
+    Args:
+        graphs: The graphs; sparse features are allowed only without padding of nodes.
+        shape: Padded shape; by default nothing is padded but for one empty padding graph.
+    """
+    count, total = len(graphs.n_node), int(graphs.n_node.sum())
+    if shape is not None:
+        index = index_batches(graphs, np.arange(count)[None], shape)
+        return gather(jnp.asarray(graphs.nodes), BatchIndex(*(array[0] for array in index)))
+    counts = (np.append(graphs.n_node, 0), np.append(graphs.n_edge, 0))
+    return Batch(
+        jraph.GraphsTuple(
+            nodes=device_features(graphs),
+            edges=None,
+            senders=jnp.asarray(graphs.senders),
+            receivers=jnp.asarray(graphs.receivers),
+            n_node=jnp.asarray(counts[0], jnp.int32),
+            n_edge=jnp.asarray(counts[1], jnp.int32),
+            globals=None,
+        ),
+        jnp.ones(total, bool),
+        jnp.arange(count + 1) < count,
+    )

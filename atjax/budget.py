@@ -1,0 +1,55 @@
+"""Budgets: what is trained for a design's nominal width and epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from atjax.errors import UserError
+from atjax.space import Design
+from atjax.task import Level
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a budget trains for one design: real width, real epochs, and how often metrics are recorded."""
+
+    hidden: int
+    epochs: int
+    eval_every: int
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much computing a trial may take; named in every output.
+
+    Attributes:
+        name: ``paper``, ``quick``, or the user's own.
+        hidden: Nominal width (as text) to real width; a width that is not listed is built as it is.
+        epochs_scale: By level, real epochs for a nominal epoch.
+        eval_every: By level, epochs between two records of the metrics.
+        batch_size: Graphs in a batch.
+    """
+
+    name: str
+    hidden: Mapping[str, int]
+    epochs_scale: Mapping[str, float]
+    eval_every: Mapping[str, int]
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        for what, table in {"epochs_scale": self.epochs_scale, "eval_every": self.eval_every}.items():
+            if any(value <= 0 for value in table.values()):
+                raise UserError(f"budget.{what} must be positive; it is {dict(table)}.")
+        if self.batch_size < 1:
+            raise UserError(f"budget.batch_size must be at least 1; it is {self.batch_size}.")
+
+    def width(self, hidden: int) -> int:
+        """The real width for a nominal one."""
+        return int(self.hidden.get(str(hidden), hidden))
+
+    def schedule(self, design: Design, level: Level) -> Schedule:
+        """What is trained for a design; epochs are a multiple of ``eval_every``, so that one program trains them all."""
+        every = int(self.eval_every[level])
+        records = max(1, round(design.epochs * self.epochs_scale[level] / every))
+        return Schedule(self.width(design.hidden), records * every, every)

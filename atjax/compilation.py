@@ -1,0 +1,53 @@
+"""XLA compilation: a cache on disk, and a count of what was compiled."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+
+_EVENT = "/jax/core/compile/backend_compile_duration"
+
+
+def keep_compiled(folder: Path) -> None:
+    """Keep compiled programs in a folder, so that the next process need not compile them again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+@dataclass
+class Compilations:
+    """Compilations seen so far: their number, and the seconds they took (loads from the cache on disk included)."""
+
+    count: int = 0
+    seconds: float = 0.0
+
+
+class _Listener:
+    """Adds up compilations of the thread that started it."""
+
+    def __init__(self) -> None:
+        self.seen = Compilations()
+        self.thread = threading.get_ident()
+
+    def __call__(self, event: str, duration: float, **_: object) -> None:
+        if event == _EVENT and threading.get_ident() == self.thread:
+            self.seen.count += 1
+            self.seen.seconds += duration
+
+
+@contextmanager
+def counting() -> Iterator[Compilations]:
+    """Count the XLA compilations that this thread makes inside the ``with`` block."""
+    listener = _Listener()
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    try:
+        yield listener.seen
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listener)

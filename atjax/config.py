@@ -1,0 +1,99 @@
+"""Configuration files, and tasks by name.
+
+The YAML files under ``conf/`` are the one place where tasks and their options are written down; the command-line
+programs and `load_task` both read them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hydra.utils
+import pooch
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig, OmegaConf
+
+from atjax.errors import UserError
+from atjax.task import Task
+
+FIXED_KEYS = frozenset({"_target_", "name", "root"})
+"""Keys of a task's file that are no options of `load_task`: the first two are what it is, `root` is ``data_root``."""
+
+
+def conf_dir() -> Path:
+    """The folder of YAML files: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    shipped = package / "conf"
+    return shipped if shipped.is_dir() else package.parent / "conf"
+
+
+def task_names(*, offline: bool = False) -> list[str]:
+    """Names of all tasks, ascending.
+
+    Args:
+        offline: Only those that need no file: their data are made by code, or come with scikit-learn.
+    """
+    files = sorted((conf_dir() / "task").glob("*.yaml"))
+    return [file.stem for file in files if not (offline and "root" in OmegaConf.load(file))]
+
+
+def data_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of the data files: ``root``, else the environment variable ATJAX_DATA, else the user's cache folder.
+
+    A relative path counts from the working directory.
+    """
+    chosen = root or os.environ.get("ATJAX_DATA")
+    return Path(chosen).expanduser().absolute() if chosen else Path(pooch.os_cache("atjax")) / "data"
+
+
+def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **options: Any) -> Task:
+    """Load a task by name.
+
+    Args:
+        name: One of `task_names`.
+        data_root: Folder of the data files; see `data_root`. Files that it lacks are downloaded into it.
+        **options: Options of the task's YAML file, such as ``cleaned=True``.
+
+    Raises:
+        UserError: The name or an option is unknown, a value is bad, or the data are absent or broken.
+
+    Example:
+        >>> load_task("digits", count=100).num_examples
+        100
+    """
+    if name not in task_names():
+        raise UserError(f"There is no task {name!r}{_choices(name, task_names())}.")
+    config = OmegaConf.load(conf_dir() / "task" / f"{name}.yaml")
+    known = sorted(str(key) for key in config if key not in FIXED_KEYS)
+    for option in options:
+        if option not in known:
+            raise UserError(f"The task {name!r} has no option {option!r}{_choices(option, known)}.")
+    root = None if data_root is None else os.fspath(data_root)
+    # An option replaces the file's value as a whole: merging would keep parts of a mapping.
+    task = DictConfig({**OmegaConf.to_container(config, resolve=False), **options})  # type: ignore[dict-item]
+    return build_task(OmegaConf.create({"task": task, "data": {"root": root}}))
+
+
+def build_task(config: DictConfig) -> Task:
+    """The task that the node ``task`` of a configuration describes; ``data.root`` must be there too.
+
+    Raises:
+        UserError: As from the task's source, without Hydra's wrapping.
+    """
+    try:
+        return hydra.utils.instantiate(config.task, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, UserError):
+            raise error.__cause__ from None
+        raise
+
+
+def _choices(word: str, words: Sequence[str]) -> str:
+    """Ends a sentence on an unknown word: the nearest ones, if any is near, and all."""
+    near = difflib.get_close_matches(word, words, n=3)
+    question = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"{question}; choose from {', '.join(words)}"

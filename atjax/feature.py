@@ -1,0 +1,94 @@
+"""The task feature: alpha of every anchor, averaged over initialisations (paper, section 4.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from atjax import runtime
+from atjax.errors import UserError
+from atjax.fisher import FisherConfig, anchor_alpha
+from atjax.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class TaskFeature:
+    """What the Fisher information says of a task.
+
+    Attributes:
+        alphas: alpha of every anchor and initialisation, float64 [A, R].
+        fisher: Key of the settings.
+        seconds: Wall time of its computation; that of the first one, if it was read from the cache.
+        cached: Whether it was read from the cache.
+    """
+
+    alphas: np.ndarray
+    fisher: str
+    seconds: float
+    cached: bool = False
+
+    @property
+    def alpha(self) -> np.ndarray:
+        """Mean over initialisations, [A]."""
+        return self.alphas.mean(axis=1)
+
+    @property
+    def vector(self) -> np.ndarray:
+        """z_f: the means scaled to norm 1, [A]."""
+        return self.alpha / np.linalg.norm(self.alpha)
+
+
+def task_feature(
+    task: Task,
+    *,
+    config: FisherConfig,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> TaskFeature:
+    """Compute the feature of a task, or read it from a cache.
+
+    Args:
+        task: The task; only the training part of its split is looked at.
+        config: Settings of the Fisher stage.
+        seed: Of the split.
+        cache: Folder of features by content hash, seed and settings; None to compute anew.
+        progress: Called with anchors done and anchors in all.
+
+    Raises:
+        UserError: The Fisher information vanishes for some anchor, so the task has no feature.
+    """
+    name = hashlib.sha256(f"{task.content_hash} {seed} {config.key} {runtime.versions()}".encode()).hexdigest()[:24]
+    path = None if cache is None else cache / f"{name}.json"
+    if path is not None and (stored := _read(path)) is not None:
+        return TaskFeature(np.array(stored["alphas"]), config.key, stored["seconds"], cached=True)
+    start = time.perf_counter()
+    alphas = anchor_alpha(task, config, seed=seed, progress=progress)
+    if not np.all(np.isfinite(alphas)):
+        anchor = int(np.flatnonzero(~np.isfinite(alphas).all(axis=1))[0]) + 1
+        raise UserError(
+            f"{task.name}: the Fisher information of anchor {anchor} is 0 or not finite, so the task has no feature; "
+            "check its features and labels, or search with search.prior=uniform."
+        )
+    feature = TaskFeature(alphas, config.key, time.perf_counter() - start)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps({"alphas": alphas.tolist(), "seconds": feature.seconds}))
+        os.replace(temporary, path)
+    return feature
+
+
+def _read(path: Path) -> dict | None:
+    """A cached feature; None if there is none, or if it is broken and must be made anew."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
+        return None

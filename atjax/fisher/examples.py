@@ -1,0 +1,162 @@
+"""What the Fisher information of a task is taken over: training data to fit on, and examples to differentiate.
+
+A training set beyond `FisherConfig.max_examples` is sampled. For a node task with more nodes than
+`FisherConfig.max_nodes`, only the surroundings of the examples are kept: their neighbours hop by hop until the
+allowance is spent, the last hop at random, and all edges among the nodes kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from atjax.batch import Batch, BatchIndex, BatchShape, bucket, index_batches, shape_for, single_batch
+from atjax.fisher.config import FisherConfig
+from atjax.task import Graphs, Task, ragged_ranges
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The data of one Fisher computation.
+
+    Attributes:
+        batch: All training graphs, or the (cut-out) graph of a node task; BatchNorm is calibrated on it.
+        rows: Rows of the model's output that belong to training examples, int [N].
+        labels: Their labels, [N] or [N, C].
+        features: Node features of all graphs, [V, D], for graph tasks; else None.
+        chunks: The examples differentiated: for graph tasks one `BatchIndex` [M, B, ...] for each padded shape, for
+            node tasks one array of node ids [M, B].
+        sampled: n, how many examples that is.
+        population: N, how many training examples there are.
+    """
+
+    batch: Batch
+    rows: jax.Array
+    labels: jax.Array
+    features: jax.Array | None
+    chunks: tuple[BatchIndex | jax.Array, ...]
+    sampled: int
+    population: int
+
+
+def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
+    """Lay out a task's training data for the Fisher computation.
+
+    Args:
+        task: The task.
+        config: Sample sizes and chunk.
+        seed: Of the split, and of what is sampled.
+    """
+    train = task.split(seed).train
+    rng = np.random.default_rng([seed, 0xF15])
+    count = min(len(train), config.max_examples[task.level])
+    chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
+    if task.level == "node":
+        return _node_examples(task, config, train, chosen, rng)
+    return _graph_examples(task, config, train, chosen)
+
+
+def _graph_examples(task: Task, config: FisherConfig, train: np.ndarray, chosen: np.ndarray) -> Examples:
+    graphs = task.graphs
+    nodes = graphs.nodes if isinstance(graphs.nodes, np.ndarray) else graphs.nodes.toarray()
+    graphs = Graphs(nodes, graphs.senders, graphs.receivers, graphs.n_node, graphs.n_edge)
+    training = graphs.take(train)
+    shape = shape_for(training, np.arange(len(train)), len(train))
+    chunks = tuple(_single_graphs(graphs, ids, config.chunk) for ids in _by_size(graphs, chosen))
+    return Examples(
+        single_batch(training, shape),
+        jnp.arange(len(train)),
+        jnp.asarray(task.labels[train]),
+        jnp.asarray(nodes),
+        chunks,
+        len(chosen),
+        len(train),
+    )
+
+
+def _by_size(graphs: Graphs, ids: np.ndarray) -> list[np.ndarray]:
+    """One group, or two of like size where that halves the padded work: a second shape costs a compilation."""
+    ordered = ids[np.argsort(graphs.n_node[ids] + graphs.n_edge[ids], kind="stable")]
+    size = (graphs.n_node + graphs.n_edge)[ordered].astype(np.int64)
+    cut = np.arange(1, len(ids))
+    work = cut * size[:-1] + (len(ids) - cut) * size[-1]
+    if len(work) and work.min() < 0.5 * len(ids) * size[-1]:
+        return np.split(ordered, [int(cut[work.argmin()])])
+    return [ordered]
+
+
+def _single_graphs(graphs: Graphs, ids: np.ndarray, chunk: int) -> BatchIndex:
+    shape = BatchShape(2, bucket(int(graphs.n_node[ids].max()) + 1), bucket(max(1, int(graphs.n_edge[ids].max()))))
+    rows = _in_chunks(ids, max(1, chunk // shape.nodes))
+    index = index_batches(graphs, rows.reshape(-1, 1), shape)
+    return BatchIndex(*(jnp.asarray(array).reshape(*rows.shape, *array.shape[1:]) for array in index))
+
+
+def _in_chunks(ids: np.ndarray, width: int) -> np.ndarray:
+    """Ids in rows of ``width`` (or fewer, if there are fewer), the last filled up with -1."""
+    width = min(width, len(ids))
+    rows = -(-len(ids) // width)
+    return np.concatenate([ids, np.full(rows * width - len(ids), -1)]).reshape(rows, width)
+
+
+def _node_examples(
+    task: Task, config: FisherConfig, train: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
+) -> Examples:
+    kept = surroundings(task.graphs, chosen, config.max_nodes, rng)
+    graph = induced(task.graphs, kept)
+    position = np.full(task.num_examples, -1)
+    position[kept] = np.arange(len(kept))
+    inside = train[position[train] >= 0]
+    width = max(1, config.chunk // (len(kept) * max(1, task.num_outputs - 1)))
+    return Examples(
+        single_batch(graph),
+        jnp.asarray(position[inside]),
+        jnp.asarray(task.labels[inside]),
+        None,
+        (jnp.asarray(_in_chunks(position[chosen], width)),),
+        len(chosen),
+        len(train),
+    )
+
+
+def surroundings(graphs: Graphs, seeds: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
+    """Nodes of one graph around seed nodes, ascending ids.
+
+    Neighbours are added hop by hop; the hop that would exceed ``limit`` is sampled. All nodes if they are no more
+    than ``limit``; the seeds alone if they are that many.
+    """
+    total = int(graphs.n_node.sum())
+    if total <= limit:
+        return np.arange(total)
+    start = np.concatenate([[0], np.cumsum(np.bincount(graphs.receivers, minlength=total))])
+    kept = np.zeros(total, bool)
+    kept[seeds] = True
+    frontier = np.asarray(seeds)
+    while frontier.size and (room := limit - int(kept.sum())) > 0:
+        edges = ragged_ranges(start[frontier], start[frontier + 1] - start[frontier])
+        reached = np.unique(graphs.senders[edges])
+        frontier = reached[~kept[reached]]
+        if frontier.size > room:
+            frontier = rng.choice(frontier, room, replace=False)
+        kept[frontier] = True
+    return np.flatnonzero(kept)
+
+
+def induced(graphs: Graphs, nodes: np.ndarray) -> Graphs:
+    """The subgraph of one graph on these nodes (ascending ids), with all edges among them."""
+    if len(nodes) == int(graphs.n_node.sum()):
+        return graphs
+    position = np.full(int(graphs.n_node.sum()), -1)
+    position[nodes] = np.arange(len(nodes))
+    senders, receivers = position[graphs.senders], position[graphs.receivers]
+    inside = (senders >= 0) & (receivers >= 0)
+    return Graphs(
+        graphs.nodes[nodes],
+        senders[inside].astype(np.int32),
+        receivers[inside].astype(np.int32),
+        np.array([len(nodes)], np.int32),
+        np.array([inside.sum()], np.int32),
+    )

@@ -1,0 +1,119 @@
+"""The GNN of a design: pre-process layers, message-passing layers, post-process head (paper, section 5.1; Table 3)."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from atjax.batch import Batch, Features
+from atjax.model.layers import Edges, Linear, MaskedBatchNorm, activate, convolution, l2_normalize
+from atjax.space import Design
+from atjax.task import Level
+
+
+class DenseLayer(nn.Module):
+    """Linear map, BatchNorm, activation; [V, d] -> [V, features]."""
+
+    features: int
+    activation: str
+    momentum: float
+
+    @nn.compact
+    def __call__(self, x: Features, mask: jax.Array, train: bool) -> jax.Array:
+        h = Linear(self.features, name="linear")(x)
+        return activate(self.activation)(MaskedBatchNorm(self.momentum, name="bn")(h, mask, train))
+
+
+class ConvLayer(nn.Module):
+    """Convolution, BatchNorm, connectivity, activation.
+
+    In a skip block (every layer) the activation follows the sum or the concatenation, so with skip_concat
+    [V, d] -> [V, d + features], otherwise [V, d] -> [V, features].
+    """
+
+    features: int
+    kind: str
+    aggregation: str | None
+    heads: int | None
+    activation: str
+    connectivity: str
+    momentum: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, edges: Edges, mask: jax.Array, train: bool) -> jax.Array:
+        h = convolution(self.kind, self.features, self.aggregation, self.heads)(x, edges)
+        h = MaskedBatchNorm(self.momentum, name="bn")(h, mask, train)
+        if self.connectivity == "skip_sum":
+            h = x + h
+        elif self.connectivity == "skip_concat":
+            h = jnp.concatenate([x, h], axis=-1)
+        return activate(self.activation)(h)
+
+
+class GNN(nn.Module):
+    """A GNN as a hashable value; equal designs of equal size are the same module, and share compiled programs.
+
+    Parameters are grouped by stage: ``pre_i``, ``mp_i``, ``post_i`` and ``out``, the last linear layer.
+
+    Attributes:
+        design: Learning rate and epochs should be 0 (see `build`), so that they need no new compilation.
+        hidden: Width of the hidden layers that is really built.
+        level: ``node`` or ``graph``.
+        num_outputs: C.
+        momentum: Of the BatchNorm statistics; 0 makes one training-mode pass calibrate them.
+    """
+
+    design: Design
+    hidden: int
+    level: Level
+    num_outputs: int
+    momentum: float = 0.9
+
+    def setup(self) -> None:
+        design = self.design
+        dense = (self.hidden, design.activation, self.momentum)
+        self.pre = [DenseLayer(*dense) for _ in range(design.pre_layers)]
+        self.mp = [
+            ConvLayer(
+                self.hidden,
+                design.convolution,
+                design.aggregation,
+                design.heads,
+                design.activation,
+                design.connectivity,
+                self.momentum,
+            )
+            for _ in range(design.mp_layers)
+        ]
+        self.post = [DenseLayer(*dense) for _ in range(design.post_layers - 1)]
+        self.out = Linear(self.num_outputs, use_bias=True)
+
+    def encode(self, batch: Batch, train: bool = False) -> jax.Array:
+        """What the last linear layer sees: [V, H] for node tasks, [G, H] for graph tasks, padding included."""
+        graph, mask = batch.graph, batch.node_mask
+        x = graph.nodes
+        for dense in self.pre:
+            x = dense(x, mask, train)
+        edges = Edges.of(graph.senders, graph.receivers, x)
+        for conv in self.mp:
+            x = conv(x, edges, mask, train)
+        x = l2_normalize(x)
+        if self.level == "graph":
+            count = graph.n_node.shape[0]
+            owner = jnp.repeat(jnp.arange(count), graph.n_node, total_repeat_length=x.shape[0])
+            x = jax.ops.segment_sum(x, owner, count, indices_are_sorted=True)
+            mask = batch.graph_mask
+        for dense in self.post:
+            x = dense(x, mask, train)
+        return x
+
+    def __call__(self, batch: Batch, train: bool = False) -> jax.Array:
+        """Logits or regression outputs: [V, C] for node tasks, [G, C] for graph tasks, padding included."""
+        return self.out(self.encode(batch, train))
+
+
+def build(design: Design, *, hidden: int, level: Level, num_outputs: int) -> GNN:
+    """The GNN of a design, of this width; what only training needs is left out of its identity."""
+    structure = Design(**{**design.as_dict(), "hidden": 0, "learning_rate": 0.0, "epochs": 0})  # type: ignore[arg-type]
+    return GNN(structure, hidden, level, num_outputs)

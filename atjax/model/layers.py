@@ -1,0 +1,193 @@
+"""Layers of a GNN: linear maps, activations, aggregations and the five convolutions of the design space.
+
+Shapes: V nodes, E directed edges, d input width, H output width. No layer here has a bias of its own where a
+BatchNorm follows, since the BatchNorm would take it out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from atjax.batch import Features
+
+Activation = Callable[[jax.Array], jax.Array]
+
+
+class Edges(NamedTuple):
+    """The edges of a batch as the convolutions need them.
+
+    Attributes:
+        senders: int32 [E].
+        receivers: int32 [E], ascending.
+        degree: Incoming edges of each node, float [V].
+    """
+
+    senders: jax.Array
+    receivers: jax.Array
+    degree: jax.Array
+
+    @classmethod
+    def of(cls, senders: jax.Array, receivers: jax.Array, like: jax.Array) -> Edges:
+        """Count the degrees once for all layers; ``like`` [V, d] gives V and the type."""
+        ones = jnp.ones(receivers.shape, like.dtype)
+        degree = jax.ops.segment_sum(ones, receivers, like.shape[0], indices_are_sorted=True)
+        return cls(senders, receivers, degree)
+
+    def sum(self, messages: jax.Array) -> jax.Array:
+        """Sum what arrives at each node: [E, H] -> [V, H]."""
+        return jax.ops.segment_sum(messages, self.receivers, self.degree.shape[0], indices_are_sorted=True)
+
+    def max(self, messages: jax.Array) -> jax.Array:
+        """Largest of what arrives at each node, -inf where nothing does: [E, H] -> [V, H]."""
+        return jax.ops.segment_max(messages, self.receivers, self.degree.shape[0], indices_are_sorted=True)
+
+    def aggregate(self, x: jax.Array, aggregation: str) -> jax.Array:
+        """Aggregate the neighbours' rows of ``x``: [V, H] -> [V, H]; 0 for a node without neighbours."""
+        messages = x[self.senders]
+        if aggregation == "max":
+            return jnp.where(self.degree[:, None] > 0, self.max(messages), 0)
+        total = self.sum(messages)
+        return total / jnp.maximum(self.degree, 1)[:, None] if aggregation == "mean" else total
+
+
+def activate(name: str) -> Activation:
+    """The activation of this name; call it inside a compact method, since prelu has a parameter.
+
+    prelu starts at slope 0.25 (He et al., 2015), leaky_relu has slope 0.1 (GraphGym's), elu has alpha 1.
+    """
+    if name == "prelu":
+        return nn.PReLU(negative_slope_init=0.25, name="prelu")
+    if name == "leaky_relu":
+        return lambda x: nn.leaky_relu(x, 0.1)
+    return {"relu": nn.relu, "elu": nn.elu}[name]
+
+
+def l2_normalize(x: jax.Array) -> jax.Array:
+    """Scale each row to Euclidean norm 1; rows near 0 stay near 0."""
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
+
+
+class Linear(nn.Module):
+    """A linear map of dense rows or of `SparseRows`, Glorot-uniform; [V, d] -> [V, features]."""
+
+    features: int
+    use_bias: bool = False
+
+    @nn.compact
+    def __call__(self, x: Features) -> jax.Array:
+        width = x.shape[-1] if isinstance(x, jax.Array) else x.num_columns
+        kernel = self.param("kernel", nn.initializers.glorot_uniform(), (width, self.features))
+        y = x @ kernel
+        return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
+
+
+class MaskedBatchNorm(nn.Module):
+    """BatchNorm over the real rows only (Ioffe and Szegedy, 2015), 0 in the others; [V, H] -> [V, H]."""
+
+    momentum: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, train: bool) -> jax.Array:
+        # The two-pass variance: sums over neighbours can have means far larger than their spread.
+        norm = nn.BatchNorm(momentum=self.momentum, epsilon=1e-5, use_fast_variance=False, name="norm")
+        normalized = norm(x, use_running_average=not train, mask=mask[:, None])
+        # All padding edges meet in one node; were it not 0, sums over them would overflow after some layers, and a
+        # NaN there, masked or not, is a NaN in the loss and in every gradient.
+        return jnp.where(mask[:, None], normalized, 0)
+
+
+class GeneralConv(nn.Module):
+    """W x_j aggregated over neighbours, plus W_self x_i (You et al., 2020)."""
+
+    features: int
+    aggregation: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, edges: Edges) -> jax.Array:
+        neighbours = edges.aggregate(Linear(self.features, name="neighbour")(x), self.aggregation)
+        return neighbours + Linear(self.features, name="self")(x)
+
+
+class GCNConv(nn.Module):
+    """Symmetrically normalised sum over neighbours and the node itself (Kipf and Welling, 2017, equation 2)."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, edges: Edges) -> jax.Array:
+        scale = jax.lax.rsqrt(edges.degree + 1)[:, None]
+        h = scale * Linear(self.features, name="linear")(x)
+        return scale * (edges.aggregate(h, "sum") + h)
+
+
+class SAGEConv(nn.Module):
+    """GraphSAGE (Hamilton et al., 2017, algorithm 1): W [x_i, aggregate of x_j], rows scaled to norm 1.
+
+    max is the paper's pooling aggregator (equation 3): a one-layer network on each neighbour, then the maximum.
+    The scaling comes before the layer's BatchNorm and activation; it is what sets sum and mean apart from `GeneralConv`.
+    """
+
+    features: int
+    aggregation: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, edges: Edges) -> jax.Array:
+        if self.aggregation == "max":
+            pooled = edges.aggregate(nn.relu(Linear(self.features, use_bias=True, name="pool")(x)), "max")
+            neighbours = Linear(self.features, name="neighbour")(pooled)
+        else:
+            # Sum and mean commute with the linear map, and its output is never wider than its input.
+            neighbours = edges.aggregate(Linear(self.features, name="neighbour")(x), self.aggregation)
+        return l2_normalize(neighbours + Linear(self.features, name="self")(x))
+
+
+class GINConv(nn.Module):
+    """MLP((1 + eps) x_i + aggregate of x_j), eps learnt from 0 (Xu et al., 2019, equation 4.1)."""
+
+    features: int
+    aggregation: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array, edges: Edges) -> jax.Array:
+        eps = self.param("eps", nn.initializers.zeros, ())
+        h = (1 + eps) * x + edges.aggregate(x, self.aggregation)
+        return Linear(self.features, name="second")(nn.relu(Linear(self.features, use_bias=True, name="first")(h)))
+
+
+class GATConv(nn.Module):
+    """Attention over neighbours and the node itself, heads concatenated (Velickovic et al., 2018, equations 1 to 5)."""
+
+    features: int
+    heads: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, edges: Edges) -> jax.Array:
+        shape = (self.heads, self.features // self.heads)
+        h = Linear(self.features, name="linear")(x).reshape(-1, *shape)
+        init = nn.initializers.glorot_uniform()
+        to_sender = (h * self.param("attend_sender", init, shape)).sum(-1)
+        to_receiver = (h * self.param("attend_receiver", init, shape)).sum(-1)
+        score = nn.leaky_relu(to_sender[edges.senders] + to_receiver[edges.receivers], 0.2)
+        score_self = nn.leaky_relu(to_sender + to_receiver, 0.2)
+        # The softmax runs over the edges and the node itself; taking out the maximum changes no value.
+        top = jax.lax.stop_gradient(jnp.maximum(edges.max(score), score_self))
+        weight, weight_self = jnp.exp(score - top[edges.receivers]), jnp.exp(score_self - top)
+        total = edges.sum(weight) + weight_self
+        summed = edges.sum(weight[..., None] * h[edges.senders]) + weight_self[..., None] * h
+        return (summed / total[..., None]).reshape(-1, self.features)
+
+
+def convolution(kind: str, features: int, aggregation: str | None, heads: int | None) -> nn.Module:
+    """The convolution module of a design, named ``conv``."""
+    if kind == "gcn":
+        return GCNConv(features, name="conv")
+    if kind == "gat":
+        assert heads is not None
+        return GATConv(features, heads, name="conv")
+    assert aggregation is not None
+    return {"general": GeneralConv, "sage": SAGEConv, "gin": GINConv}[kind](features, aggregation, name="conv")

@@ -1,0 +1,309 @@
+"""Design priors: what worked on similar tasks (section 4.4, Equation 3).
+
+    P(c | T)   = frequency of choice c in the K best trials of task T, for every dimension by itself
+    P_t(c | n) = sum over close T of P(c | T) / d_e(n, T), divided by the sum over close T of 1 / d_e(n, T)
+    prior      = (1 - epsilon) P_t + epsilon uniform
+
+Three guards beside the paper's text: distances below a floor count as the floor, the uniform part keeps every choice
+possible, and frequencies are corrected for how often the bank tried a choice at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from atjax.bank.records import frame_designs, goodness
+from atjax.bank.similarity import kendall_distance, performance_matrix
+from atjax.bank.store import Bank
+from atjax.embedding import (
+    MINIMUM_TASKS,
+    Projection,
+    ProjectionConfig,
+    embedding_distance,
+    has_order,
+    train_projection,
+)
+from atjax.errors import UserError
+from atjax.space import Choice, Design, Dimension, Probabilities, Space
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Settings of the prior.
+
+    Attributes:
+        top_k: K, the trials of a task that count as its best; never more than a quarter of its trials.
+        threshold: Largest embedding distance d_e (between 0 and 2) of a close task.
+        epsilon: Share of the uniform distribution.
+        distance_floor: Smaller distances count as this one, so that no task outweighs all others without bound.
+        correct: Divide by how often the bank tried a choice (see `design_distribution`).
+        same_level: Take over from tasks of the same level (node, graph) only; the others still train the projection.
+    """
+
+    top_k: int = 16
+    threshold: float = 0.5
+    epsilon: float = 0.1
+    distance_floor: float = 0.05
+    correct: bool = True
+    same_level: bool = False
+
+    def __post_init__(self) -> None:
+        if self.top_k < 1:
+            raise UserError(f"prior.top_k must be at least 1; it is {self.top_k}.")
+        if not 0 <= self.epsilon <= 1:
+            raise UserError(f"prior.epsilon must lie between 0 and 1; it is {self.epsilon}.")
+        if self.distance_floor <= 0:
+            raise UserError(f"prior.distance_floor must be positive; it is {self.distance_floor}.")
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A distribution over designs, each dimension by itself, and where it came from.
+
+    Attributes:
+        probabilities: For every dimension a distribution over its choices.
+        nearest: (task name, distance d_e, weight) of all tasks of the bank, nearest first; weights sum to 1, and are 0
+            for tasks that are not close. Empty if no distances could be had.
+        source: ``transfer``, or ``uniform`` if nothing was taken over.
+        reason: Why it is what it is, a sentence.
+    """
+
+    probabilities: Probabilities
+    nearest: tuple[tuple[str, float, float], ...]
+    source: Literal["transfer", "uniform"]
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """Where a novel task lies among the bank's tasks.
+
+    Attributes:
+        novel: Embedding of the novel task, float32 [D].
+        tasks: Embeddings of the bank's tasks, float32 [T, D].
+        content_hashes: Content hashes of those T tasks, ascending.
+        names: Their names.
+        levels: Their levels.
+        distances: d_g between them, [T, T].
+        projection: The projection, trained on these tasks only.
+    """
+
+    novel: np.ndarray
+    tasks: np.ndarray
+    content_hashes: tuple[str, ...]
+    names: tuple[str, ...]
+    levels: tuple[str, ...]
+    distances: np.ndarray
+    projection: Projection = field(repr=False)
+
+
+class NoComparison(UserError):
+    """The bank cannot say how near its tasks are to a novel one."""
+
+
+def uniform_prior(space: Space, reason: str = "A uniform prior was asked for.") -> Prior:
+    """All choices alike."""
+    return Prior(space.uniform(), (), "uniform", reason)
+
+
+def design_distribution(
+    records: pd.DataFrame, space: Space, top_k: int = 16, correct: bool = True
+) -> dict[str, dict[Choice, float]]:
+    """P(c | T): how often each choice occurs among the best trials of one task (section 4.4).
+
+    The best are the K = min(top_k, a quarter of the trials, at least 1) with the best validation metric; ties go to
+    the lower validation loss, then to the smaller key. Test metrics play no part. Failed runs are never among the
+    best. Designs outside the space are left out. A conditional dimension is counted over the trials in which it is
+    active; without such a trial it stays uniform.
+
+    A bank that tried a choice more often would find it more often among the best by that alone. With ``correct``,
+    frequencies are divided by the choice's frequency among all trials of the task, and made to sum to 1 again: by
+    Bayes' rule, p(c | best) as it would be had all choices been tried alike. Where they were, nothing changes.
+
+    Args:
+        records: Rows of `Bank.records`, of one task and budget.
+        space: The space to describe.
+        top_k: K.
+        correct: Whether to correct for what the bank tried.
+
+    Returns:
+        A distribution over the choices of every dimension.
+    """
+    designs = frame_designs(records)
+    inside = [number for number, design in enumerate(designs) if design in space]
+    frame = records.assign(goodness=goodness(records), number=range(len(records))).iloc[inside]
+    order = frame[frame["goodness"].notna()].sort_values(
+        ["goodness", "validation_loss", "key"], ascending=[False, True, True]
+    )
+    best = [designs[number] for number in order["number"].head(min(top_k, max(1, len(inside) // 4)))]
+    tried = [designs[number] for number in inside]
+    table: dict[str, dict[Choice, float]] = {}
+    for dimension in space.dimensions:
+        weights = _counts(dimension, best)
+        if correct:
+            weights = weights / np.maximum(_counts(dimension, tried), 1)  # what was never tried is not among the best
+        total = weights.sum()
+        share = weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
+        table[dimension.name] = dict(zip(dimension.choices, share.tolist()))
+    return table
+
+
+def _counts(dimension: Dimension, designs: Sequence[Design]) -> np.ndarray:
+    """How often each choice occurs, [choices]; an inactive dimension is None, which is no choice."""
+    values = [getattr(design, dimension.name) for design in designs]
+    return np.array([values.count(choice) for choice in dimension.choices], float)
+
+
+def close_weights(distances: np.ndarray, threshold: float, floor: float) -> np.ndarray:
+    """Weights of Equation 3, [T]: 1 / max(d, floor) where d <= threshold, else 0; sum 1, or all 0 if none is close."""
+    weights = np.where(distances <= threshold, 1 / np.maximum(distances, floor), 0.0)
+    return weights / max(weights.sum(), np.finfo(float).tiny)
+
+
+def mix(distributions: Sequence[Probabilities], weights: np.ndarray, epsilon: float) -> dict[str, dict[Choice, float]]:
+    """(1 - epsilon) sum_t w_t P(c | t) + epsilon uniform: Equation 3, and a share for every choice.
+
+    Args:
+        distributions: P(c | t) of T tasks, over the same dimensions and choices.
+        weights: w, [T], with sum 1 (see `close_weights`).
+        epsilon: Share of the uniform distribution.
+    """
+    mixed: dict[str, dict[Choice, float]] = {}
+    for name, choices in distributions[0].items():
+        table = np.array([[distribution[name][choice] for choice in choices] for distribution in distributions])
+        share = (1 - epsilon) * (weights @ table) + epsilon / len(choices)
+        mixed[name] = dict(zip(choices, share.tolist()))
+    return mixed
+
+
+def comparable(bank: Bank, *, exclude_hash: str, exclude_name: str, fisher: str, budget: str) -> Bank:
+    """The part of a bank that a novel task may be compared with.
+
+    Without the novel task, by content and by name; of one budget and one kind of feature; and of tasks that have a
+    record as well as a feature.
+    """
+    rest = bank.without(content_hash=exclude_hash, name=exclude_name).where(budget=budget, fisher=fisher)
+    both = set(rest.records["content_hash"]) & set(rest.features["content_hash"])
+    records, features = (frame[frame["content_hash"].isin(both)] for frame in (rest.records, rest.features))
+    return Bank(records, features, rest.path)
+
+
+def locate(feature: np.ndarray, bank: Bank, *, config: ProjectionConfig | None = None, seed: int = 0) -> Embedding:
+    """Train the projection on a bank's tasks (Algorithm 2) and embed them and a novel task.
+
+    Args:
+        feature: Mean alphas of the novel task, [A], as they are: not scaled to norm 1.
+        bank: What `comparable` leaves of the bank.
+        config: Settings of the projection; the defaults if None.
+        seed: Seed of the projection.
+
+    Raises:
+        NoComparison: The bank has fewer than three tasks, or too few designs that they share.
+        UserError: The feature is not finite, is scaled to norm 1, or is of other anchors than the bank's.
+    """
+    feature = np.asarray(feature, float)
+    if not np.all(np.isfinite(feature)):
+        raise UserError("The task's feature holds NaN or infinity; look at its alphas, anchor by anchor.")
+    if len(feature) > 1 and abs(np.linalg.norm(feature) - 1) < 1e-6:
+        raise UserError("The task's feature is scaled to norm 1; give the mean alphas, the projection scales them.")
+    names = bank.tasks
+    hashes = tuple(sorted(names))
+    if len(hashes) < MINIMUM_TASKS:
+        raise NoComparison(
+            f"The bank has {len(hashes)} other tasks with records of this budget and features of these Fisher "
+            f"settings, and {MINIMUM_TASKS} are needed."
+        )
+    rows = [bank.features[bank.features["content_hash"] == task] for task in hashes]
+    features = np.stack([_mean_alphas(row, len(feature)) for row in rows])
+    distances = kendall_distance(performance_matrix(bank)).loc[list(hashes), list(hashes)].to_numpy()
+    if not has_order(distances):
+        raise NoComparison("The bank's tasks share too few designs to say which of them are alike.")
+    projection = train_projection(features, distances, seed=seed, config=config)
+    *tasks, novel = projection.embed(np.concatenate([features, [feature]]))
+    return Embedding(
+        novel,
+        np.stack(tasks),
+        hashes,
+        tuple(names[task] for task in hashes),
+        tuple(row["level"].iloc[0] for row in rows),
+        distances,
+        projection,
+    )
+
+
+def prior_from_bank(
+    feature: np.ndarray,
+    level: str,
+    bank: Bank,
+    space: Space,
+    *,
+    exclude_hash: str,
+    exclude_name: str,
+    fisher: str,
+    budget: str,
+    config: PriorConfig | None = None,
+    projection: ProjectionConfig | None = None,
+    seed: int = 0,
+) -> tuple[Prior, Embedding | None]:
+    """The prior of a novel task: Algorithm 1 from the task feature on.
+
+    The novel task's own records and features are dropped first, by content and by name, so that nothing of them can
+    reach the result. If the bank does not allow a comparison, or no task is close, the prior is uniform and says why.
+
+    Args:
+        feature: Mean alphas of the novel task, [A], as they are: not scaled to norm 1.
+        level: Its level.
+        bank: The bank.
+        space: The space to search.
+        exclude_hash: The novel task's content hash.
+        exclude_name: The novel task's name.
+        fisher: Key of the Fisher settings that the feature was computed with.
+        budget: Budget whose records count.
+        config: Settings of the prior; the defaults if None.
+        projection: Settings of the projection; the defaults if None.
+        seed: Seed of the projection.
+
+    Returns:
+        The prior, and the embedding; None where the bank does not allow a comparison.
+
+    Raises:
+        UserError: The feature is not finite, is scaled to norm 1, or is of other anchors than the bank's.
+    """
+    config = config or PriorConfig()
+    rest = comparable(bank, exclude_hash=exclude_hash, exclude_name=exclude_name, fisher=fisher, budget=budget)
+    try:
+        embedding = locate(feature, rest, config=projection, seed=seed)
+    except NoComparison as obstacle:
+        return uniform_prior(space, f"{obstacle} The prior is uniform."), None
+
+    distances = embedding_distance(embedding.tasks, embedding.novel).astype(float)
+    usable = np.array([not config.same_level or other == level for other in embedding.levels])
+    weights = close_weights(np.where(usable, distances, np.inf), config.threshold, config.distance_floor)
+    order = np.argsort(distances, kind="stable")
+    nearest = tuple((embedding.names[t], float(distances[t]), float(weights[t])) for t in order)
+    close = [int(t) for t in order if weights[t] > 0]
+    if not close:
+        which = f" of level {level}" if config.same_level else ""
+        reason = f"No task{which} of the bank lies within distance {config.threshold:g}. The prior is uniform."
+        return Prior(space.uniform(), nearest, "uniform", reason), embedding
+    of_task = dict(iter(rest.records.groupby("content_hash")))
+    distributions = [
+        design_distribution(of_task[embedding.content_hashes[t]], space, config.top_k, config.correct) for t in close
+    ]
+    reason = f"{len(close)} of {len(nearest)} tasks of the bank lie within distance {config.threshold:g}."
+    return Prior(mix(distributions, weights[close], config.epsilon), nearest, "transfer", reason), embedding
+
+
+def _mean_alphas(features: pd.DataFrame, anchors: int) -> np.ndarray:
+    """Mean over split seeds and initialisations of one task, [A] (section 4.2)."""
+    if any(len(alphas) != anchors for alphas in features["alphas"]):
+        task, count = features["task"].iloc[0], len(features["alphas"].iloc[0])
+        raise UserError(
+            f"The bank's feature of {task} has {count} anchors and the novel task's {anchors}; use the same."
+        )
+    return np.mean([alphas.mean(axis=1) for alphas in features["alphas"]], axis=0)

@@ -1,0 +1,112 @@
+"""The trials of one search: `trials.csv`, and the closing table in the terminal."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from atjax.report import words
+from atjax.report.result import FILE, Result, write_text
+from atjax.space import FIELDS
+
+TRIALS_CSV = "trials.csv"
+FILES = (FILE, TRIALS_CSV, "report.html", "best_model")
+"""What a search leaves in its run directory."""
+NEAREST_SHOWN = 5
+COMPACT: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}
+"""Settings of a table that is to fit 80 columns."""
+
+
+def to_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """A table as CSV text with a header line; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def write_trials_csv(folder: Path, result: Result) -> Path:
+    """Write `trials.csv`: a row for each trial with its number, state, design, scores, size and time in seconds."""
+    header = ("number", "state", *FIELDS, "validation", "test", "epoch", "parameters", "seconds")
+    rows = [
+        (
+            trial["number"],
+            trial["state"],
+            *(trial["design"].get(name) for name in FIELDS),
+            trial["validation"],
+            trial["test"],
+            trial["epoch"],
+            trial["parameters"],
+            trial["seconds"],
+        )
+        for trial in result["trials"]
+    ]
+    return write_text(folder / TRIALS_CSV, to_csv(header, rows))
+
+
+def print_summary(console: Console, result: Result, folder: Path) -> None:
+    """Print the closing table of a search: trials, prior, nearest tasks, times of the stages, files.
+
+    Args:
+        console: Where to print.
+        result: The search.
+        folder: Its run directory; of the usual files those that stand there are listed.
+    """
+    console.print()
+    console.print(_trials_table(result))
+    console.print(_facts(result, folder))
+    for note in words.not_done(result):
+        console.print(Padding(Text(note, style="yellow"), (0, 1)))
+
+
+def _trials_table(result: Result) -> Table:
+    task, best = result["task"], result["best"]
+    metric = words.metric_name(task["metric"])
+    search = f"{result['algorithm']} search, {words.prior_label(result)} prior"
+    title = f"{task['name']}, seed {result['seed']}: {search}, {metric}"
+    table = Table(title=Text(title, style="bold"), title_justify="left", header_style="bold", **COMPACT)
+    for name in ("", "trial", "validation", "test", "epoch", "time"):
+        table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
+    table.add_column("design", overflow="fold")
+    for trial in result["trials"]:
+        chosen = best is not None and trial["number"] == best["number"]
+        complete = trial["state"] == "complete"
+        cells = (
+            "best" if chosen else "",
+            str(trial["number"]),
+            words.score(trial["validation"]) if complete else trial["state"],
+            words.score(trial["test"]),
+            words.count(trial["epoch"]),
+            words.duration(trial["seconds"]),
+            f"{words.structure(trial['design'])}, {words.recipe(trial['design'])}",
+        )
+        style = "bold green" if chosen else "" if complete else "dim"
+        table.add_row(*(Text(cell) for cell in cells), style=style)
+    return table
+
+
+def _facts(result: Result, folder: Path) -> Table:
+    facts = Table.grid(padding=(0, 1))
+    facts.add_column(style="bold")
+    facts.add_column(overflow="fold")
+    facts.add_row(" budget", Text(result["budget"]["name"]))
+    facts.add_row(" prior", Text(words.origin(result)))
+    if result["embedding"] is not None:
+        nearest = [
+            f"{near['task']} ({words.score(near['distance'])})"
+            for near in result["embedding"]["nearest"][:NEAREST_SHOWN]
+        ]
+        facts.add_row(" nearest", Text(", ".join(nearest) or words.NONE))
+    times = [f"{stage} {words.duration(seconds)}" for stage, seconds in words.stages(result["seconds"])]
+    facts.add_row(" time", Text(", ".join(times) or words.NONE))
+    files = [name for name in FILES if (folder / name).exists()]
+    facts.add_row(" files", Text(f"{folder}: {', '.join(files) or 'none'}"))
+    return facts

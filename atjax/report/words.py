@@ -1,0 +1,174 @@
+"""Scores, times and designs in words, the same in the terminal and on the page."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from atjax.report.result import Best, Result, fell_back
+from atjax.space import FIELDS
+
+NONE = "—"
+"""Stands where there is no value."""
+
+METRICS = {"accuracy": "accuracy", "roc_auc": "ROC-AUC", "mae": "mean absolute error"}
+
+
+def score(value: float | None) -> str:
+    """A score: four decimals, or four digits from 10 on."""
+    if value is None:
+        return NONE
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
+
+
+def spread(mean: float | None, deviation: float | None) -> str:
+    """Mean and standard deviation; the mean alone where one value has no deviation."""
+    return score(mean) if deviation is None else f"{score(mean)} ± {score(deviation)}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time: ``0.42 s``, ``12.3 s``, ``2 min 05 s``, ``1 h 02 min``."""
+    if seconds is None:
+        return NONE
+    if seconds < 59.95:
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def count(number: float | None, noun: str = "", plural: str | None = None) -> str:
+    """A number with thousands apart, and its noun: ``1 graph``, ``1,113 graphs``."""
+    if number is None:
+        return NONE
+    form = noun if number == 1 or not noun else plural or f"{noun}s"
+    return f"{number:,} {form}".rstrip()
+
+
+def metric_name(metric: str) -> str:
+    """The metric's usual spelling."""
+    return METRICS.get(metric, metric)
+
+
+def structure(design: Mapping[str, Any]) -> str:
+    """A design's architecture on one line: ``gat, 4 heads, relu, 256, skip_sum, layers 1-4-2``."""
+    parts = [str(design.get("convolution", NONE))]
+    if design.get("heads") is not None:
+        parts.append(count(design["heads"], "head"))
+    if design.get("aggregation") is not None:
+        parts.append(str(design["aggregation"]))
+    parts += [str(design.get(name, NONE)) for name in ("activation", "hidden", "connectivity")]
+    layers = "-".join(str(design.get(name, NONE)) for name in ("pre_layers", "mp_layers", "post_layers"))
+    return ", ".join([*parts, f"layers {layers}"])
+
+
+def recipe(design: Mapping[str, Any]) -> str:
+    """How a design is trained: ``lr 0.001, 200 epochs``."""
+    return f"lr {design.get('learning_rate', NONE)}, {design.get('epochs', NONE)} epochs"
+
+
+def sentence(design: Mapping[str, Any]) -> str:
+    """A design in full words, as they stand in a sentence."""
+    kind = f"a {design.get('convolution')} network"
+    if design.get("heads") is not None:
+        kind += f" with {count(design['heads'], 'attention head')}"
+    if design.get("aggregation") is not None:
+        kind += f" with {design['aggregation']} aggregation"
+    value = {name: design.get(name, NONE) for name in FIELDS}
+    return (
+        f"{kind}: {value['pre_layers']} pre-processing, {value['mp_layers']} message-passing and "
+        f"{value['post_layers']} post-processing layers, hidden dimension {value['hidden']}, {value['activation']}, "
+        f"{value['connectivity']}, trained at learning rate {value['learning_rate']} for {value['epochs']} epochs"
+    )
+
+
+def outcome(best: Best, metric: str) -> str:
+    """The scores of the best trial as a sentence."""
+    return (
+        f"At its best epoch by validation, {count(best['epoch'])}, it reached a validation {metric_name(metric)} of "
+        f"{score(best['validation'])} and a test {metric_name(metric)} of {score(best['test'])}."
+    )
+
+
+def prior_label(result: Result) -> str:
+    """The prior as a short name: ``transfer``, ``uniform``, or ``uniform (fall-back)``."""
+    return f"{result['prior_source']} (fall-back)" if fell_back(result) else result["prior_source"]
+
+
+def origin(result: Result) -> str:
+    """Where the designs were drawn from, in a sentence, with the search's own reason."""
+    if fell_back(result):
+        lead = "No task of the bank was close enough, so the search fell back to the uniform prior."
+    elif result["prior_source"] == "uniform":
+        lead = "Designs were drawn from a uniform prior: every choice is equally likely."
+    else:
+        lead = "Designs were drawn from a prior transferred from similar tasks of the bank."
+    reason = (result.get("prior_reason") or "").strip()
+    return f"{lead} {reason[:1].upper()}{reason[1:]}".strip()
+
+
+def budget(values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a budget holds beside its name, as pairs of name and value; a mapping reads ``64 as 16, 256 as 64``."""
+    pairs = []
+    for name, value in values.items():
+        if name == "name":
+            continue
+        if isinstance(value, Mapping):
+            # Numbers are nominal values, and what is built for them; words are levels of tasks.
+            inside = ((key, value[key]) for key in in_order(value))
+            value = ", ".join(f"{key} {'as ' if key.isdigit() else ''}{item}" for key, item in inside)
+        elif isinstance(value, list | tuple):
+            value = ", ".join(str(item) for item in value)
+        pairs.append((name.replace("_", " "), NONE if value is None else str(value)))
+    return pairs
+
+
+def in_order(choices: Iterable[str]) -> list[str]:
+    """Choices of one dimension: numbers by value, then words by letter."""
+
+    def key(choice: str) -> tuple[float, str]:
+        try:
+            return float(choice), ""
+        except ValueError:
+            return float("inf"), choice
+
+    return sorted(choices, key=key)
+
+
+def dimensions(names: Iterable[str]) -> list[str]:
+    """Dimension names: the fields of a design in their order, then any others."""
+    found = set(names)
+    return [name for name in FIELDS if name in found] + sorted(found - set(FIELDS))
+
+
+def not_done(result: Result) -> list[str]:
+    """Sentences on what a reader must not miss: an unfinished search, failed trials, a prior that fell back."""
+    notes = []
+    if result["state"] == "interrupted":
+        notes.append(
+            f"The search was interrupted after {count(len(result['trials']), 'trial')}; "
+            "the same command with search.resume=true goes on from here."
+        )
+    elif result["state"] == "running":
+        notes.append("The search was still running when this was written.")
+    if result["best"] is None:
+        notes.append("No trial has been completed, so there is no best design and no model.")
+    for trial in result["trials"]:
+        if trial["state"] != "complete":
+            reason = (trial.get("reason") or "").strip() or "no reason was recorded."
+            notes.append(f"Trial {trial['number']} {trial['state']}: {reason}")
+    if fell_back(result):
+        notes.append("The prior is uniform, not transferred: no task of the bank was close enough.")
+    return notes
+
+
+def stages(seconds: Mapping[str, float | None]) -> list[tuple[str, float | None]]:
+    """The times of the stages in the order they run, others after them, and the total last."""
+    first = ("data", "feature", "prior", "search")
+    others = sorted(set(seconds) - {*first, "total"})
+    return [(name, seconds[name]) for name in (*first, *others, "total") if name in seconds]
+
+
+def parts(examples: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The parts of the split in words, with their numbers of examples."""
+    names = {"train": "training", "validation": "validation", "test": "test"}
+    return [(name, examples[part]) for part, name in names.items() if part in examples]

@@ -1,0 +1,34 @@
+"""Where atjax runs: versions, device, and the user's cache folder."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+
+import jax
+import pooch
+
+from atjax import __version__
+
+
+def versions() -> dict[str, str]:
+    """Versions of atjax, Python and the libraries that its numbers depend on."""
+    libraries = ("jax", "flax", "optax", "jraph", "numpy", "scikit-learn")
+    return {"atjax": __version__, "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in libraries
+    }
+
+
+def device() -> str:
+    """The device in words, such as ``cpu (x86_64, 2 cores)`` or ``gpu (NVIDIA H100 80GB HBM3)``."""
+    first = jax.devices()[0]
+    if first.platform == "cpu":
+        return f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
+    return f"{first.platform} ({first.device_kind})"
+
+
+def cache_dir() -> Path:
+    """The user's cache folder for atjax; the environment variable ATJAX_CACHE overrides it."""
+    return Path(os.environ.get("ATJAX_CACHE") or pooch.os_cache("atjax"))

@@ -1,0 +1,176 @@
+"""Finding data files, fetching those that are absent, and reading zip archives safely.
+
+A file that is downloaded gets its name only once it has been read and verified, so that the data folder never holds
+half a file. What is verified is the parsed content (see `verify`), not the bytes of an archive.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pooch
+from rich.console import Console
+from rich.progress import Progress
+
+from atjax.config import data_root, task_names
+from atjax.errors import UserError
+
+MEMBER_LIMIT = 256 * 2**20
+"""Bytes that one member of an archive may decompress to: ten times the largest member of the sets that are known."""
+
+TIMEOUT = 30.0
+"""Seconds without an answer after which a server is given up."""
+
+T = TypeVar("T")
+
+
+def obtain(
+    task: str,
+    root: str | None,
+    paths: Sequence[str],
+    mirrors: Sequence[Mapping[str, str]],
+    read: Callable[[Mapping[str, bytes]], T],
+) -> T:
+    """Read the files of a task, after fetching those that are absent.
+
+    Args:
+        task: Name of the task, for error messages.
+        root: Folder of the data, as in `atjax.config.data_root`.
+        paths: The files, relative to the folder.
+        mirrors: For each mirror the URL of every path; tried in order until one gives what ``read`` accepts.
+        read: Turns the files' bytes, by path, into the result; raises UserError if they are broken or not the
+            expected ones.
+
+    Returns:
+        What ``read`` returns.
+
+    Raises:
+        UserError: A file is broken, is not the expected one, or is absent and cannot be had.
+    """
+    folder = data_root(root)
+    missing = [path for path in paths if not (folder / path).is_file()]
+    if not missing:
+        try:
+            return read({path: (folder / path).read_bytes() for path in paths})
+        except OSError as error:
+            raise UserError(f"{task}: cannot read {error.filename}: {error.strerror}; make it readable.") from None
+        except UserError as error:
+            where = ", ".join(str(folder / path) for path in paths)
+            raise UserError(f"{task}: {error}; mend or delete {where} (what is absent is downloaded).") from None
+    failures = []
+    for urls in mirrors:
+        try:
+            return _fetch(folder, missing, paths, urls, read)
+        except (OSError, ValueError, UserError) as error:
+            failures.append(f"{os.path.dirname(urls[missing[0]])} ({_reason(error)})")
+    raise UserError(
+        f"{task}: {', '.join(missing)} not found under {folder}, and no download worked: {'; '.join(failures)}; "
+        f"put the missing files there by hand, point data.root or ATJAX_DATA at a folder that holds them, or take a "
+        f"task that needs no files ({', '.join(task_names(offline=True))})."
+    )
+
+
+def _fetch(
+    folder: Path,
+    missing: Sequence[str],
+    paths: Sequence[str],
+    urls: Mapping[str, str],
+    read: Callable[[Mapping[str, bytes]], T],
+) -> T:
+    """Download the missing files under temporary names, read all, and only then give them their names."""
+    temporary = {path: (folder / path).with_name(f".{uuid.uuid4().hex}.part") for path in missing}
+    try:
+        for path, part in temporary.items():
+            part.parent.mkdir(parents=True, exist_ok=True)
+            _download(urls[path], part)
+        result = read({path: temporary.get(path, folder / path).read_bytes() for path in paths})
+        for path, part in temporary.items():
+            os.replace(part, folder / path)
+        return result
+    finally:
+        for part in temporary.values():
+            part.unlink(missing_ok=True)
+
+
+class _Bar:
+    """Pooch's protocol of a progress bar, drawn by rich."""
+
+    def __init__(self, progress: Progress, name: str) -> None:
+        self.total = 0
+        self._progress = progress
+        self._task = progress.add_task(name)
+
+    def update(self, size: int) -> None:
+        self._progress.update(self._task, total=self.total or None, advance=size)
+
+    def reset(self) -> None:
+        self._progress.reset(self._task)
+
+    def close(self) -> None:
+        self._progress.stop_task(self._task)
+
+
+def _download(url: str, path: Path) -> None:
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = _Bar(progress, os.path.basename(url))
+        pooch.HTTPDownloader(progressbar=bar, chunk_size=2**16, timeout=TIMEOUT)(url, str(path), None)
+
+
+def _reason(error: Exception) -> str:
+    """Why a download failed, short: of errors from the network the kind says more than their long text."""
+    if isinstance(error, UserError) or (isinstance(error, OSError) and error.filename):
+        return str(error)
+    response = getattr(error, "response", None)
+    return f"HTTP status {response.status_code}" if response is not None else type(error).__name__
+
+
+def read_archive(content: bytes) -> dict[str, bytes]:
+    """The members of a zip archive by base name: published archives differ in the folders they put before it.
+
+    Nothing is unpacked to disk.
+
+    Raises:
+        UserError: It is no zip archive or a damaged one, two members share a base name, or a member decompresses to
+            more than `MEMBER_LIMIT` bytes.
+    """
+    members: dict[str, bytes] = {}
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            for info in archive.infolist():
+                if info.is_dir():
+                    continue
+                name = info.filename.rsplit("/", 1)[-1]
+                if name in members:
+                    raise UserError(f"the archive has two members named {name}")
+                if info.file_size > MEMBER_LIMIT:
+                    raise UserError(
+                        f"the member {name} decompresses to {info.file_size:,} bytes, more than {MEMBER_LIMIT:,}"
+                    )
+                members[name] = archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+        raise UserError(f"this is no zip archive, or a truncated or damaged one ({error})") from None
+    return members
+
+
+def verify(found: str, expected: str | None) -> None:
+    """Compare content hashes; None expects nothing.
+
+    Hashes are taken over the parsed arrays in canonical order (`atjax.task.hash_arrays`). One set is published in
+    archives that differ in compression, folder names, and the order of lines, none of which matters here; and what is
+    hashed is what a task is built from, so that a change anywhere in it shows.
+
+    Raises:
+        UserError: The hashes differ.
+    """
+    if expected is not None and found != expected:
+        raise UserError(
+            f"the content has the hash {found[:12]}, not the expected {expected[:12]} (content=null skips this check)"
+        )

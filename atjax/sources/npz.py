@@ -1,0 +1,94 @@
+"""Node classification sets in the npz format of Shchur et al. (Pitfalls of GNN evaluation, 2018): CSR arrays."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import sparse
+
+from atjax.errors import UserError
+from atjax.sources.edges import drop_self_loops
+from atjax.sources.files import obtain, read_archive, verify
+from atjax.task import Graphs, Task, canonical_csr, hash_arrays
+
+MIRRORS = ("https://raw.githubusercontent.com/shchur/gnn-benchmark/master/data/npz/{published}.npz",)
+"""Where the files are published."""
+
+
+def load(
+    name: str,
+    dataset: str,
+    published: str,
+    *,
+    root: str | None = None,
+    content: str | None = None,
+    mirrors: Sequence[str] = MIRRORS,
+) -> Task:
+    """A node classification task from an npz file; directed edges are made undirected.
+
+    Args:
+        name: Name of the task.
+        dataset: Name of the file under ``npz/`` in the data folder, without its ending.
+        published: Name of the file where it is published, without its ending.
+        root: Folder of the data, as in `atjax.config.data_root`.
+        content: Expected hash; None skips the check.
+        mirrors: URLs to download from, with ``{published}`` in them.
+
+    Raises:
+        UserError: The file is absent, broken or not the expected one.
+    """
+    path = f"npz/{dataset}.npz"
+
+    def read(files: Mapping[str, bytes]) -> Task:
+        graphs, labels, notes = parse(files[path])
+        nodes = graphs.nodes
+        arrays = [graphs.senders, graphs.receivers, nodes.data, nodes.indices, nodes.indptr, labels]  # type: ignore[union-attr]
+        verify(hash_arrays("npz", arrays), content)
+        return Task(name, "node", "cross_entropy", "accuracy", graphs, labels, int(labels.max(initial=-1)) + 1, notes)
+
+    return obtain(name, root, [path], [{path: url.format(published=published)} for url in mirrors], read)
+
+
+def parse(content: bytes) -> tuple[Graphs, np.ndarray, tuple[str, ...]]:
+    """Graph, labels [V] and notes, from the bytes of an npz file. No pickle is read.
+
+    Raises:
+        UserError: The archive is damaged, an array is missing, or arrays do not fit together.
+    """
+    members = read_archive(content)
+    adjacency, features = _csr(members, "adj"), _csr(members, "attr")
+    labels = _array(members, "labels")
+    if adjacency.shape != (len(labels), len(labels)) or features.shape[0] != len(labels):
+        raise UserError(
+            f"adj is {adjacency.shape[0]} x {adjacency.shape[1]} and attr has {features.shape[0]} rows, "
+            f"but there are {len(labels)} labels"
+        )
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"labels are of type {labels.dtype}, not whole numbers")
+    edges = adjacency.tocoo()
+    senders, receivers, notes = drop_self_loops(edges.row, edges.col)
+    graphs = Graphs.from_edges(features, senders, receivers, np.array([len(labels)]))
+    return graphs, labels.astype(np.int32), (f"Features: a bag of {features.shape[1]} words.", *notes)
+
+
+def _csr(members: Mapping[str, bytes], part: str) -> sparse.csr_matrix:
+    data, indices, indptr, shape = (
+        _array(members, f"{part}_{field}") for field in ("data", "indices", "indptr", "shape")
+    )
+    try:
+        matrix = sparse.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
+        matrix.check_format(full_check=True)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"the arrays {part}_* are no CSR matrix ({error})") from None
+    return canonical_csr(matrix)
+
+
+def _array(members: Mapping[str, bytes], key: str) -> np.ndarray:
+    if f"{key}.npy" not in members:
+        raise UserError(f"the file has no array {key}")
+    try:
+        return np.lib.format.read_array(io.BytesIO(members[f"{key}.npy"]), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"the array {key} cannot be read ({error})") from None

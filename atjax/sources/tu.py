@@ -1,0 +1,195 @@
+"""Graph classification sets in the text format of the TU Dortmund collection (Morris et al., TUDataset, 2020)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from atjax.errors import UserError
+from atjax.sources.edges import drop_self_loops
+from atjax.sources.files import obtain, read_archive, verify
+from atjax.sources.text import read_table
+from atjax.task import Graphs, Task, hash_arrays
+
+Features = Literal["labels", "degree", "constant"]
+
+MIRRORS: dict[str, tuple[str, ...]] = {
+    "original": (
+        "https://www.chrsmrrs.com/graphkerneldatasets/{dataset}.zip",
+        "https://raw.githubusercontent.com/bknyaz/graph_nn/master/data/{dataset}.zip",
+    ),
+    "cleaned": ("https://raw.githubusercontent.com/nd7141/graph_datasets/master/datasets/{dataset}.zip",),
+}
+"""Where each version is published."""
+
+FOLDERS = {"original": "tu-original", "cleaned": "tu"}
+"""Folder of each version under the data root."""
+
+DEGREE_CAP = 64
+"""Degrees from here on share one feature: few nodes have them, and no single hub must set the number of features."""
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A TU set as its files say it, ids counted from 0, before features are chosen.
+
+    Attributes:
+        graphs: Nodes and edges, without features, [V, 0], and without self-loops.
+        graph_labels: As given, such as -1 and 1, [G].
+        node_labels: As given, [V], or None.
+        node_attributes: Float64 [V, D], or None.
+        notes: What was dropped.
+    """
+
+    graphs: Graphs
+    graph_labels: np.ndarray
+    node_labels: np.ndarray | None
+    node_attributes: np.ndarray | None
+    notes: tuple[str, ...]
+
+    def content_hash(self) -> str:
+        """SHA-256 over all fields but the notes, whatever the order of the edges and however often each is listed."""
+        optional = {"labels": self.node_labels, "attributes": self.node_attributes}
+        present = {name: array for name, array in optional.items() if array is not None}
+        arrays = [self.graphs.senders, self.graphs.receivers, self.graphs.n_node, self.graph_labels]
+        return hash_arrays(f"tu {' '.join(present)}", arrays, list(present.values()))
+
+
+def load(
+    name: str,
+    dataset: str,
+    *,
+    root: str | None = None,
+    cleaned: bool = False,
+    features: Features = "labels",
+    attributes: bool = False,
+    content: Mapping[str, str] | None = None,
+    mirrors: Sequence[str] | None = None,
+) -> Task:
+    """A graph classification task from a TU set.
+
+    Args:
+        name: Name of the task.
+        dataset: Name of the set in the collection, such as ``COX2``.
+        root: Folder of the data, as in `atjax.config.data_root`.
+        cleaned: The version without isomorphic graphs (Ivanov, Sviridov and Burnaev, 2019).
+        features: ``labels``: one-hot over the node labels that occur; ``degree``: one-hot degree, `DEGREE_CAP` and
+            more in one; ``constant``: 1. Sets without labels take the degree by default, since BatchNorm of the
+            pre-process layers turns a constant into 0, and a constant then says nothing.
+        attributes: Append the node attributes, z-scored over all nodes of the set.
+        content: Expected hash of each version, by ``original`` and ``cleaned``; None skips the check.
+        mirrors: URLs to download from instead of `MIRRORS`.
+
+    Raises:
+        UserError: The files are absent, broken or not the expected ones; a version or feature does not exist.
+    """
+    for option, value in {"cleaned": cleaned, "attributes": attributes}.items():
+        if not isinstance(value, bool):
+            raise UserError(f"{name}: {option}={value!r} is neither true nor false; give one of them.")
+    version = "cleaned" if cleaned else "original"
+    if content is not None and version not in content:
+        raise UserError(f"{name}: no {version} version of {dataset} is known; take cleaned={str(not cleaned).lower()}.")
+
+    def read(files: Mapping[str, bytes]) -> Raw:
+        raw = parse(read_archive(*files.values()), dataset)
+        verify(raw.content_hash(), None if content is None else content[version])
+        return raw
+
+    path = f"{FOLDERS[version]}/{dataset}.zip"
+    urls = [url.format(dataset=dataset) for url in (MIRRORS[version] if mirrors is None else mirrors)]
+    raw = obtain(name, root, [path], [{path: url} for url in urls], read)
+    return _task(name, raw, features, attributes)
+
+
+def _task(name: str, raw: Raw, features: Features, attributes: bool) -> Task:
+    bare, notes = raw.graphs, raw.notes
+    if features == "labels":
+        if raw.node_labels is None:
+            raise UserError(f"{name}: the set has no node labels; take features=degree or features=constant.")
+        values, codes = np.unique(raw.node_labels, return_inverse=True)
+        columns = [_one_hot(codes, len(values))]
+        notes += (f"Features: one-hot of {len(values)} node labels.",)
+    elif features == "degree":
+        degree = np.bincount(bare.receivers, minlength=bare.nodes.shape[0])
+        columns = [_one_hot(np.minimum(degree, DEGREE_CAP), DEGREE_CAP + 1)]
+        notes += (f"Features: one-hot of the degree, {DEGREE_CAP} and more in one; the set itself has none.",)
+    elif features == "constant":
+        columns = [np.ones((bare.nodes.shape[0], 1), np.float32)]
+        notes += ("Features: the constant 1.",)
+    else:
+        raise UserError(f"{name}: features={features!r} is unknown; choose labels, degree or constant.")
+    if attributes:
+        if raw.node_attributes is None:
+            raise UserError(f"{name}: the set has no node attributes; take attributes=false.")
+        spread = raw.node_attributes.std(axis=0)
+        columns.append((raw.node_attributes - raw.node_attributes.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
+        notes += (f"Features: {len(spread)} node attributes, z-scored over all nodes.",)
+    graphs = dataclasses.replace(bare, nodes=np.concatenate(columns, axis=1, dtype=np.float32))
+    classes, labels = np.unique(raw.graph_labels, return_inverse=True)
+    return Task(name, "graph", "cross_entropy", "accuracy", graphs, labels.astype(np.int32), len(classes), notes)
+
+
+def _one_hot(codes: np.ndarray, size: int) -> np.ndarray:
+    return np.equal.outer(codes, np.arange(size)).astype(np.float32)
+
+
+def parse(members: Mapping[str, bytes], dataset: str) -> Raw:
+    """Parse and check the text files of a TU set.
+
+    Args:
+        members: Content of each file by base name, such as ``COX2_A.txt``.
+        dataset: Name of the set.
+
+    Raises:
+        UserError: A file is missing or not numeric, sizes do not match, an edge names a node that does not exist, or
+            an attribute is not finite.
+    """
+
+    def table(part: str, dtype: type, columns: int | None = 1) -> np.ndarray:
+        file = f"{dataset}_{part}.txt"
+        if file not in members:
+            raise UserError(f"the archive has no member {file}")
+        return read_table(members[file], file, dtype, columns)
+
+    def optional(part: str, dtype: type, columns: int | None = 1) -> np.ndarray | None:
+        if f"{dataset}_{part}.txt" not in members:
+            return None
+        rows = table(part, dtype, columns)
+        if len(rows) != num_nodes:
+            raise UserError(
+                f"{dataset}_{part}.txt has {len(rows)} lines but {dataset}_graph_indicator.txt has {num_nodes}"
+            )
+        return rows
+
+    graph_labels = table("graph_labels", np.int64)[:, 0]
+    indicator = table("graph_indicator", np.int64)[:, 0]
+    num_graphs, num_nodes = len(graph_labels), len(indicator)
+    descents = np.flatnonzero(np.diff(indicator) < 0)
+    if descents.size:
+        raise UserError(f"{dataset}_graph_indicator.txt: line {descents[0] + 2} goes back to an earlier graph")
+    if num_nodes and (indicator[0] < 1 or indicator[-1] > num_graphs):
+        bad = indicator[0] if indicator[0] < 1 else indicator[-1]
+        raise UserError(
+            f"{dataset}_graph_indicator.txt names graph {bad}, but {dataset}_graph_labels.txt has {num_graphs} graphs"
+        )
+    edges = table("A", np.int64, 2)
+    outside = np.flatnonzero(((edges < 1) | (edges > num_nodes)).any(axis=1))
+    if outside.size:
+        raise UserError(
+            f"{dataset}_A.txt: edge number {outside[0] + 1} is {tuple(edges[outside[0]].tolist())}, "
+            f"but nodes are numbered 1 to {num_nodes}"
+        )
+    node_labels = optional("node_labels", np.int64)
+    senders, receivers, notes = drop_self_loops(edges[:, 0] - 1, edges[:, 1] - 1)
+    n_node = np.bincount(indicator - 1, minlength=num_graphs)
+    return Raw(
+        graphs=Graphs.from_edges(np.empty((num_nodes, 0)), senders, receivers, n_node),
+        graph_labels=graph_labels,
+        node_labels=None if node_labels is None else node_labels[:, 0],
+        node_attributes=optional("node_attributes", np.float64, None),
+        notes=notes,
+    )

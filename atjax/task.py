@@ -1,0 +1,276 @@
+"""A task: graphs, labels, a split, a loss and a metric (paper, Definition 1).
+
+Graphs are kept flat, all graphs of a task one after another, in plain numpy and scipy arrays; `atjax.batch` turns
+them into padded `jraph.GraphsTuple`s.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import sparse
+
+from atjax.errors import UserError
+
+Level = Literal["node", "edge", "graph"]
+Loss = Literal["cross_entropy", "mse"]
+Metric = Literal["accuracy", "roc_auc", "mae"]
+
+SPLIT_PATTERNS: dict[str, tuple[int, ...]] = {"graph": (0, 0, 0, 0, 1, 0, 0, 0, 0, 2), "node": (0, 1, 0, 2)}
+"""Which part each example of a row goes to, over and over, by level: 0 training, 1 validation, 2 test.
+
+The shares are those of the paper, section 5.1: 80/10/10 for graphs, 50/25/25 for nodes. Spacing is as even as can be,
+so that any run of L examples in the row gives each part its share of L to within less than 1.
+"""
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """G graphs with V nodes and E directed edges in all, concatenated.
+
+    An undirected edge is stored in both directions. Edges are sorted by graph, then receiver, then sender; ids of
+    senders and receivers count from 0 within the whole concatenation. There are no duplicate edges.
+
+    Attributes:
+        nodes: Node features, [V, D]: dense float32, or a scipy CSR matrix of float32 where most entries are 0.
+        senders: int32 [E].
+        receivers: int32 [E], ascending.
+        n_node: Nodes of each graph, int32 [G].
+        n_edge: Directed edges of each graph, int32 [G].
+    """
+
+    nodes: np.ndarray | sparse.csr_matrix
+    senders: np.ndarray
+    receivers: np.ndarray
+    n_node: np.ndarray
+    n_edge: np.ndarray
+
+    @property
+    def num_features(self) -> int:
+        return int(self.nodes.shape[1])
+
+    @functools.cached_property
+    def node_start(self) -> np.ndarray:
+        """First node of each graph, and V at the end, int64 [G + 1]."""
+        return np.concatenate([[0], np.cumsum(self.n_node, dtype=np.int64)])
+
+    @functools.cached_property
+    def edge_start(self) -> np.ndarray:
+        """First edge of each graph, and E at the end, int64 [G + 1]."""
+        return np.concatenate([[0], np.cumsum(self.n_edge, dtype=np.int64)])
+
+    @classmethod
+    def from_edges(
+        cls,
+        nodes: np.ndarray | sparse.csr_matrix,
+        senders: np.ndarray,
+        receivers: np.ndarray,
+        n_node: np.ndarray,
+        *,
+        undirected: bool = True,
+    ) -> Graphs:
+        """Bring an edge list in any order into the stored form: both directions, no duplicates, sorted.
+
+        Args:
+            nodes: Node features, [V, D].
+            senders: Sending node of each edge, in 0 .. V-1, [E].
+            receivers: Receiving node of each edge, in the same graph, [E].
+            n_node: Nodes of each graph, [G], summing to V.
+            undirected: Add the reverse of every edge.
+
+        Raises:
+            UserError: An edge names a node that does not exist, or joins two graphs; sizes do not match.
+        """
+        total = int(np.sum(n_node))
+        if nodes.shape[0] != total:
+            raise UserError(f"There are {nodes.shape[0]} rows of node features but {total} nodes; give one row a node.")
+        senders, receivers = np.asarray(senders, np.int64), np.asarray(receivers, np.int64)
+        ends = np.concatenate([senders, receivers])
+        if ends.size and (ends.min() < 0 or ends.max() >= total):
+            bad = int(ends[(ends < 0) | (ends >= total)][0])
+            raise UserError(
+                f"An edge names node {bad}, but nodes are numbered 0 to {total - 1}; drop or mend that edge."
+            )
+        graph_of = np.repeat(np.arange(len(n_node)), n_node)
+        if np.any(graph_of[senders] != graph_of[receivers]):
+            bad = int(np.flatnonzero(graph_of[senders] != graph_of[receivers])[0])
+            raise UserError(f"Edge {bad} joins nodes of two different graphs; every edge must stay within one graph.")
+        if undirected:
+            senders, receivers = np.concatenate([senders, receivers]), np.concatenate([receivers, senders])
+        # One number an edge, sorted, and neighbours compared: twenty times as fast as np.unique, which hashes.
+        code = np.sort(receivers * total + senders)
+        receivers, senders = np.divmod(code[np.diff(code, prepend=-1) != 0], max(total, 1))
+        n_edge = np.bincount(graph_of[receivers], minlength=len(n_node))
+        if sparse.issparse(nodes):
+            features: np.ndarray | sparse.csr_matrix = canonical_csr(nodes)
+        else:
+            features = np.ascontiguousarray(nodes, np.float32)
+        return cls(
+            features,
+            senders.astype(np.int32),
+            receivers.astype(np.int32),
+            np.asarray(n_node, np.int32),
+            n_edge.astype(np.int32),
+        )
+
+    def take(self, ids: np.ndarray) -> Graphs:
+        """The graphs with these ids, in that order."""
+        nodes = ragged_ranges(self.node_start[ids], self.n_node[ids])
+        edges = ragged_ranges(self.edge_start[ids], self.n_edge[ids])
+        new_start = np.concatenate([[0], np.cumsum(self.n_node[ids], dtype=np.int64)])[:-1]
+        shift = np.repeat(new_start - self.node_start[ids], self.n_edge[ids])
+        return Graphs(
+            self.nodes[nodes],
+            (self.senders[edges] + shift).astype(np.int32),
+            (self.receivers[edges] + shift).astype(np.int32),
+            self.n_node[ids],
+            self.n_edge[ids],
+        )
+
+
+def ragged_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """``concatenate([arange(s, s + n) for s, n in zip(starts, lengths)])`` without the loop, int64."""
+    lengths = np.asarray(lengths, np.int64)
+    offsets = np.cumsum(lengths) - lengths
+    return np.arange(lengths.sum(), dtype=np.int64) + np.repeat(np.asarray(starts, np.int64) - offsets, lengths)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ids of the training, validation and test examples (graphs or nodes), each ascending int64."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Task:
+    """A graph-learning task (paper, Definition 1: a dataset with a loss and a metric).
+
+    Attributes:
+        name: Lower-case name, as on the command line.
+        level: What an example is: a node or a graph.
+        loss: ``cross_entropy`` over classes, or ``mse``.
+        metric: What validation picks by and test reports.
+        graphs: The graphs; one for a node task.
+        labels: int32 [N], -1 where an example has no label, for ``cross_entropy``; float32 [N, C] for ``mse``.
+        num_outputs: C: classes, or regression targets.
+        notes: Sentences on how the data was read (where features come from, what was dropped).
+        fixed_split: The data's own split, used whatever the seed; None to split by seed.
+    """
+
+    name: str
+    level: Level
+    loss: Loss
+    metric: Metric
+    graphs: Graphs
+    labels: np.ndarray
+    num_outputs: int
+    notes: tuple[str, ...] = ()
+    fixed_split: Split | None = None
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    @property
+    def num_examples(self) -> int:
+        return len(self.labels)
+
+    def split(self, seed: int) -> Split:
+        """Training, validation and test examples.
+
+        Graph tasks: 80/10/10, stratified by class: each part holds its share of each class to within less than 1.
+        Node tasks: 50/25/25, uniform over labelled nodes (paper, section 5.1).
+        The data's own split is returned, whatever the seed, if it has one.
+
+        Raises:
+            UserError: There are too few labelled examples for three parts.
+        """
+        if self.fixed_split is not None:
+            return self.fixed_split
+        rng = np.random.default_rng([seed, 0x5011])
+        labelled = np.arange(self.num_examples) if self.loss == "mse" else np.flatnonzero(self.labels >= 0)
+        order = rng.permutation(labelled)
+        if self.level == "graph" and self.loss == "cross_entropy":
+            # Classes one after another in the row: each is a run, so that each part gets its share of every class.
+            order = order[np.argsort(self.labels[order], kind="stable")]
+        pattern = SPLIT_PATTERNS[self.level]
+        part = np.resize(np.roll(pattern, rng.integers(len(pattern))), len(order))
+        parts = [np.sort(order[part == which]) for which in range(3)]
+        if not all(ids.size for ids in parts):
+            raise UserError(
+                f"{self.name}: {len(order)} labelled {self.level}s are too few to split; give {len(pattern)} or more."
+            )
+        return Split(*parts)
+
+    @functools.cached_property
+    def content_hash(self) -> str:
+        """SHA-256 over graphs, labels, level, loss and metric; name, notes and split play no part.
+
+        Renaming a task does not change it, so that a task's own records can be told by content; nor does holding its
+        features dense or sparse.
+        """
+        graphs, features = self.graphs, canonical_csr(self.graphs.nodes)
+        return hash_arrays(
+            f"{self.level} {self.loss} {self.metric} {self.num_outputs} {features.shape[1]}",
+            [features.data, features.indices, features.indptr],
+            [graphs.senders, graphs.receivers, graphs.n_node, graphs.n_edge, self.labels],
+        )
+
+
+def canonical_csr(matrix: np.ndarray | sparse.spmatrix) -> sparse.csr_matrix:
+    """A float32 CSR copy with ascending columns, no duplicates and no stored zeros: one form for equal matrices."""
+    canonical = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
+    canonical.sum_duplicates()
+    canonical.eliminate_zeros()
+    return canonical
+
+
+def hash_arrays(header: str, *groups: Sequence[np.ndarray]) -> str:
+    """SHA-256, in hex, over a header and arrays with their shapes; integers as int64, all else as float32."""
+    digest = hashlib.sha256(header.encode())
+    for array in itertools.chain.from_iterable(groups):
+        canonical = np.ascontiguousarray(array, np.int64 if array.dtype.kind in "iub" else np.float32)
+        digest.update(f"{canonical.dtype} {canonical.shape}".encode())
+        digest.update(canonical.tobytes())
+    return digest.hexdigest()
+
+
+def check(task: Task) -> None:
+    """Raise `UserError`, in one sentence, if a task cannot be learnt from."""
+    graphs, labels = task.graphs, task.labels
+    if task.level not in SPLIT_PATTERNS:
+        raise UserError(f"{task.name}: level {task.level!r} is not supported yet; use 'node' or 'graph'.")
+    nodes = graphs.nodes
+    if isinstance(nodes, np.ndarray):
+        faulty = np.flatnonzero(~np.isfinite(nodes).all(axis=1))
+    else:
+        faulty = np.repeat(np.arange(nodes.shape[0]), np.diff(nodes.indptr))[~np.isfinite(nodes.data)]
+    if faulty.size:
+        raise UserError(
+            f"{task.name}: the features of node {faulty[0]} hold NaN or infinity; fill them in, or drop that node."
+        )
+    expected = len(graphs.n_node) if task.level == "graph" else int(graphs.n_node.sum())
+    if len(labels) != expected:
+        raise UserError(f"{task.name}: {len(labels)} labels for {expected} {task.level}s; give one label each.")
+    if task.level == "graph" and np.any(graphs.n_node == 0):
+        empty = int(np.flatnonzero(graphs.n_node == 0)[0])
+        raise UserError(f"{task.name}: graph {empty} has no nodes; drop it, with its label.")
+    if task.loss == "mse":
+        if not np.all(np.isfinite(labels)):
+            raise UserError(f"{task.name}: some target is NaN or infinite; drop those examples.")
+        return
+    if labels.size and (labels.min() < -1 or labels.max() >= task.num_outputs):
+        bad = int(np.flatnonzero((labels < -1) | (labels >= task.num_outputs))[0])
+        raise UserError(
+            f"{task.name}: example {bad} has label {int(labels[bad])}, out of the range 0 to {task.num_outputs - 1}."
+        )
+    if len(np.unique(labels[labels >= 0])) < 2:
+        raise UserError(f"{task.name}: all labels are of one class, so there is nothing to learn; give two or more.")

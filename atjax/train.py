@@ -1,0 +1,315 @@
+"""Training of one design on one task, inside one compiled program per architecture and shape.
+
+Python steps from one record of the metrics to the next; everything between (epochs, batches, optimiser, evaluation) is
+a single compiled call. Learning rates enter it as data, so designs that differ in learning rate, epochs or seed share
+the program.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from atjax import compilation, metrics
+from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
+from atjax.budget import Budget, Schedule
+from atjax.model.gnn import GNN, build
+from atjax.space import Design
+from atjax.task import Graphs, Loss, Split, Task
+
+WEIGHT_DECAY = 5e-4
+"""L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
+
+Variables = dict[str, Any]
+Progress = Callable[[int, int], None]
+State = Literal["complete", "diverged", "failed"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What was recorded during training, one entry a record: epochs done, mean training loss, metric values."""
+
+    epoch: list[int] = dataclasses.field(default_factory=list)
+    train_loss: list[float] = dataclasses.field(default_factory=list)
+    validation: list[float] = dataclasses.field(default_factory=list)
+    test: list[float] = dataclasses.field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The outcome of one training.
+
+    Attributes:
+        design: As asked for.
+        seed: Of the split, the initialisation and the order of batches.
+        budget: Name of the budget.
+        schedule: What the budget trained for the design.
+        state: ``complete``; ``diverged`` if a loss or output stopped being finite; ``failed`` if the device gave up.
+        reason: Why it is not complete, else empty.
+        validation: Best validation metric; NaN unless complete, as are the next two.
+        validation_loss: Mean loss over the validation set at the best epoch.
+        test: Test metric at the best epoch.
+        best_epoch: The epoch picked by `atjax.metrics.rank_key`, the first of equals; 0 unless complete.
+        parameters: Number of trainable parameters.
+        seconds: Wall time of it all.
+        compile_seconds: Part of it that went into compilation.
+        curve: The record of the metrics.
+        variables: Parameters and BatchNorm statistics at the best epoch, on the host; None unless complete.
+    """
+
+    design: Design
+    seed: int
+    budget: str
+    schedule: Schedule
+    state: State
+    reason: str
+    validation: float
+    validation_loss: float
+    test: float
+    best_epoch: int
+    parameters: int
+    seconds: float
+    compile_seconds: float
+    curve: Curve
+    variables: Variables | None
+
+
+class TrainState(NamedTuple):
+    """Everything that a training step changes."""
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+class GraphData(NamedTuple):
+    """Device data of a graph task: features [V, D], labels [G] or [G, C], batches for evaluation with leading axis."""
+
+    features: jax.Array
+    labels: jax.Array
+    evaluation: BatchIndex
+
+
+class NodeData(NamedTuple):
+    """Device data of a node task: the graph, labels [V] or [V, C], and 1 for training nodes, 0 for others [V]."""
+
+    batch: Batch
+    labels: jax.Array
+    weights: jax.Array
+
+
+class Steps(NamedTuple):
+    """Training steps, leading axis S: learning rates [S] and, for graph tasks, the batches."""
+
+    learning_rate: np.ndarray
+    index: BatchIndex | None
+
+
+def negative_log_likelihood(loss: Loss, outputs: jax.Array, labels: jax.Array) -> jax.Array:
+    """Per example, [N]: cross-entropy in nats, or half the squared error (a Gaussian of variance 1, less a constant)."""
+    if loss == "mse":
+        return 0.5 * jnp.sum((outputs - labels) ** 2, axis=-1)
+    return optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
+
+
+def initialize(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
+    """Random parameters and fresh BatchNorm statistics."""
+    # Parameters depend on widths only, so a graph of two nodes will do. Only the initialisers are run, by kernels that
+    # all models share: a compiled `init` would cost seconds a model.
+    one = np.ones(1, np.int32)
+    smallest = Graphs(np.zeros((2, num_features), np.float32), one, one, np.array([2], np.int32), one)
+    return gnn.lazy_init(key, jax.eval_shape(lambda: single_batch(smallest)))
+
+
+@jax.jit
+def _start(variables: Variables) -> TrainState:
+    params = variables["params"]
+    return TrainState(params, variables["batch_stats"], _optimizer().init(params))
+
+
+def _optimizer() -> optax.GradientTransformation:
+    # Adam without its learning rate, which changes from epoch to epoch and comes in as data.
+    return optax.chain(optax.add_decayed_weights(WEIGHT_DECAY), optax.scale_by_adam())
+
+
+def _examples(data: GraphData | NodeData, index: BatchIndex | None) -> tuple[Batch, jax.Array, jax.Array]:
+    """One step's batch, labels and example weights."""
+    if isinstance(data, NodeData):
+        return data.batch, data.labels, data.weights
+    assert index is not None
+    batch = gather(data.features, index)
+    return batch, data.labels[index.graphs], batch.graph_mask.astype(jnp.float32)
+
+
+@functools.partial(jax.jit, static_argnames=("gnn", "loss"), donate_argnames="state")
+def train_block(
+    gnn: GNN, loss: Loss, state: TrainState, data: GraphData | NodeData, steps: Steps
+) -> tuple[TrainState, jax.Array, jax.Array]:
+    """Take S optimiser steps, then evaluate.
+
+    Returns:
+        The new state; the training loss of each step, [S]; outputs in evaluation mode, [V, C] for a node task,
+        [batches, G, C] for a graph task.
+    """
+    optimizer = _optimizer()
+
+    def step(state: TrainState, one: Steps) -> tuple[TrainState, jax.Array]:
+        batch, labels, weights = _examples(data, one.index)
+
+        def mean_loss(params: Any) -> tuple[jax.Array, Any]:
+            outputs, updated = gnn.apply(
+                {"params": params, "batch_stats": state.batch_stats}, batch, train=True, mutable=["batch_stats"]
+            )
+            each = negative_log_likelihood(loss, outputs, labels)
+            return jnp.sum(weights * each) / jnp.maximum(jnp.sum(weights), 1), updated["batch_stats"]
+
+        (value, batch_stats), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
+        direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = jax.tree.map(lambda p, d: p - one.learning_rate * d, state.params, direction)
+        return TrainState(params, batch_stats, opt_state), value
+
+    state, losses = jax.lax.scan(step, state, steps)
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    if isinstance(data, NodeData):
+        outputs = gnn.apply(variables, data.batch)
+    else:
+        outputs = jax.lax.map(lambda index: gnn.apply(variables, gather(data.features, index)), data.evaluation)
+    return state, losses, outputs
+
+
+def cosine(learning_rate: float, epoch: np.ndarray, epochs: int) -> np.ndarray:
+    """Learning rate by epoch, from its start to 0 at the end: lr (1 + cos(pi epoch / epochs)) / 2 (appendix A)."""
+    return 0.5 * learning_rate * (1 + np.cos(np.pi * epoch / epochs))
+
+
+@dataclass(frozen=True)
+class _Loader:
+    """Feeds one task and split to `train_block`, and reads evaluation outputs back by example."""
+
+    data: GraphData | NodeData
+    steps: Callable[[np.ndarray], Steps]
+    """Epoch-wise learning rates [epochs] -> training steps."""
+    outputs: Callable[[jax.Array], tuple[np.ndarray, np.ndarray]]
+    """Evaluation outputs -> those of the validation and of the test examples, [N, C] each."""
+
+
+def _node_loader(task: Task, split: Split) -> _Loader:
+    weights = np.zeros(task.num_examples, np.float32)
+    weights[split.train] = 1
+    data = NodeData(single_batch(task.graphs), jnp.asarray(task.labels), jnp.asarray(weights))
+
+    def outputs(raw: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+        values = np.asarray(raw)
+        return values[split.validation], values[split.test]
+
+    return _Loader(data, lambda rates: Steps(rates.astype(np.float32), None), outputs)
+
+
+def _graph_loader(task: Task, split: Split, batch_size: int, seed: int) -> _Loader:
+    graphs = task.graphs
+    held_out = np.concatenate([split.validation, split.test])
+    shape = shape_for(graphs, split.train, batch_size).union(shape_for(graphs, held_out, batch_size))
+    evaluation = index_batches(graphs, deal(graphs, held_out, batch_size), shape)
+    nodes = graphs.nodes if isinstance(graphs.nodes, np.ndarray) else graphs.nodes.toarray()
+    data = GraphData(jnp.asarray(nodes), jnp.asarray(task.labels), BatchIndex(*map(jnp.asarray, evaluation)))
+    rng = np.random.default_rng([seed, 0xBA7C])
+
+    def steps(rates: np.ndarray) -> Steps:
+        dealt = np.concatenate([deal(graphs, split.train, batch_size, rng) for _ in rates])
+        rate = np.repeat(rates, len(dealt) // len(rates)).astype(np.float32)
+        return Steps(rate, index_batches(graphs, dealt, shape))
+
+    def outputs(raw: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+        by_graph = np.empty((len(graphs.n_node), task.num_outputs), np.float32)
+        by_graph[evaluation.graphs[evaluation.graphs >= 0]] = np.asarray(raw)[evaluation.graphs >= 0]
+        return by_graph[split.validation], by_graph[split.test]
+
+    return _Loader(data, steps, outputs)
+
+
+def fit(
+    task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: Progress | None = None
+) -> Fit:
+    """Train a design on a task, and pick the epoch by validation (paper, sections 5.1 and 5.2, appendix A).
+
+    Adam, cosine schedule to 0, weight decay 5e-4, batches of 32 graphs or the whole graph; metrics every
+    ``budget.eval_every`` epochs; the test metric is read at the best validation epoch.
+
+    Args:
+        task: The task.
+        design: Architecture and recipe; its width and epochs are nominal.
+        budget: What is really trained for them.
+        seed: Of the split, the initialisation and the order of batches.
+        progress: Called with epochs done and epochs in all, after each record.
+
+    Returns:
+        The outcome. Divergence and a device out of memory are outcomes, not errors.
+    """
+    start = time.perf_counter()
+    schedule = budget.schedule(design, task.level)
+    gnn = build(design, hidden=schedule.hidden, level=task.level, num_outputs=task.num_outputs)
+    blank = Fit(
+        design, seed, budget.name, schedule, "failed", "", *(float("nan"),) * 3, 0, 0, 0.0, 0.0, Curve(), None
+    )
+    with compilation.counting() as compiled:
+        try:
+            outcome = _fit(task, gnn, blank, budget.batch_size, progress)
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:
+            reason = (str(error).strip().splitlines() or ["out of memory"])[0][:300]
+            outcome = dataclasses.replace(blank, reason=reason)
+    return dataclasses.replace(
+        outcome, seconds=time.perf_counter() - start, compile_seconds=compiled.seconds
+    )
+
+
+def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress | None) -> Fit:
+    split, schedule, seed = task.split(blank.seed), blank.schedule, blank.seed
+    loader = _node_loader(task, split) if task.level == "node" else _graph_loader(task, split, batch_size, seed)
+    variables = initialize(gnn, task.graphs.num_features, jax.random.key(seed))
+    state = _start(variables)
+    parameters = sum(int(leaf.size) for leaf in jax.tree.leaves(variables["params"]))
+    outcome, best = dataclasses.replace(blank, parameters=parameters), None
+    curve = outcome.curve
+    rates = cosine(blank.design.learning_rate, np.arange(schedule.epochs), schedule.epochs)
+    for begin in range(0, schedule.epochs, schedule.eval_every):
+        end = begin + schedule.eval_every
+        state, losses, raw = train_block(gnn, task.loss, state, loader.data, loader.steps(rates[begin:end]))
+        on_validation, on_test = loader.outputs(raw)
+        train_loss = float(np.mean(losses))
+        if not (np.isfinite(train_loss) and np.isfinite(on_validation).all() and np.isfinite(on_test).all()):
+            reason = f"loss or outputs stopped being finite between epochs {begin} and {end}"
+            return dataclasses.replace(
+                blank, parameters=parameters, state="diverged", reason=reason, curve=curve, variables=None
+            )
+        validation = metrics.score(task.metric, task.labels[split.validation], on_validation)
+        test = metrics.score(task.metric, task.labels[split.test], on_test)
+        validation_loss = metrics.mean_loss(task.loss, task.labels[split.validation], on_validation)
+        curve.epoch.append(end)
+        curve.train_loss.append(train_loss)
+        curve.validation.append(validation)
+        curve.test.append(test)
+        rank = metrics.rank_key(task.metric, validation, validation_loss)
+        if best is None or rank < best:
+            best = rank
+            outcome = dataclasses.replace(
+                outcome,
+                state="complete",
+                validation=validation,
+                validation_loss=validation_loss,
+                test=test,
+                best_epoch=end,
+                variables=jax.device_get({"params": state.params, "batch_stats": state.batch_stats}),
+            )
+        if progress is not None:
+            progress(end, schedule.epochs)
+    return outcome
+

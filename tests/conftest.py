@@ -1,0 +1,24 @@
+"""What all tests share: the folder of real data, and how hypothesis runs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+hypothesis.settings.register_profile("atjax", deadline=None, derandomize=True, max_examples=60)
+hypothesis.settings.load_profile("atjax")
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder that ATJAX_DATA names (relative to the repository root); skips the test where there is none."""
+    name = os.environ.get("ATJAX_DATA")
+    if not name:
+        pytest.skip("set ATJAX_DATA to a folder of data sets to run this test")
+    folder = Path(__file__).parent.parent / name
+    if not folder.is_dir():
+        pytest.skip(f"ATJAX_DATA={name} is no folder")
+    return folder

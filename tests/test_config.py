@@ -1,0 +1,65 @@
+"""Tasks by name, and the sentences for what is not there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pooch
+import pytest
+
+from atjax.config import conf_dir, data_root, load_task, task_names
+from atjax.errors import UserError
+
+ALL = [
+    *("amazon_computers", "amazon_photo", "bzr", "citeseer", "coauthor_cs", "coauthor_physics", "cora", "cox2", "dd"),
+    *("digits", "digits_knn", "enzymes", "imdb_multi", "mutag", "proteins"),
+]
+
+
+def test_names() -> None:
+    assert set(ALL) <= set(task_names())
+    assert task_names() == sorted(task_names())
+    assert {"digits", "digits_knn"} <= set(task_names(offline=True))
+    assert not {"cox2", "cora", "amazon_photo"} & set(task_names(offline=True))
+
+
+def test_each_file_names_itself() -> None:
+    for name in task_names():
+        assert f"\nname: {name}\n" in (conf_dir() / "task" / f"{name}.yaml").read_text()
+
+
+def test_data_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ATJAX_DATA", raising=False)
+    assert data_root() == Path(pooch.os_cache("atjax")) / "data"
+    monkeypatch.setenv("ATJAX_DATA", "here")
+    assert data_root() == tmp_path / "here"
+    assert data_root("there") == tmp_path / "there"
+    assert data_root(tmp_path / "x") == tmp_path / "x"
+    assert data_root("~/x") == Path.home() / "x"
+    monkeypatch.setenv("ATJAX_DATA", "")
+    assert data_root() == Path(pooch.os_cache("atjax")) / "data"
+
+
+def test_options_reach_the_source() -> None:
+    assert load_task("digits", count=40).num_examples == 40
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("cox", {}, r"There is no task 'cox' \(did you mean cox2\?\); choose from amazon_computers, .*proteins"),
+        ("zzz", {}, r"There is no task 'zzz'; choose from amazon"),
+        ("../task/cox2", {}, "There is no task"),
+        ("digits", {"cuont": 3}, r"'digits' has no option 'cuont' \(did you mean count\?\); choose from count"),
+        ("cox2", {"root": "x"}, "'cox2' has no option 'root'.* choose from attributes, cleaned, content"),
+        ("digits", {"count": 5}, "count=5 is out of range; give a whole number, 10 to 1797"),
+        ("digits", {"count": "many"}, "count='many' is out of range"),
+        ("digits_knn", {"neighbours": 0}, "neighbours=0 is out of range"),
+        ("cox2", {"cleaned": "yes"}, "cleaned='yes' is neither true nor false"),
+        ("dd", {"cleaned": True}, "no cleaned version of DD is known; take cleaned=false"),
+    ],
+)
+def test_user_faults(name: str, options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_task(name, **options)

@@ -1,0 +1,250 @@
+"""The parsers of the TU, Planetoid and npz formats on small sets written here, whole and broken."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import io
+import os
+import pickle
+import pickletools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from atjax.errors import UserError
+from atjax.sources import npz, planetoid, tu
+from atjax.sources.text import read_table
+
+TU = {
+    "S_A.txt": b"1, 2\n2, 1\n2,3\n3, 2\n4, 5\r\n5, 4\n5, 5\n",
+    "S_graph_indicator.txt": b"1\n1\n1\n2\n2\n",
+    "S_graph_labels.txt": b"1\n-1\n",
+    "S_node_labels.txt": b"7\n7\n9\n9\n2\n",
+    "S_node_attributes.txt": b" 1.5, -2.0\n0.5, 1e2\n0, 0\n1, 1\n2, 2\n",
+}
+
+
+def test_tu_is_read() -> None:
+    raw = tu.parse(TU, "S")
+    graphs = raw.graphs
+    assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (0, 1), (2, 1), (1, 2), (4, 3), (3, 4)]
+    assert graphs.n_node.tolist() == [3, 2]
+    assert raw.graph_labels.tolist() == [1, -1]
+    assert raw.node_labels is not None
+    assert raw.node_labels.tolist() == [7, 7, 9, 9, 2]
+    assert raw.node_attributes is not None
+    assert raw.node_attributes.tolist() == [[1.5, -2], [0.5, 100], [0, 0], [1, 1], [2, 2]]
+    assert raw.notes == ("Self-loops were dropped; nodes that had one: 1.",)
+
+
+def test_tu_hash_is_of_the_content() -> None:
+    def hash_of(**changes: bytes | None) -> str:
+        members = {key: value for key, value in (TU | {f"S_{k}.txt": v for k, v in changes.items()}).items() if value}
+        return tu.parse(members, "S").content_hash()
+
+    same = hash_of()
+    assert hash_of(A=b"5,4\n2,1\n3,2\n3,2\n") == same
+    assert hash_of(node_attributes=TU["S_node_attributes.txt"].replace(b" ", b"")) == same
+    other = [
+        hash_of(A=b"1,2\n1,3\n4,5\n"),
+        hash_of(graph_indicator=b"1\n1\n1\n1\n2\n", A=b"1,2\n2,3\n"),
+        hash_of(graph_labels=b"0\n-1\n"),
+        hash_of(node_labels=b"7\n7\n9\n9\n3\n"),
+        hash_of(node_attributes=TU["S_node_attributes.txt"].replace(b"1.5", b"1.25")),
+        hash_of(node_attributes=None),
+        hash_of(node_labels=None),
+    ]
+    assert len({same, *other}) == 1 + len(other)
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "message"),
+    [
+        ("A", None, "the archive has no member S_A.txt"),
+        ("graph_labels", None, "no member S_graph_labels.txt"),
+        ("graph_indicator", b"\n", "S_graph_indicator.txt is empty"),
+        ("graph_indicator", b"1\n2\n1\n2\n2\n", "S_graph_indicator.txt: line 3 goes back to an earlier graph"),
+        ("graph_indicator", b"0\n1\n1\n2\n2\n", "names graph 0, but S_graph_labels.txt has 2 graphs"),
+        ("graph_indicator", b"1\n1\n1\n2\n3\n", "names graph 3, but S_graph_labels.txt has 2 graphs"),
+        ("A", b"1, 2\n2, 6\n", r"S_A.txt: edge number 2 is \(2, 6\), but nodes are numbered 1 to 5"),
+        ("A", b"0, 2\n", r"S_A.txt: edge number 1 is \(0, 2\)"),
+        ("A", b"3, 4\n", "Edge 0 joins nodes of two different graphs"),
+        ("A", b"1, 2\n\n2, x\n", "S_A.txt: line 3 does not hold whole numbers: '2, x'"),
+        ("A", b"1, 2\n2\n", "S_A.txt: line 2 has 1 numbers, not 2: '2'"),
+        ("A", b"1, 2, 3\n", "S_A.txt: line 1 has 3 numbers, not 2"),
+        ("node_labels", b"7\n7\n9\n9\n", "S_node_labels.txt has 4 lines but S_graph_indicator.txt has 5"),
+        ("node_labels", b"7\n7\n9.5\n9\n2\n", "S_node_labels.txt: line 3 does not hold whole numbers: '9.5'"),
+        ("node_labels", b"7\n7\n99999999999999999999\n9\n2\n", "line 3 does not hold whole numbers"),
+        ("node_attributes", b"1\n1\nnan\n1\n1\n", "S_node_attributes.txt: line 3 does not hold finite numbers: 'nan'"),
+        ("node_attributes", b"1\n1\n\n1e999\n1\n1\n", "line 4 does not hold finite numbers: '1e999'"),
+        ("node_attributes", b"1\n1\n1, 2\n1\n1\n", "S_node_attributes.txt: line 3 has 2 numbers, not 1"),
+        ("node_attributes", b"1\n1\n\xff\n1\n1\n", "line 3 does not hold finite numbers"),
+    ],
+)
+def test_tu_faults_are_named(part: str, content: bytes | None, message: str) -> None:
+    members = {key: value for key, value in (TU | {f"S_{part}.txt": content}).items() if value is not None}
+    with pytest.raises(UserError, match=message):
+        tu.parse(members, "S")
+
+
+@given(
+    st.lists(st.lists(st.floats(-1e6, 1e6), min_size=3, max_size=3), min_size=1), st.sampled_from([", ", ",", " ,  "])
+)
+def test_numbers_are_read_exactly(rows: list[list[float]], separator: str) -> None:
+    content = "\n".join(separator.join(map(repr, row)) for row in rows).encode()
+    assert read_table(content, "f", np.float64, None).tolist() == rows
+
+
+def python2_pickle(value: object) -> bytes:
+    """A pickle as Python 2 and the scipy and numpy of its time wrote it: bytes as strings, old names of modules."""
+    content = bytearray(pickle.dumps(value, protocol=3))
+    for operation, _, position in pickletools.genops(bytes(content)):
+        # The two kinds of operation differ in nothing but their code.
+        content[position] = {"SHORT_BINBYTES": b"U", "BINBYTES": b"T"}.get(
+            operation.name, content[position : position + 1]
+        )[0]
+    old = {b"numpy._core": b"numpy.core", b"scipy.sparse._csr": b"scipy.sparse.csr", b"builtins": b"__builtin__"}
+    return functools.reduce(lambda text, name: text.replace(name, old[name]), old, bytes(content))
+
+
+def planetoid_files() -> dict[str, bytes]:
+    """Six nodes in the range, of which node 4 is absent from the test index; two words, two classes."""
+
+    def pickled(values: list[list[int]]) -> bytes:
+        return python2_pickle(sparse.csr_matrix(np.array(values, np.float32)))
+
+    return {
+        "allx": pickled([[1, 0], [0, 1], [1, 1]]),
+        "ally": python2_pickle(np.array([[1, 0], [0, 1], [0, 0]], np.int32)),
+        "tx": pickled([[0, 1], [1, 0]]),
+        "ty": python2_pickle(np.array([[0, 1], [1, 0]], np.int32)),
+        "graph": python2_pickle(collections.defaultdict(list, {0: [1, 5], 1: [0], 2: [2, 3], 3: [], 4: [], 5: [0, 0]})),
+        "test.index": b"5\n3\n",
+    }
+
+
+def test_planetoid_is_read() -> None:
+    graphs, labels, classes, notes = planetoid.parse(planetoid_files())
+    assert graphs.nodes.toarray().tolist() == [[1, 0], [0, 1], [1, 1], [1, 0], [0, 0], [0, 1]]
+    assert labels.tolist() == [0, 1, -1, 0, -1, 1]
+    assert classes == 2
+    assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (5, 0), (0, 1), (3, 2), (2, 3), (0, 5)]
+    assert notes == (
+        "Features: a bag of 2 words.",
+        "Self-loops were dropped; nodes that had one: 1.",
+        "Nodes without a label, which take part in message passing only: 2.",
+    )
+
+
+class Attack:
+    def __reduce__(self) -> tuple:
+        return os.mkdir, ("attacked",)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (Attack(), r"the pickle asks for (posix|nt)\.mkdir, which is not allowed"),
+        (eval, r"asks for (__builtin__|builtins)\.eval, which is not allowed"),
+        (np.array([Attack()], object), r"(posix|nt)\.mkdir, which is not allowed|an array of type O8 is not allowed"),
+        (np.array([None], object), "an array of type O8 is not allowed"),
+        (np.zeros(2, "V8"), "an array of type V8 is not allowed"),
+        (np.matrix([[1]]), "asks for numpy.*matrix, which is not allowed"),
+    ],
+)
+def test_pickles_run_no_code(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, payload: object, message: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message):
+        planetoid.parse(planetoid_files() | {"ally": python2_pickle(payload)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_name_in_the_real_pickles_is_allowed(data: Path) -> None:
+    named = {
+        tuple(argument.split(" "))
+        for path in (data / "planetoid").glob("ind.*")
+        if path.suffix != ".index"
+        for operation, argument, _ in pickletools.genops(path.read_bytes())
+        if operation.name == "GLOBAL"
+    }
+    assert named <= set(planetoid.ALLOWED)
+
+
+@given(
+    st.sampled_from(["<", ">"]), st.sampled_from(["i1", "u2", "i4", "i8", "f4", "f8"]), st.booleans(), st.integers(0, 9)
+)
+def test_arrays_of_any_layout_are_read(order: str, code: str, fortran: bool, seed: int) -> None:
+    array = np.random.default_rng(seed).integers(0, 100, (3, 4)).astype(order + code)
+    array = np.asfortranarray(array) if fortran else array
+    np.testing.assert_array_equal(planetoid.unpickle(python2_pickle(array), "x").values, array)
+
+
+@pytest.mark.parametrize(
+    ("part", "content", "message"),
+    [
+        ("allx", b"", "allx: the pickle is damaged"),
+        ("graph", planetoid_files()["graph"][:-9], "graph: the pickle is damaged"),
+        ("tx", python2_pickle(np.zeros((2, 2), np.float32)), "tx: this is no sparse matrix"),
+        ("ty", planetoid_files()["tx"], "ty: this is no matrix of one-hot labels"),
+        ("ty", python2_pickle(np.array([[0, 1]])), "the sizes of allx, ally, tx, ty, test.index and graph do not fit"),
+        ("test.index", b"5\n6\n", "do not fit together"),
+        ("test.index", b"5\n2\n", "do not fit together"),
+        ("test.index", b"5\n3\n4\n", "do not fit together"),
+        ("test.index", b"5\nthree\n", "test.index: line 2 does not hold whole numbers"),
+        ("graph", python2_pickle([1]), "graph: this is no mapping"),
+        ("graph", python2_pickle({i: ["a"] for i in range(6)}), "graph: a node is not a whole number"),
+        ("graph", python2_pickle({i: [6] for i in range(6)}), "An edge names node 6"),
+    ],
+)
+def test_planetoid_faults_are_named(part: str, content: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        planetoid.parse(planetoid_files() | {part: content})
+
+
+def npz_arrays() -> dict[str, np.ndarray]:
+    adjacency = sparse.csr_matrix(np.array([[0, 1, 0], [0, 0, 1], [0, 0, 3]], np.float32))
+    features = sparse.csr_matrix(np.array([[0, 1], [2, 0], [0, 0]], np.float32))
+    arrays = {"labels": np.array([0, 1, 1], np.int8)}
+    for part, matrix in {"adj": adjacency, "attr": features}.items():
+        arrays |= {f"{part}_{field}": getattr(matrix, field) for field in ("data", "indices", "indptr")}
+        arrays[f"{part}_shape"] = np.array(matrix.shape)
+    return arrays
+
+
+def npz_bytes(**arrays: object) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def test_npz_is_read() -> None:
+    # Names are pickled objects in the files as published; they are not touched.
+    graphs, labels, notes = npz.parse(npz_bytes(**npz_arrays(), node_names=np.array(["a", None], object)))
+    assert graphs.nodes.toarray().tolist() == [[0, 1], [2, 0], [0, 0]]
+    assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (0, 1), (2, 1), (1, 2)]
+    assert labels.tolist() == [0, 1, 1]
+    assert notes == ("Features: a bag of 2 words.", "Self-loops were dropped; nodes that had one: 1.")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"adj_indptr": None}, "the file has no array adj_indptr"),
+        ({"labels": None}, "the file has no array labels"),
+        ({"labels": np.array([0, None, 1], object)}, "the array labels cannot be read .*allow_pickle"),
+        ({"labels": np.array([0.5, 1, 1])}, "labels are of type float64, not whole numbers"),
+        ({"labels": np.array([0, 1])}, "adj is 3 x 3 and attr has 3 rows, but there are 2 labels"),
+        ({"adj_indices": np.array([1, 2, 3])}, r"the arrays adj_\* are no CSR matrix"),
+        ({"attr_indptr": np.array([0, 1, 2])}, r"the arrays attr_\* are no CSR matrix"),
+        ({"attr_shape": np.array(3)}, r"the arrays attr_\* are no CSR matrix"),
+    ],
+)
+def test_npz_faults_are_named(changes: dict, message: str) -> None:
+    arrays = {key: value for key, value in (npz_arrays() | changes).items() if value is not None}
+    with pytest.raises(UserError, match=message):
+        npz.parse(npz_bytes(**arrays))

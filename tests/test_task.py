@@ -1,0 +1,245 @@
+"""Graphs, splits, hashes and checks against brute force."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from atjax.errors import UserError
+from atjax.task import Graphs, Split, Task, ragged_ranges
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+def random_graphs(seed: int, *, undirected: bool = True) -> tuple[Graphs, list[set[tuple[int, int]]]]:
+    """Random graphs, and the edges of each as a set of local (sender, receiver) pairs."""
+    rng = np.random.default_rng(seed)
+    n_node = rng.integers(0, 6, rng.integers(1, 6))
+    start = np.cumsum(n_node) - n_node
+    senders, receivers, expected = [], [], []
+    for first, size in zip(start, n_node):
+        edges = rng.integers(0, size, (rng.integers(0, 12) if size else 0, 2))
+        senders.append(first + edges[:, 0])
+        receivers.append(first + edges[:, 1])
+        pairs = {(int(a), int(b)) for a, b in edges}
+        expected.append(pairs | {(b, a) for a, b in pairs} if undirected else pairs)
+    order = rng.permutation(sum(map(len, senders)))
+    nodes = rng.normal(size=(n_node.sum(), 3))
+    graphs = Graphs.from_edges(
+        nodes, np.concatenate(senders)[order], np.concatenate(receivers)[order], n_node, undirected=undirected
+    )
+    return graphs, expected
+
+
+def local_edges(graphs: Graphs, index: int) -> list[tuple[int, int]]:
+    edges = slice(graphs.edge_start[index], graphs.edge_start[index + 1])
+    first = graphs.node_start[index]
+    return list(zip((graphs.senders[edges] - first).tolist(), (graphs.receivers[edges] - first).tolist()))
+
+
+def graph_task(labels: np.ndarray) -> Task:
+    """A task of graphs of one node each."""
+    count = len(labels)
+    none = np.zeros(0, int)
+    graphs = Graphs.from_edges(np.ones((count, 1)), none, none, np.ones(count, int))
+    return Task("t", "graph", "cross_entropy", "accuracy", graphs, np.asarray(labels, np.int32), int(max(labels)) + 1)
+
+
+def node_task(graphs: Graphs, labels: np.ndarray) -> Task:
+    return Task("t", "node", "cross_entropy", "accuracy", graphs, np.asarray(labels, np.int32), 3)
+
+
+@given(seeds, st.booleans())
+def test_from_edges_holds_each_edge_once_in_order(seed: int, undirected: bool) -> None:
+    graphs, expected = random_graphs(seed, undirected=undirected)
+    for index, pairs in enumerate(expected):
+        assert local_edges(graphs, index) == sorted(pairs, key=lambda pair: (pair[1], pair[0]))
+    assert graphs.edge_start[-1] == len(graphs.senders) == len(graphs.receivers)
+    assert {graphs.senders.dtype, graphs.receivers.dtype, graphs.n_edge.dtype} == {np.dtype(np.int32)}
+    assert graphs.nodes.dtype == np.float32
+
+
+@given(seeds)
+def test_take_gives_the_same_graphs_in_the_order_asked(seed: int) -> None:
+    graphs, expected = random_graphs(seed)
+    rng = np.random.default_rng(seed)
+    ids = rng.integers(0, len(expected), rng.integers(0, 8))
+    taken = graphs.take(ids)
+    assert len(taken.n_node) == len(ids)
+    for new, old in enumerate(ids):
+        assert local_edges(taken, new) == local_edges(graphs, old)
+        np.testing.assert_array_equal(
+            taken.nodes[taken.node_start[new] : taken.node_start[new + 1]],
+            graphs.nodes[graphs.node_start[old] : graphs.node_start[old + 1]],
+        )
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 5))))
+def test_ragged_ranges(pieces: list[tuple[int, int]]) -> None:
+    starts, lengths = [start for start, _ in pieces], [length for _, length in pieces]
+    expected = [i for start, length in pieces for i in range(start, start + length)]
+    assert ragged_ranges(np.array(starts, int), np.array(lengths, int)).tolist() == expected
+
+
+def test_from_edges_leaves_the_callers_matrix_alone() -> None:
+    matrix = sparse.csr_matrix((np.ones(2, np.float32), np.array([1, 0]), np.array([0, 2])), shape=(1, 2))
+    graphs = Graphs.from_edges(matrix, np.zeros(0, int), np.zeros(0, int), np.array([1]))
+    assert matrix.indices.tolist() == [1, 0]
+    assert graphs.nodes.indices.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "senders", "receivers", "message"),
+    [
+        (3, [0], [1], "3 rows of node features but 4 nodes"),
+        (4, [0], [4], "names node 4, but nodes are numbered 0 to 3"),
+        (4, [-1], [0], "names node -1"),
+        (4, [0, 1], [1, 2], "Edge 1 joins nodes of two different graphs"),
+    ],
+)
+def test_from_edges_names_the_fault(rows: int, senders: list[int], receivers: list[int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Graphs.from_edges(np.ones((rows, 1)), np.array(senders), np.array(receivers), np.array([2, 2]))
+
+
+@given(st.lists(st.integers(0, 5), min_size=10, max_size=200), st.integers(0, 1000))
+def test_graph_split_is_stratified(classes: list[int], seed: int) -> None:
+    labels = np.array([*classes, 0, 1])
+    split = graph_task(labels).split(seed)
+    parts = (split.train, split.validation, split.test)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(len(labels)))
+    for ids, share in zip(parts, (0.8, 0.1, 0.1)):
+        assert np.all(np.diff(ids) > 0)
+        assert abs(len(ids) - share * len(labels)) < 1
+        for label in np.unique(labels):
+            assert abs(np.sum(labels[ids] == label) - share * np.sum(labels == label)) < 1
+
+
+def test_graph_split_of_balanced_classes_that_follow_each_other() -> None:
+    # Spacing within the row must not beat with the order of classes: six classes, as in ENZYMES.
+    labels = np.arange(600) % 6
+    split = graph_task(labels).split(0)
+    assert np.bincount(labels[split.validation]).tolist() == [10] * 6
+    assert np.bincount(labels[split.test]).tolist() == [10] * 6
+
+
+@given(st.integers(4, 200), st.integers(0, 1000))
+def test_node_split_is_of_labelled_nodes(count: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([[0, 1, 0, 1], rng.integers(-1, 3, count - 4)])
+    none = np.zeros(0, int)
+    split = node_task(Graphs.from_edges(np.ones((count, 1)), none, none, np.array([count])), labels).split(seed)
+    labelled = np.flatnonzero(labels >= 0)
+    parts = (split.train, split.validation, split.test)
+    assert sorted(np.concatenate(parts).tolist()) == labelled.tolist()
+    for ids, share in zip(parts, (0.5, 0.25, 0.25)):
+        assert abs(len(ids) - share * len(labelled)) < 1
+
+
+def test_split_depends_on_the_seed_alone() -> None:
+    task = graph_task(np.arange(100) % 2)
+    again, other = graph_task(np.arange(100) % 2).split(7), task.split(8)
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(task.split(7), part), getattr(again, part))
+        assert not np.array_equal(getattr(task.split(7), part), getattr(other, part))
+
+
+def test_every_example_is_tested_equally_often() -> None:
+    # 13 and 17 graphs a class: what is left over after whole tens must not always fall to the same part.
+    task = graph_task(np.repeat([0, 1], [13, 17]))
+    counts = sum(np.bincount(task.split(seed).test, minlength=30) for seed in range(3000))
+    # Binomial(3000, 0.1): mean 300, standard deviation 16.4.
+    assert np.all(np.abs(counts - 300) < 5 * 16.4)
+
+
+def test_fixed_split_is_used() -> None:
+    fixed = Split(np.array([0]), np.array([1]), np.array([2]))
+    task = dataclasses.replace(graph_task(np.array([0, 1, 0])), fixed_split=fixed)
+    assert task.split(0) is fixed
+    assert task.split(1) is fixed
+
+
+def test_too_few_examples_to_split() -> None:
+    with pytest.raises(UserError, match="2 labelled graphs are too few to split; give 10 or more"):
+        graph_task(np.array([0, 1])).split(0)
+
+
+def square(nodes: np.ndarray | sparse.csr_matrix, *, extra: int = 0, chord: bool = False) -> Graphs:
+    """A cycle of four nodes, with edges listed in an order, and as often, as ``extra`` says."""
+    rng = np.random.default_rng(extra)
+    ends = np.array([(0, 1), (1, 2), (2, 3), (3, 0)] + [(0, 2)] * chord)
+    ends = ends[np.concatenate([np.arange(len(ends)), rng.integers(0, len(ends), extra)])]
+    ends = rng.permutation(ends)
+    ends = np.where(rng.random(len(ends))[:, None] < 0.5, ends, ends[:, ::-1])
+    return Graphs.from_edges(nodes, ends[:, 0], ends[:, 1], np.array([4]))
+
+
+def test_content_hash_ignores_what_does_not_matter() -> None:
+    nodes, labels = np.array([[1.0, 0], [0, 2], [0, 0], [0, -0.0]]), np.array([0, 1, 2, -1])
+    task = node_task(square(nodes), labels)
+    same = [node_task(square(nodes, extra=extra), labels) for extra in range(1, 6)]
+    same.append(node_task(square(sparse.csr_matrix(nodes)), labels))
+    same.append(node_task(dataclasses.replace(square(nodes), nodes=sparse.csr_matrix(nodes[:, ::-1])[:, ::-1]), labels))
+    stored_zero = sparse.csr_matrix(nodes + [[0, 5]] * np.eye(4)[:, :1])
+    stored_zero.data[stored_zero.data == 5] = 0
+    same.append(node_task(dataclasses.replace(square(nodes), nodes=stored_zero), labels))
+    same.append(dataclasses.replace(task, name="u", notes=("other",)))
+    assert {other.content_hash for other in same} == {task.content_hash}
+
+
+def test_content_hash_sees_everything_else() -> None:
+    nodes, labels = np.array([[1.0, 0], [0, 2], [0, 0], [0, 0]]), np.array([0, 1, 2, -1])
+    task = node_task(square(nodes), labels)
+    two = Graphs.from_edges(nodes, np.array([0]), np.array([1]), np.array([2, 2]))
+    moved = Graphs.from_edges(nodes, np.array([0]), np.array([1]), np.array([3, 1]))
+    changed = [
+        task,
+        node_task(square(nodes, chord=True), labels),
+        node_task(square(nodes + np.eye(4, 2)), labels),
+        node_task(square(np.hstack([nodes, np.zeros((4, 1))])), labels),
+        node_task(square(nodes), np.array([0, 1, 2, 2])),
+        node_task(two, labels),
+        node_task(moved, labels),
+        dataclasses.replace(task, num_outputs=4),
+        dataclasses.replace(task, metric="roc_auc"),
+        dataclasses.replace(task, loss="mse", metric="mae"),
+        dataclasses.replace(task, level="graph", labels=np.array([0, 1], np.int32), graphs=two),
+    ]
+    assert len({other.content_hash for other in changed}) == len(changed)
+
+
+@pytest.mark.parametrize("make", [np.array, sparse.csr_matrix])
+def test_check_names_the_node_with_nan(make: type) -> None:
+    nodes = np.zeros((4, 3))
+    nodes[1, 0], nodes[2, 1] = 1.0, np.nan
+    with pytest.raises(UserError, match="the features of node 2 hold NaN or infinity"):
+        node_task(square(make(nodes)), np.array([0, 1, 2, 0]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"level": "edge"}, "level 'edge' is not supported"),
+        ({"labels": np.array([0, 1, 2], np.int32)}, "3 labels for 4 nodes"),
+        ({"labels": np.array([0, 1, 3, 0], np.int32)}, "example 2 has label 3, out of the range 0 to 2"),
+        ({"labels": np.array([0, 1, -2, 0], np.int32)}, "example 2 has label -2"),
+        ({"labels": np.array([1, 1, -1, 1], np.int32)}, "all labels are of one class"),
+        ({"loss": "mse", "labels": np.array([[0.0], [1], [np.inf], [0]])}, "some target is NaN or infinite"),
+    ],
+)
+def test_check_names_the_fault(change: dict, message: str) -> None:
+    task = node_task(square(np.ones((4, 1))), np.array([0, 1, 2, 0]))
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(task, **change)
+
+
+def test_check_refuses_an_empty_graph() -> None:
+    none = np.zeros(0, int)
+    graphs = Graphs.from_edges(np.ones((1, 1)), none, none, np.array([1, 0]))
+    with pytest.raises(UserError, match="graph 1 has no nodes"):
+        Task("t", "graph", "cross_entropy", "accuracy", graphs, np.array([0, 1], np.int32), 2)
