@@ -1,3 +1,29 @@
 """AutoTransfer in JAX: AutoML for graph neural networks that transfers design knowledge between tasks."""
 
 __version__ = "0.1.0"
+
+from atjax import search
+from atjax.api import load_bank, load_task, task_feature, transfer_prior
+from atjax.budget import Budget
+from atjax.checkpoint import TrainedModel, load
+from atjax.errors import UserError
+from atjax.space import Design, Space, paper_space
+from atjax.task import Graphs, Split, Task
+
+__all__ = [
+    "Budget",
+    "Design",
+    "Graphs",
+    "Space",
+    "Split",
+    "Task",
+    "TrainedModel",
+    "UserError",
+    "load",
+    "load_bank",
+    "load_task",
+    "paper_space",
+    "search",
+    "task_feature",
+    "transfer_prior",
+]

@@ -17,7 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from atjax import compilation, config, runtime
+from atjax.bank.store import load_bank
+from atjax.budget import Budget
 from atjax.errors import UserError
+from atjax.space import Space
+from atjax.task import Task
+from atjax.transfer import Transfer, transfer
 
 
 def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
@@ -27,17 +32,21 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here, instead of a printed traceback and exit code 1
     compilation.keep_compiled(runtime.cache_dir() / "xla")
-    program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(job)
+
+    def guarded(cfg: DictConfig) -> None:
+        # Within a job, Hydra would print lines of its own before the sentence.
+        try:
+            job(cfg)
+        except UserError as error:
+            _fail(str(error))
+
+    program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
     try:
         program()
-    except UserError as error:
-        _fail(str(error))
-    except InstantiationException as error:
-        _fail(str(error.__cause__) if isinstance(error.__cause__, UserError) else _first_line(error))
     except MissingConfigException as error:
         _fail(_unknown_choice(error))
     except (HydraException, OmegaConfBaseException) as error:
-        _fail(_first_line(error))
+        _fail(f"{_first_line(error)} See --help for what there is.")
     except KeyboardInterrupt:
         print("atjax: stopped.", file=sys.stderr)
         sys.exit(130)
@@ -58,7 +67,7 @@ def _unknown_choice(error: MissingConfigException) -> str:
     group, _, choice = (error.missing_cfg_file or "").rpartition("/")
     if not group or not error.options:
         return _first_line(error)
-    return f"There is no {group} {choice!r}; {config.suggest(choice, sorted(error.options))}."
+    return f"There is no {group} {choice!r}{config.choose_from(choice, sorted(error.options))}."
 
 
 def build(node: DictConfig) -> Any:
@@ -72,7 +81,9 @@ def build(node: DictConfig) -> Any:
     except InstantiationException as error:
         if isinstance(error.__cause__, UserError):
             raise error.__cause__ from None
-        raise UserError(f"The configuration {OmegaConf.to_container(node)} is not valid: {_first_line(error)}") from error
+        raise UserError(
+            f"The configuration {OmegaConf.to_container(node)} is not valid: {_first_line(error)}"
+        ) from error
 
 
 def choice(value: object, name: str, choices: tuple[str, ...]) -> str:
@@ -102,3 +113,25 @@ def progress(console: Console) -> Iterator[Progress]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield bar
+
+
+def transfer_with_progress(
+    cfg: DictConfig, task: Task, space: Space, budget: Budget, seed: int, console: Console
+) -> Transfer:
+    """The transferred prior as a configuration describes it (``bank``, ``fisher``, ``prior``, ``projection``)."""
+    bank, fisher = load_bank(cfg.bank), build(cfg.fisher)
+    settings, projection = build(cfg.prior), build(cfg.projection)
+    with progress(console) as bar:
+        anchors = bar.add_task(f"{task.name}: Fisher of anchors", total=None)
+        return transfer(
+            task,
+            bank,
+            space,
+            budget=budget.name,
+            fisher=fisher,
+            seed=seed,
+            prior=settings,
+            projection=projection,
+            cache=runtime.cache_dir() / "features",
+            progress=lambda done, total: bar.update(anchors, completed=done, total=total),
+        )

@@ -66,16 +66,21 @@ def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **o
         100
     """
     if name not in task_names():
-        raise UserError(f"There is no task {name!r}{_choices(name, task_names())}.")
+        raise UserError(f"There is no task {name!r}{choose_from(name, task_names())}.")
     config = OmegaConf.load(conf_dir() / "task" / f"{name}.yaml")
     known = sorted(str(key) for key in config if key not in FIXED_KEYS)
     for option in options:
         if option not in known:
-            raise UserError(f"The task {name!r} has no option {option!r}{_choices(option, known)}.")
+            raise UserError(f"The task {name!r} has no option {option!r}{choose_from(option, known)}.")
     root = None if data_root is None else os.fspath(data_root)
     # An option replaces the file's value as a whole: merging would keep parts of a mapping.
     task = DictConfig({**OmegaConf.to_container(config, resolve=False), **options})  # type: ignore[dict-item]
     return build_task(OmegaConf.create({"task": task, "data": {"root": root}}))
+
+
+def load(group: str, name: str) -> Any:
+    """The object that ``conf/<group>/<name>.yaml`` describes, such as the budget ``quick``."""
+    return hydra.utils.instantiate(OmegaConf.load(conf_dir() / group / f"{name}.yaml"), _convert_="all")
 
 
 def build_task(config: DictConfig) -> Task:
@@ -92,7 +97,7 @@ def build_task(config: DictConfig) -> Task:
         raise
 
 
-def _choices(word: str, words: Sequence[str]) -> str:
+def choose_from(word: str, words: Sequence[str]) -> str:
     """Ends a sentence on an unknown word: the nearest ones, if any is near, and all."""
     near = difflib.get_close_matches(word, words, n=3)
     question = f" (did you mean {' or '.join(near)}?)" if near else ""

@@ -236,9 +236,7 @@ def _graph_loader(task: Task, split: Split, batch_size: int, seed: int) -> _Load
     return _Loader(data, steps, outputs)
 
 
-def fit(
-    task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: Progress | None = None
-) -> Fit:
+def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: Progress | None = None) -> Fit:
     """Train a design on a task, and pick the epoch by validation (paper, sections 5.1 and 5.2, appendix A).
 
     Adam, cosine schedule to 0, weight decay 5e-4, batches of 32 graphs or the whole graph; metrics every
@@ -257,18 +255,14 @@ def fit(
     start = time.perf_counter()
     schedule = budget.schedule(design, task.level)
     gnn = build(design, hidden=schedule.hidden, level=task.level, num_outputs=task.num_outputs)
-    blank = Fit(
-        design, seed, budget.name, schedule, "failed", "", *(float("nan"),) * 3, 0, 0, 0.0, 0.0, Curve(), None
-    )
+    blank = Fit(design, seed, budget.name, schedule, "failed", "", *(float("nan"),) * 3, 0, 0, 0.0, 0.0, Curve(), None)
     with compilation.counting() as compiled:
         try:
             outcome = _fit(task, gnn, blank, budget.batch_size, progress)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             reason = (str(error).strip().splitlines() or ["out of memory"])[0][:300]
             outcome = dataclasses.replace(blank, reason=reason)
-    return dataclasses.replace(
-        outcome, seconds=time.perf_counter() - start, compile_seconds=compiled.seconds
-    )
+    return dataclasses.replace(outcome, seconds=time.perf_counter() - start, compile_seconds=compiled.seconds)
 
 
 def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress | None) -> Fit:
@@ -312,4 +306,3 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
         if progress is not None:
             progress(end, schedule.epochs)
     return outcome
-

@@ -31,6 +31,9 @@ KINDS: tuple[Kind, ...] = (
 )
 """Every convolution with its aggregation and heads."""
 
+ONE_OF_EACH = [kind for kind in KINDS if kind[2] in (None, 2)]
+"""The same with one number of heads."""
+
 CONNECTIVITIES = ("stack", "skip_sum", "skip_concat")
 
 
@@ -67,12 +70,12 @@ def random_graphs(rng: np.random.Generator, sizes: tuple[int, ...], undirected: 
 GRAPHS = random_graphs(np.random.default_rng(0), (5, 2, 7, 4))
 """What most tests run on; one set of shapes keeps compilation short."""
 OWNER = np.repeat(np.arange(4), GRAPHS.n_node)
-PADDED = BatchShape(5, 24, 48)
+PADDED = BatchShape(5, 40, 96)
 
 
 def adjacency(graphs: Graphs) -> np.ndarray:
     """A[i, j] = 1 where j sends to i."""
-    dense = np.zeros((len(graphs.nodes), len(graphs.nodes)))  # type: ignore[arg-type]
+    dense = np.zeros((len(graphs.nodes), len(graphs.nodes)))
     dense[graphs.receivers, graphs.senders] = 1
     return dense
 
@@ -208,11 +211,11 @@ def test_convolution_is_that_of_its_paper(kind: Kind) -> None:
     x = jnp.asarray(GRAPHS.nodes)
     name, aggregation, heads = kind
     module = convolution(name, HIDDEN, aggregation, heads)
-    edges = Edges.of(jnp.asarray(graphs.senders), jnp.asarray(graphs.receivers), x)
+    edges = Edges.of(jnp.asarray(GRAPHS.senders), jnp.asarray(GRAPHS.receivers), x)
     variables = random_like(rng, jax.eval_shape(module.init, jax.random.key(0), x, edges))
     got = module.apply(variables, x, edges)
     params = jax.tree.map(np.asarray, variables["params"])
-    expected = dense_convolution(name, aggregation, heads, params, adjacency(graphs), np.asarray(graphs.nodes))
+    expected = dense_convolution(name, aggregation, heads, params, adjacency(GRAPHS), np.asarray(GRAPHS.nodes))
     assert got.dtype == jnp.float64
     np.testing.assert_allclose(got, expected, **TIGHT)
 
@@ -259,7 +262,7 @@ def test_gnn_is_the_dense_one(design: Design, level: Level) -> None:
 # Properties
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", ONE_OF_EACH, ids=str)
 def test_padded_batch_gives_each_graph_what_it_gives_alone(kind: Kind) -> None:
     rng = np.random.default_rng(3)
     batch = single_batch(GRAPHS, PADDED)
@@ -267,14 +270,20 @@ def test_padded_batch_gives_each_graph_what_it_gives_alone(kind: Kind) -> None:
         gnn = make_gnn(make_design(kind, "elu", "skip_sum"), level)
         variables = random_variables(rng, gnn)
         together = np.asarray(gnn.apply(variables, batch))
-        alone = [gnn.apply(variables, single_batch(GRAPHS.take(np.array([g])))) for g in (0, 2)]
-        if level == "graph":
-            alone = [outputs[:1] for outputs in alone]  # the second graph is padding
-        expected = np.concatenate(alone)
-        np.testing.assert_allclose(together[: len(expected)], expected, **TIGHT)
+        if level == "node":
+            # Padding rows are 0 all the way: were they not, sums over the padding edges, which all meet in one node,
+            # could overflow after some layers, and 0 times NaN is NaN in the loss.
+            bias = np.broadcast_to(variables["params"]["out"]["bias"], (40 - 18, OUTPUTS))
+            np.testing.assert_array_equal(together[18:], bias)
+        for g in (0, 2):
+            alone = np.asarray(gnn.apply(variables, single_batch(GRAPHS.take(np.array([g])))))
+            if level == "graph":
+                np.testing.assert_allclose(together[g], alone[0], **TIGHT)
+            else:
+                np.testing.assert_allclose(together[GRAPHS.node_start[g] : GRAPHS.node_start[g + 1]], alone, **TIGHT)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", ONE_OF_EACH, ids=str)
 def test_order_of_nodes_does_not_matter(kind: Kind) -> None:
     rng = np.random.default_rng(4)
     old_of_new = np.concatenate(
@@ -298,7 +307,7 @@ def test_order_of_nodes_does_not_matter(kind: Kind) -> None:
 
 
 def training_loss(gnn: GNN, variables: Any, batch: Batch) -> Callable[[Any], jax.Array]:
-    """A training-mode loss over the real GRAPHS, as a function of the parameters."""
+    """A training-mode loss over the real graphs, as a function of the parameters."""
 
     def loss(params: Any) -> jax.Array:
         given = {"params": params, "batch_stats": variables["batch_stats"]}
@@ -308,7 +317,7 @@ def training_loss(gnn: GNN, variables: Any, batch: Batch) -> Callable[[Any], jax
     return loss
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if "mean" not in kind and kind[2] in (None, 2)], ids=str)
+@pytest.mark.parametrize("kind", [kind for kind in ONE_OF_EACH if "mean" not in kind], ids=str)
 def test_gradient_is_the_finite_difference(kind: Kind) -> None:
     """Also where nodes are isolated (the last of each graph), and in a batch with padding."""
     rng = np.random.default_rng(5)
@@ -326,7 +335,7 @@ def test_gradient_is_the_finite_difference(kind: Kind) -> None:
     np.testing.assert_allclose(slope, (ahead - behind) / 2e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", ONE_OF_EACH, ids=str)
 def test_graphs_without_edges(kind: Kind) -> None:
     """Every node then is alone, and its output is that of the dense oracle with a zero matrix."""
     none = np.zeros(0, np.int32)
@@ -342,23 +351,10 @@ def test_graphs_without_edges(kind: Kind) -> None:
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
-def test_much_padding_overflows_nothing() -> None:
-    """All padding edges meet in one node: 8 sums over 300,000 of them must not make a NaN that reaches the loss."""
-    with jax.enable_x64(False):
-        graphs = random_graphs(np.random.default_rng(7), (5, 2))
-        gnn = make_gnn(make_design(activation="relu", layers=(1, 8, 2)), "graph")
-        variables = gnn.init(jax.random.key(0), single_batch(graphs))
-        loss = training_loss(gnn, variables, single_batch(graphs, BatchShape(3, 8, 300_000)))
-        value, gradient = jax.value_and_grad(loss)(variables["params"])
-        assert np.isfinite(value)
-        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-
-
 def test_attention_with_large_scores_is_finite() -> None:
     rng = np.random.default_rng(8)
-    graphs = random_graphs(rng, (6, 4))
-    x = 1e4 * jnp.asarray(graphs.nodes)
-    edges = Edges.of(jnp.asarray(graphs.senders), jnp.asarray(graphs.receivers), x)
+    x = 1e4 * jnp.asarray(GRAPHS.nodes)
+    edges = Edges.of(jnp.asarray(GRAPHS.senders), jnp.asarray(GRAPHS.receivers), x)
     module = convolution("gat", HIDDEN, None, 2)
     variables = random_like(rng, jax.eval_shape(module.init, jax.random.key(0), x, edges))
     assert np.isfinite(module.apply(variables, x, edges)).all()
@@ -405,7 +401,7 @@ def test_build_leaves_out_what_only_training_needs() -> None:
     design = make_design()
     gnn = make_gnn(design, "graph")
     for change in ({"learning_rate": 0.001}, {"epochs": 1600}, {"hidden": 256}):
-        same = make_gnn(dataclasses.replace(design, **change), "graph")  # type: ignore[arg-type]
+        same = make_gnn(dataclasses.replace(design, **change), "graph")
         assert same == gnn
         assert hash(same) == hash(gnn)
     others = [make_gnn(dataclasses.replace(design, activation="elu"), "graph"), make_gnn(design, "node")]
@@ -425,7 +421,7 @@ def test_parameters_are_grouped_by_stage() -> None:
     assert shapes["out"]["bias"].shape == (OUTPUTS,)
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("kind", ONE_OF_EACH, ids=str)
 def test_initial_values(kind: Kind) -> None:
     """Kernels within the Glorot bound and not all of a kind, biases and eps 0, BatchNorm the identity."""
     variables = make_gnn(make_design(kind, layers=(1, 1, 1)), "graph").init(jax.random.key(0), single_batch(GRAPHS))

@@ -92,7 +92,9 @@ def train_designs(
     return added
 
 
-def embed_task(task: Task, *, folder: Path, config: FisherConfig, seed: int, progress: Callable[[int, int], None]) -> bool:
+def embed_task(
+    task: Task, *, folder: Path, config: FisherConfig, seed: int, progress: Callable[[int, int], None]
+) -> bool:
     """Add the task's feature to the bank unless it is there; whether it was added."""
     key = feature_key(task.content_hash, seed, config.key)
     with store.claim(folder, key) as mine:

@@ -1,0 +1,68 @@
+"""The Python interface: the stages of a search with the defaults of the command line.
+
+Example:
+    >>> task = atjax.load_task("cox2")
+    >>> prior = atjax.transfer_prior(task, atjax.load_bank())
+    >>> result = atjax.search(task, prior=prior, trials=3, seed=0)
+"""
+
+from __future__ import annotations
+
+from atjax import config, runtime
+from atjax.bank.store import Bank, load_bank
+from atjax.budget import Budget
+from atjax.config import load_task
+from atjax.feature import TaskFeature
+from atjax.feature import task_feature as compute_feature
+from atjax.fisher import FisherConfig
+from atjax.prior import PriorConfig
+from atjax.space import Space, paper_space
+from atjax.task import Task
+from atjax.transfer import Transfer, transfer
+
+__all__ = ["load_bank", "load_task", "task_feature", "transfer_prior"]
+
+
+def task_feature(task: Task, *, fisher: FisherConfig | None = None, seed: int = 0) -> TaskFeature:
+    """The Fisher feature of a task (paper, section 4.2), kept in the user's cache folder.
+
+    Args:
+        task: The task; only training examples of its split are looked at.
+        fisher: Settings of the Fisher stage; ``conf/fisher/default.yaml`` if None.
+        seed: Of the split.
+    """
+    settings = fisher or config.load("fisher", "default")
+    return compute_feature(task, config=settings, seed=seed, cache=runtime.cache_dir() / "features")
+
+
+def transfer_prior(
+    task: Task,
+    bank: Bank,
+    *,
+    space: Space | None = None,
+    budget: Budget | None = None,
+    fisher: FisherConfig | None = None,
+    prior: PriorConfig | None = None,
+    seed: int = 0,
+) -> Transfer:
+    """The design prior of a task, transferred from a bank (paper, Algorithm 1); its own records there are never used.
+
+    Args:
+        task: The novel task.
+        bank: The bank.
+        space: The space to search; the paper's if None.
+        budget: The budget whose records count; ``quick`` if None.
+        fisher: Settings of the Fisher stage; ``conf/fisher/default.yaml`` if None.
+        prior: Settings of the prior; ``conf/prior/product.yaml`` if None.
+        seed: Of the split, and of the projection.
+    """
+    return transfer(
+        task,
+        bank,
+        space or paper_space(),
+        budget=(budget or config.load("budget", "quick")).name,
+        fisher=fisher or config.load("fisher", "default"),
+        seed=seed,
+        prior=prior or config.load("prior", "product"),
+        cache=runtime.cache_dir() / "features",
+    )

@@ -1,0 +1,151 @@
+"""A trained model on disk: an Orbax checkpoint of its variables, and `model.json` with all that rebuilds it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
+from atjax.errors import UserError
+from atjax.model.gnn import GNN, build
+from atjax.space import Design
+from atjax.task import Graphs, Task
+from atjax.train import Fit, Variables, initialize
+
+_BATCH = 32
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(gnn: GNN, variables: Variables, batch: Batch) -> jax.Array:
+    return gnn.apply(variables, batch)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply_indexed(gnn: GNN, variables: Variables, features: jax.Array, index: BatchIndex) -> jax.Array:
+    return jax.lax.map(lambda one: gnn.apply(variables, gather(features, one)), index)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A trained GNN.
+
+    Attributes:
+        gnn: Its structure.
+        variables: Parameters and BatchNorm statistics.
+        info: What `model.json` holds: design, task, metric, scores, versions.
+    """
+
+    gnn: GNN
+    variables: Variables
+    info: dict[str, Any]
+
+    def outputs(self, graphs: Graphs) -> np.ndarray:
+        """Logits or regression outputs, float32: [G, C] for a graph task, [V, C] for a node task.
+
+        Raises:
+            UserError: The graphs have another number of node features than the model was trained on.
+        """
+        if graphs.num_features != self.info["num_features"]:
+            raise UserError(
+                f"The model was trained on {self.info['num_features']} node features, but these graphs have "
+                f"{graphs.num_features}; give them the same columns."
+            )
+        if self.gnn.level == "node":
+            return np.asarray(_apply(self.gnn, self.variables, single_batch(graphs)))
+        ids = np.arange(len(graphs.n_node))
+        index = index_batches(graphs, deal(graphs, ids, _BATCH), shape_for(graphs, ids, _BATCH))
+        nodes = graphs.nodes if isinstance(graphs.nodes, np.ndarray) else graphs.nodes.toarray()
+        raw = np.asarray(_apply_indexed(self.gnn, self.variables, jnp.asarray(nodes), index))
+        result = np.empty((len(ids), raw.shape[-1]), raw.dtype)
+        result[index.graphs[index.graphs >= 0]] = raw[index.graphs >= 0]
+        return result
+
+    def predict(self, graphs: Graphs) -> np.ndarray:
+        """Predicted class of every graph or node, int [N]; or regression outputs, float32 [N, C]."""
+        outputs = self.outputs(graphs)
+        return outputs if self.info["loss"] == "mse" else outputs.argmax(axis=1)
+
+
+def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> None:
+    """Write a trained model into a folder, in place of what was there; readers see the old model or the new one.
+
+    Args:
+        folder: The model's folder.
+        task: The task it was trained on.
+        outcome: A complete training.
+        versions: Versions of the libraries.
+    """
+    folder = folder.absolute()
+    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(new / "variables", outcome.variables)
+    info = {
+        "design": outcome.design.as_dict(),
+        "hidden": outcome.schedule.hidden,
+        "level": task.level,
+        "loss": task.loss,
+        "metric": task.metric,
+        "num_features": task.graphs.num_features,
+        "num_outputs": task.num_outputs,
+        "task": task.name,
+        "content_hash": task.content_hash,
+        "seed": outcome.seed,
+        "budget": outcome.budget,
+        "epoch": outcome.best_epoch,
+        "validation": outcome.validation,
+        "test": outcome.test,
+        "versions": versions,
+    }
+    (new / "model.json").write_text(json.dumps(info, indent=1) + "\n")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load(path: str | Path) -> TrainedModel:
+    """Load a trained model.
+
+    Args:
+        path: The folder ``best_model`` of a search, or the run directory that holds it.
+
+    Raises:
+        UserError: There is no model, or it is broken.
+
+    Example:
+        >>> model = atjax.load("runs/cox2/random-transfer-quick-seed0")
+        >>> model.predict(atjax.load_task("cox2").graphs)
+    """
+    folder = Path(path).absolute()
+    if not (folder / "model.json").exists():
+        folder = folder / "best_model"
+    try:
+        info = json.loads((folder / "model.json").read_text())
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no model at {path}; give the run directory of a search, or its best_model."
+        ) from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{folder / 'model.json'} is broken; run the search again.") from error
+    design = Design(**info["design"])
+    gnn = build(design, hidden=info["hidden"], level=info["level"], num_outputs=info["num_outputs"])
+    like = initialize(gnn, info["num_features"], jax.random.key(0))
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            variables = checkpointer.restore(folder / "variables", like)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"The checkpoint in {folder} is broken or incomplete; run the search again.") from error
+    return TrainedModel(gnn, variables, info)

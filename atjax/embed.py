@@ -1,0 +1,39 @@
+"""``python -m atjax.embed task=NAME``: the task's feature, its embedding, and the nearest tasks of the bank."""
+
+from __future__ import annotations
+
+import numpy as np
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from atjax import cli, config
+from atjax.space import ANCHORS
+
+
+def main(cfg: DictConfig) -> None:
+    """The job behind the command line; see ``conf/embed.yaml``."""
+    console = Console()
+    seed = cli.whole(cfg.seed, "seed", 0)
+    budget, space = cli.build(cfg.budget), cli.build(cfg.space)
+    task = config.build_task(cfg)
+    found = cli.transfer_with_progress(cfg, task, space, budget, seed, console)
+    feature = found.feature
+
+    anchors = Table("anchor", "alpha", "sd", "feature", title=f"{task.name}: Fisher of anchors ({feature.fisher})")
+    spread = feature.alphas.std(axis=1, ddof=1) if feature.alphas.shape[1] > 1 else np.full(len(feature.alphas), np.nan)
+    for anchor, alpha, sd, entry in zip(ANCHORS, feature.alpha, spread, feature.vector):
+        anchors.add_row(anchor.key.rsplit("-lr", 1)[0], f"{alpha:.2f}", f"{sd:.2f}", f"{entry:.3f}")
+    console.print(anchors)
+    if found.embedding is not None:
+        near = Table("task", "distance", "weight", title=f"embedding {np.round(found.embedding.novel, 3).tolist()}")
+        for name, distance, weight in found.prior.nearest:
+            near.add_row(name, f"{distance:.3f}", f"{weight:.3f}")
+        console.print(near)
+    console.print(found.prior.reason)
+    source = "read from the cache" if feature.cached else f"computed in {feature.seconds:.1f} s"
+    console.print(f"Feature {source}; projection and prior in {found.seconds['prior']:.1f} s.")
+
+
+if __name__ == "__main__":
+    cli.run(main, "embed")

@@ -1,0 +1,67 @@
+"""Search for a good GNN: ``atjax.search(task)`` in Python, ``python -m atjax.search task=NAME`` on the command line."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+
+from atjax.budget import Budget
+from atjax.prior import Prior, uniform_prior
+from atjax.report.result import Result
+from atjax.search.loop import SearchConfig, run_trials
+from atjax.search.run import Recorder, new_result
+from atjax.space import Space
+from atjax.task import Task
+from atjax.transfer import Transfer
+
+__all__ = ["SearchConfig", "search"]
+
+
+def search(
+    task: Task,
+    *,
+    prior: Prior | Transfer | None = None,
+    trials: int = 3,
+    seed: int = 0,
+    algorithm: str = "random",
+    space: Space | None = None,
+    budget: Budget | None = None,
+    folder: str | Path = "run",
+) -> Result:
+    """Search a good GNN for a task.
+
+    Args:
+        task: The task.
+        prior: Where designs come from: a prior, or what `atjax.transfer_prior` found; uniform if None.
+        trials: Designs to train.
+        seed: Of the split, the initialisations and the sampler.
+        algorithm: How designs are chosen.
+        space: The design space; the paper's if None.
+        budget: What is trained for a design; ``quick`` if None.
+        folder: Run directory; gets ``result.json``, ``trials.csv``, ``report.html`` and ``best_model``.
+
+    Returns:
+        The result, as in ``result.json``.
+    """
+    from atjax import config as configuration
+
+    space = space or configuration.load("space", "paper")
+    budget = budget or configuration.load("budget", "quick")
+    found = prior if isinstance(prior, Transfer) else None
+    chosen = found.prior if found is not None else prior or uniform_prior(space)
+    assert isinstance(chosen, Prior)
+    settings = SearchConfig(algorithm, trials)
+    result = new_result(task, chosen, space, budget, config=settings, seed=seed, found=found)
+    recorder = Recorder(Path(folder), task, result, resume=False)
+    recorder.run(run_trials(task, chosen, space, budget, config=settings, seed=seed))
+    return recorder.result
+
+
+class _Callable(types.ModuleType):
+    """Makes this module callable: ``atjax.search`` is both the package that ``python -m`` runs and the function."""
+
+    __call__ = staticmethod(search)
+
+
+sys.modules[__name__].__class__ = _Callable

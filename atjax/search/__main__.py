@@ -1,0 +1,75 @@
+"""``python -m atjax.search task=NAME``: see ``conf/search.yaml``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+from rich.console import Console
+
+from atjax import cli, config
+from atjax.prior import Prior, uniform_prior
+from atjax.report import print_summary
+from atjax.search.loop import SearchConfig, run_trials
+from atjax.search.run import Recorder, new_result
+from atjax.transfer import Transfer
+
+PRIORS = ("transfer", "uniform")
+
+
+def main(cfg: DictConfig) -> None:
+    """One search, or one job of a sweep."""
+    console = Console()
+    seed = cli.whole(cfg.seed, "seed", 0)
+    source = cli.choice(cfg.search.prior, "search.prior", PRIORS)
+    settings = SearchConfig(str(cfg.search.algorithm), cli.whole(cfg.search.trials, "search.trials", 1))
+    budget, space = cli.build(cfg.budget), cli.build(cfg.space)
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    start = time.perf_counter()
+    task = config.build_task(cfg)
+    task.split(seed)
+    data_seconds = time.perf_counter() - start
+
+    found: Transfer | None = None
+    if source == "transfer":
+        found = cli.transfer_with_progress(cfg, task, space, budget, seed, console)
+        prior: Prior = found.prior
+    else:
+        prior = uniform_prior(space)
+    result = new_result(task, prior, space, budget, config=settings, seed=seed, found=found)
+    result["seconds"]["data"] = data_seconds
+    recorder = Recorder(folder, task, result, resume=bool(cfg.search.resume))
+    if recorder.designs:
+        console.print(f"{task.name}: going on after {len(recorder.designs)} trials on record.")
+    with cli.progress(console) as bar:
+        trials = bar.add_task(f"{task.name}: trials", total=settings.trials, completed=len(recorder.designs))
+        epochs = bar.add_task("epochs", total=None)
+
+        def report(number: int, done: int, total: int) -> None:
+            bar.update(trials, completed=number + done / total)
+            bar.update(epochs, completed=done, total=total, description=f"trial {number}: epochs")
+
+        outcomes = run_trials(
+            task,
+            prior,
+            space,
+            budget,
+            config=settings,
+            seed=seed,
+            recorded=recorder.designs,
+            progress=report,
+        )
+        try:
+            recorder.run(outcomes)
+        except KeyboardInterrupt:
+            bar.stop()
+            print_summary(console, recorder.result, folder)
+            console.print("Stopped; the same command with search.resume=true goes on from here.")
+            raise
+    print_summary(console, recorder.result, folder)
+
+
+if __name__ == "__main__":
+    cli.run(main, "search")

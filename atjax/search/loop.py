@@ -1,0 +1,111 @@
+"""The search: ask for a design, train it, tell its validation score, until the trials are used up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import optuna
+
+from atjax import metrics
+from atjax.budget import Budget
+from atjax.errors import UserError
+from atjax.prior import Prior
+from atjax.samplers import PriorSampler, suggest
+from atjax.space import Design, Space
+from atjax.task import Task
+from atjax.train import Fit, fit
+
+ALGORITHMS = ("random",)
+"""What `search.algorithm` may be."""
+
+_ATTEMPTS = 200
+"""Draws for one trial before a repeated design is taken for want of a new one."""
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """Settings of a search.
+
+    Attributes:
+        algorithm: How designs are chosen; ``random`` draws each from the prior, without repeats.
+        trials: Designs to train.
+    """
+
+    algorithm: str = "random"
+    trials: int = 3
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in ALGORITHMS:
+            raise UserError(f"search.algorithm must be one of {', '.join(ALGORITHMS)}; it is {self.algorithm!r}.")
+        if self.trials < 1:
+            raise UserError(f"search.trials must be at least 1; it is {self.trials}.")
+
+
+def designs(study: optuna.Study, space: Space) -> Iterator[tuple[optuna.Trial, Design]]:
+    """Ask a study for designs without end, each a new one as long as the sampler comes up with any."""
+    seen: set[Design] = set()
+    while True:
+        for _ in range(_ATTEMPTS):
+            trial = study.ask()
+            design = suggest(trial, space)
+            if design not in seen:
+                break
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            trial = study.ask()
+            design = suggest(trial, space)
+        seen.add(design)
+        yield trial, design
+
+
+def run_trials(
+    task: Task,
+    prior: Prior,
+    space: Space,
+    budget: Budget,
+    *,
+    config: SearchConfig,
+    seed: int,
+    recorded: Sequence[Design] = (),
+    progress: Callable[[int, int, int], None] | None = None,
+) -> Iterator[Fit]:
+    """Train one design after another, each yielded as soon as it is trained.
+
+    Args:
+        task: The task.
+        prior: Where designs come from.
+        space: The design space.
+        budget: What is trained for a design.
+        config: Algorithm and number of trials.
+        seed: Of the split, the initialisations and the sampler.
+        recorded: Designs of trials done before, in order; they are asked for again, and not trained.
+        progress: Called with the trial's number, epochs done and epochs in all.
+
+    Raises:
+        UserError: The recorded trials are not those that this search begins with.
+    """
+    direction = "maximize" if metrics.larger_is_better(task.metric) else "minimize"
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction=direction, sampler=PriorSampler(prior.probabilities, seed))
+    optuna.logging.set_verbosity(verbosity)
+    for number, (trial, design) in zip(range(config.trials), designs(study, space)):
+        if number < len(recorded):
+            if recorded[number] != design:
+                raise UserError(
+                    f"Trial {number} on record is {recorded[number].key}, but with these settings and this bank it would "
+                    f"be {design.key}; start anew without search.resume."
+                )
+            continue
+
+        def report(done: int, total: int, number: int = number) -> None:
+            if progress is not None:
+                progress(number, done, total)
+
+        outcome = fit(task, design, budget=budget, seed=seed, progress=report)
+        if outcome.state == "complete":
+            study.tell(trial, outcome.validation)
+        else:
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        yield outcome

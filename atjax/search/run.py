@@ -1,0 +1,185 @@
+"""One search with its run directory: every trial is on disk as soon as it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from atjax import checkpoint, runtime
+from atjax.budget import Budget
+from atjax.errors import UserError
+from atjax.prior import Prior
+from atjax.report import best_so_far, read, write, write_html, write_trials_csv
+from atjax.report.result import FILE, Result, TaskInfo, Trial
+from atjax.report.tables import FILES
+from atjax.search.loop import SearchConfig
+from atjax.space import ANCHORS, Design, Space
+from atjax.task import Task
+from atjax.train import Fit
+from atjax.transfer import Transfer
+
+
+def describe_task(task: Task, seed: int) -> TaskInfo:
+    """The task's part of a result."""
+    split, graphs = task.split(seed), task.graphs
+    return {
+        "name": task.name,
+        "level": task.level,
+        "metric": task.metric,
+        "loss": task.loss,
+        "content_hash": task.content_hash,
+        "graphs": len(graphs.n_node),
+        "nodes": int(graphs.n_node.sum()),
+        "edges": int(graphs.n_edge.sum()),
+        "features": graphs.num_features,
+        "classes": task.num_outputs if task.loss == "cross_entropy" else None,
+        "examples": {part: len(getattr(split, part)) for part in ("train", "validation", "test")},
+        "notes": list(task.notes),
+    }
+
+
+def describe_trial(number: int, outcome: Fit) -> Trial:
+    """A training's part of a result."""
+    complete = outcome.state == "complete"
+    return {
+        "number": number,
+        "design": outcome.design.as_dict(),
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "validation": outcome.validation,
+        "validation_loss": outcome.validation_loss,
+        "test": outcome.test,
+        "epoch": outcome.best_epoch if complete else None,
+        "parameters": outcome.parameters or None,
+        "seconds": outcome.seconds,
+        "compile_seconds": outcome.compile_seconds,
+        "curve": dataclasses.asdict(outcome.curve),  # type: ignore[typeddict-item]
+    }
+
+
+def new_result(
+    task: Task, prior: Prior, space: Space, budget: Budget, *, config: SearchConfig, seed: int, found: Transfer | None
+) -> Result:
+    """A result without trials."""
+    embedding: Any = None
+    if found is not None and found.embedding is not None:
+        embedding = {
+            "anchors": [anchor.key for anchor in ANCHORS],
+            "alpha": found.feature.alphas.tolist(),
+            "feature": found.feature.vector.tolist(),
+            "vector": found.embedding.novel.tolist(),
+            "nearest": [{"task": name, "distance": d, "weight": w} for name, d, w in prior.nearest],
+        }
+    return {
+        "task": describe_task(task, seed),
+        "seed": seed,
+        "algorithm": config.algorithm,
+        "prior_source": prior.source,
+        "prior_reason": prior.reason,
+        "space": space.name,
+        "budget": dataclasses.asdict(budget),  # type: ignore[typeddict-item]
+        "best": None,
+        "trials": [],
+        "embedding": embedding,
+        "prior": {name: {str(c): p for c, p in table.items()} for name, table in prior.probabilities.items()},
+        "seconds": {} if found is None else dict(found.seconds),
+        "versions": runtime.versions(),
+        "device": runtime.device(),
+        "state": "running",
+    }
+
+
+class Recorder:
+    """Keeps a run directory up to date with the trials as they come.
+
+    Attributes:
+        result: The result so far.
+        folder: The run directory.
+    """
+
+    def __init__(self, folder: Path, task: Task, result: Result, *, resume: bool) -> None:
+        """Take over a run directory.
+
+        Args:
+            folder: The run directory; made if absent.
+            task: The task.
+            result: The result, without trials.
+            resume: Go on with the trials that the directory holds; otherwise they are set aside under ``previous``.
+
+        Raises:
+            UserError: The directory holds another search than the one to resume.
+        """
+        self.folder, self.task, self.result = folder, task, result
+        self._clock = time.perf_counter()
+        self._before = 0.0
+        if (folder / FILE).exists():
+            if resume:
+                self._take_over(read(folder))
+            else:
+                _set_aside(folder)
+
+    def _take_over(self, old: Result) -> None:
+        for what in ("algorithm", "seed", "space", "prior_source"):
+            if old[what] != self.result[what]:  # type: ignore[literal-required]
+                raise UserError(
+                    f"{self.folder} holds a search with {what} {old[what]!r}, not {self.result[what]!r}; "  # type: ignore[literal-required]
+                    "give another hydra.run.dir, or leave search.resume out."
+                )
+        if old["task"]["content_hash"] != self.result["task"]["content_hash"] or old["budget"] != self.result["budget"]:
+            raise UserError(f"{self.folder} holds a search on other data or another budget; leave search.resume out.")
+        self.result["trials"], self.result["best"] = old["trials"], old["best"]
+        self._before = old["seconds"].get("search") or 0.0
+
+    @property
+    def designs(self) -> list[Design]:
+        """Designs of the trials on record, in order."""
+        return [Design(**trial["design"]) for trial in self.result["trials"]]
+
+    def run(self, outcomes: Iterable[Fit]) -> None:
+        """Record outcomes as they come; after Ctrl-C, what was done, and then raise KeyboardInterrupt again."""
+        try:
+            for outcome in outcomes:
+                self._add(outcome)
+        except KeyboardInterrupt:
+            self._finish("interrupted")
+            raise
+        self._finish("complete")
+
+    def _add(self, outcome: Fit) -> None:
+        number = len(self.result["trials"])
+        self.result["trials"].append(describe_trial(number, outcome))
+        best = best_so_far(self.result["trials"], self.task.metric)[-1]
+        if best is not None and best["number"] == number:
+            checkpoint.save(self.folder / "best_model", self.task, outcome, self.result["versions"])
+            kept = ("number", "design", "validation", "test", "epoch", "parameters")
+            self.result["best"] = {name: best[name] for name in kept}  # type: ignore[literal-required, assignment]
+        self._write()
+
+    def _write(self) -> None:
+        search = self._before + time.perf_counter() - self._clock
+        self.result["seconds"]["search"] = search
+        stages = {name: value for name, value in self.result["seconds"].items() if name != "total"}
+        self.result["seconds"]["total"] = sum(value or 0.0 for value in stages.values())
+        write(self.folder, self.result)
+        write_trials_csv(self.folder, self.result)
+
+    def _finish(self, state: str) -> None:
+        self.result["state"] = state  # type: ignore[typeddict-item]
+        self._write()
+        write_html(self.folder, self.result)
+
+
+def _set_aside(folder: Path) -> None:
+    """Move an earlier run's files into ``previous/1``, ``previous/2``, ...: a new run loses nothing."""
+    number = 1
+    while (folder / "previous" / str(number)).exists():
+        number += 1
+    aside = folder / "previous" / str(number)
+    aside.mkdir(parents=True)
+    for name in FILES:
+        if (folder / name).exists():
+            os.replace(folder / name, aside / name)

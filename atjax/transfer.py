@@ -1,0 +1,79 @@
+"""From a task to its design prior: feature, embedding, close tasks (paper, Algorithm 1)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from atjax.bank.store import Bank
+from atjax.embedding import ProjectionConfig
+from atjax.feature import TaskFeature, task_feature
+from atjax.fisher import FisherConfig
+from atjax.prior import Embedding, Prior, PriorConfig, prior_from_bank
+from atjax.space import Space
+from atjax.task import Task
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What is carried over to a task, and how it came about.
+
+    Attributes:
+        prior: The distribution over designs.
+        feature: The task's Fisher feature.
+        embedding: Where the task lies among the bank's; None where the bank does not allow a comparison.
+        seconds: Wall time by stage, ``feature`` and ``prior``.
+    """
+
+    prior: Prior
+    feature: TaskFeature
+    embedding: Embedding | None
+    seconds: dict[str, float]
+
+
+def transfer(
+    task: Task,
+    bank: Bank,
+    space: Space,
+    *,
+    budget: str,
+    fisher: FisherConfig,
+    seed: int = 0,
+    prior: PriorConfig | None = None,
+    projection: ProjectionConfig | None = None,
+    cache: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Transfer:
+    """Derive the design prior of a task from a bank; the task's own records in the bank are never used.
+
+    Args:
+        task: The novel task; only training examples of its split are looked at.
+        bank: The bank.
+        space: The space to search.
+        budget: Budget whose records count.
+        fisher: Settings of the Fisher stage.
+        seed: Of the split, and of the projection.
+        prior: Settings of the prior.
+        projection: Settings of the projection.
+        cache: Folder of computed features; None for no cache.
+        progress: Called with anchors done and anchors in all.
+    """
+    start = time.perf_counter()
+    feature = task_feature(task, config=fisher, seed=seed, cache=cache, progress=progress)
+    middle = time.perf_counter()
+    derived, embedding = prior_from_bank(
+        feature.alpha,
+        task.level,
+        bank,
+        space,
+        exclude_hash=task.content_hash,
+        exclude_name=task.name,
+        fisher=fisher.key,
+        budget=budget,
+        config=prior,
+        projection=projection,
+        seed=seed,
+    )
+    return Transfer(derived, feature, embedding, {"feature": middle - start, "prior": time.perf_counter() - middle})

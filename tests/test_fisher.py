@@ -1,0 +1,545 @@
+"""The diagonal Fisher information against its definition in float64, and what must not change it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from jax.flatten_util import ravel_pytree
+
+from atjax import compilation, config
+from atjax.batch import Batch, BatchIndex, BatchShape, index_batches, single_batch
+from atjax.fisher import FisherConfig, anchor_alpha, engine
+from atjax.fisher.diagonal import Moments, graph_sums, label_directions, moments, node_sums
+from atjax.fisher.engine import design_alpha, fitted, prepare
+from atjax.fisher.examples import Examples, draw_examples
+from atjax.model.gnn import GNN, build
+from atjax.space import ANCHORS, Design
+from atjax.task import Graphs, Level, Loss, Split, Task
+from atjax.train import Variables, initialize
+
+HIDDEN, WIDTH, TARGETS = 4, 3, 2
+TIGHT = {"rtol": 1e-9}
+CONFIG = FisherConfig(
+    hidden=HIDDEN, seeds=2, ridge=1e-2, max_examples={"graph": 99, "node": 99}, max_nodes=99, chunk=16
+)
+SMALL = ANCHORS[9]
+"""Two message-passing layers: the quickest to compile."""
+KINDS = ((4, 4), (7, 9))
+"""Nodes and undirected edges of a small graph: two shapes, so that graphs taken alone compile twice."""
+
+
+@pytest.fixture(autouse=True)
+def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Flax makes the parameters of BatchNorm and PReLU in float32, whatever is switched on: here all are alike."""
+
+    def initialize_alike(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
+        return jax.tree.map(lambda leaf: leaf.astype(jnp.result_type(float)), initialize(gnn, num_features, key))
+
+    monkeypatch.setattr(engine, "initialize", initialize_alike)
+    with jax.enable_x64(True):
+        yield
+
+
+# Random inputs
+
+
+def random_graphs(rng: np.random.Generator, kinds: list[tuple[int, int]]) -> Graphs:
+    """Graphs of so many nodes and undirected edges each, features in float64."""
+    pairs, start = [], 0
+    for nodes, edges in kinds:
+        possible = list(itertools.combinations(range(start, start + nodes), 2))
+        pairs += [possible[k] for k in rng.choice(len(possible), edges, replace=False)]
+        start += nodes
+    graphs = Graphs.from_edges(
+        np.zeros((start, WIDTH)), *np.array(pairs).T, np.array([nodes for nodes, _ in kinds]), undirected=True
+    )
+    return dataclasses.replace(graphs, nodes=rng.normal(size=(start, WIDTH)))
+
+
+def make_task(level: Level, classes: int | None, seed: int = 0) -> Task:
+    """15 small graphs, or 24 nodes of one; labels of so many classes, or two targets where that is None."""
+    rng = np.random.default_rng(seed)
+    count = 15 if level == "graph" else 24
+    graphs = random_graphs(rng, [KINDS[k % 2] for k in range(count)] if level == "graph" else [(count, 30)])
+    if classes is None:
+        labels: np.ndarray = rng.normal(size=(count, TARGETS))
+        return Task("random", level, "mse", "mae", graphs, labels, TARGETS)
+    labels = rng.permutation(np.arange(count) % classes).astype(np.int32)
+    return Task("random", level, "cross_entropy", "accuracy", graphs, labels, classes)
+
+
+class Outcome(NamedTuple):
+    """What `design_alpha` returns, and the sums [R, P] and counts it comes from."""
+
+    alpha: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    sampled: int
+    population: int
+
+
+def run(task: Task, design: Design = SMALL, settings: FisherConfig = CONFIG) -> Outcome:
+    """`design_alpha`, overheard where it hands its sums to `moments`."""
+    heard: list[Any] = []
+
+    def listen(*arguments: Any) -> Moments:
+        heard.extend(arguments)
+        return moments(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "moments", listen)
+        alpha = design_alpha(task, design, draw_examples(task, settings, 0), settings)
+    return Outcome(alpha, *heard)
+
+
+def built(task: Task, design: Design = SMALL) -> GNN:
+    return build(design, hidden=HIDDEN, level=task.level, num_outputs=task.num_outputs)
+
+
+def fit(task: Task, design: Design = SMALL) -> Variables:
+    return fitted(built(task, design), task, draw_examples(task, CONFIG, 0), CONFIG)
+
+
+def model(variables: Variables, r: int) -> Variables:
+    return jax.tree.map(lambda leaf: leaf[r], variables)
+
+
+# The oracle: the definition, one example after another, with dense matrices
+
+
+def log_likelihoods(loss: Loss, outputs: jax.Array, center: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Labels y that p(y|x) may draw at outputs [C]: the probability of each, and log p(y|x) up to a constant, [Y].
+
+    For a Gaussian, 2 C labels around its mean ``center`` with the right mean and covariance stand for all of them; the
+    score is linear in y, so that they give the exact expectation of its square.
+    """
+    if loss == "cross_entropy":
+        return jax.nn.softmax(outputs), jax.nn.log_softmax(outputs)
+    count = len(outputs)
+    steps = np.sqrt(count) * np.concatenate([np.eye(count), -np.eye(count)])
+    return jnp.full(2 * count, 1 / (2 * count)), -0.5 * jnp.sum((center + steps - outputs) ** 2, axis=1)
+
+
+@functools.partial(jax.jit, static_argnames=("gnn", "loss"))
+def scores(gnn: GNN, loss: Loss, variables: Variables, batch: Batch) -> tuple[jax.Array, Any]:
+    """For each row of the output: probabilities of the labels [N, Y], and their scores, a tree of [N, Y, ...]."""
+    params = variables["params"]
+    theta = {f"mp_{i}": params[f"mp_{i}"] for i in range(gnn.design.mp_layers)}
+
+    def forward(theta: Any) -> jax.Array:
+        return gnn.apply({"params": params | theta, "batch_stats": variables["batch_stats"]}, batch, train=False)
+
+    def log_p(theta: Any) -> jax.Array:
+        values = forward(theta)
+        return jax.vmap(functools.partial(log_likelihoods, loss))(values, jax.lax.stop_gradient(values))[1]
+
+    values = forward(theta)
+    probabilities = jax.vmap(functools.partial(log_likelihoods, loss))(values, values)[0]
+    return probabilities, jax.jacrev(log_p)(theta)
+
+
+def all_scores(gnn: GNN, task: Task, variables: Variables, examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each example alone: probabilities of the labels [N, Y], and their scores [N, Y, P]."""
+    if task.level == "node":
+        batches, rows = [single_batch(task.graphs)], [examples]
+    else:
+        batches, rows = (
+            [single_batch(task.graphs.take(np.array([g]))) for g in examples],
+            [np.array([0])] * len(examples),
+        )
+    results = []
+    for batch, row in zip(batches, rows):
+        probabilities, tree = scores(gnn, task.loss, variables, batch)
+        leaves = [np.asarray(leaf)[row].reshape(*probabilities[row].shape, -1) for leaf in jax.tree.leaves(tree)]
+        results.append((np.asarray(probabilities)[row], np.concatenate(leaves, axis=-1)))
+    return tuple(np.concatenate(parts) for parts in zip(*results))  # type: ignore[return-value]
+
+
+def dense_fisher(probabilities: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """E_y s s^T of one example, [P, P]."""
+    fisher = np.zeros((score.shape[1], score.shape[1]))
+    for p, s in zip(probabilities, score):
+        fisher += p * np.outer(s, s)
+    return fisher
+
+
+CASES: tuple[tuple[Level, int | None, int], ...] = (
+    ("graph", 2, 4),
+    ("graph", 3, 1),
+    ("graph", 5, 11),
+    ("graph", None, 9),
+    ("graph", 2, 0),
+    ("node", 2, 10),
+    ("node", 3, 2),
+    ("node", 5, 4),
+    ("node", None, 11),
+)
+"""Level, classes (None: regression) and anchor, from 0."""
+
+
+@pytest.mark.parametrize(("level", "classes", "anchor"), CASES)
+def test_alpha_is_that_of_the_definition(level: Level, classes: int | None, anchor: int) -> None:
+    task, design = make_task(level, classes), ANCHORS[anchor]
+    gnn, train = built(task, design), task.split(0).train
+    got, variables = run(task, design), fit(task, design)
+    widths = [HIDDEN * (i + 1 if design.connectivity == "skip_concat" else 1) for i in range(design.mp_layers)]
+    # Two kernels, scale and bias of the BatchNorm, and the slope, a layer.
+    count = sum(2 * width * HIDDEN + 2 * HIDDEN + 1 for width in widths)
+    assert got.first.shape == got.second.shape == (2, count)
+    assert got.sampled == got.population == len(train)
+    for r in range(2):
+        probabilities, score = all_scores(gnn, task, model(variables, r), train)
+        dense = [dense_fisher(p, s) for p, s in zip(probabilities, score)]
+        each = np.array([np.diag(fisher) for fisher in dense])
+        fisher = np.mean(dense, axis=0)
+        m1, m2 = np.trace(fisher) / count, np.sum(np.diag(fisher) ** 2) / count
+        np.testing.assert_allclose(got.first[r], each.sum(axis=0), atol=1e-9 * each.max(), **TIGHT)
+        np.testing.assert_allclose(got.second[r], (each**2).sum(axis=0), atol=1e-9 * each.max() ** 2, **TIGHT)
+        computed = moments(got.first[r], got.second[r], len(train), len(train))
+        np.testing.assert_allclose(computed, (m1, m2), **TIGHT)
+        np.testing.assert_allclose([got.alpha[r], computed.alpha], m2 / m1**2, **TIGHT)
+        if classes is not None:
+            # What the public code does, and the paper does not: square the gradient of the batch.
+            batch_gradient = score[np.arange(len(train)), task.labels[train]].mean(axis=0)
+            trap = np.mean(batch_gradient**4) / np.mean(batch_gradient**2) ** 2
+            assert abs(trap / got.alpha[r] - 1) > 0.02
+
+
+def test_definition_holds_for_a_sample() -> None:
+    """With fewer examples than the training set has, the sums are over those, the fit is over all."""
+    for level in ("graph", "node"):
+        task = make_task(level, 3)
+        settings = dataclasses.replace(CONFIG, max_examples={level: 4})
+        examples = draw_examples(task, settings, 0)
+        chosen = examples.chunks[0].graphs[..., 0] if level == "graph" else examples.chunks[0]
+        ids = np.concatenate([np.asarray(c.graphs[..., 0] if level == "graph" else c).ravel() for c in examples.chunks])
+        got, variables = run(task, settings=settings), fit(task)
+        assert (got.sampled, got.population, chosen.ndim) == (4, len(task.split(0).train), 2)
+        for r in range(2):
+            probabilities, score = all_scores(built(task), task, model(variables, r), ids[ids >= 0])
+            each = np.einsum("ny,nyp->np", probabilities, score**2)
+            np.testing.assert_allclose(got.first[r], each.sum(axis=0), atol=1e-9 * each.max(), **TIGHT)
+            np.testing.assert_allclose(got.second[r], (each**2).sum(axis=0), atol=1e-9 * each.max() ** 2, **TIGHT)
+            np.testing.assert_allclose(got.alpha[r], moments(*got[1:]).alpha[r], **TIGHT)
+
+
+# The factor of the score's covariance
+
+LOGITS = hnp.arrays(np.float64, st.integers(2, 7), elements=st.floats(-40, 40))
+
+
+def covariance(logits: np.ndarray) -> np.ndarray:
+    """diag(p) - p p^T, without the cancellation in p - p^2."""
+    p = np.exp(logits - logits.max())
+    p /= p.sum()
+    others = [np.delete(p, j).sum() for j in range(len(p))]
+    return np.where(np.eye(len(p)), np.diag(p * others), -np.outer(p, p))
+
+
+def check_directions(logits: np.ndarray) -> None:
+    directions = np.asarray(label_directions("cross_entropy", jnp.asarray(logits)))
+    expected = covariance(logits)
+    assert directions.shape == (len(logits) - 1, len(logits))
+    assert np.isfinite(directions).all()
+    spread = np.sqrt(np.diag(expected))
+    assert np.all(np.abs(directions.T @ directions - expected) <= 1e-12 * np.outer(spread, spread))
+
+
+@given(LOGITS)
+def test_label_directions_factor_the_covariance(logits: np.ndarray) -> None:
+    with jax.enable_x64(True):
+        check_directions(logits)
+
+
+@pytest.mark.parametrize(
+    "logits", [[40, -40], [-40, 40], [0, 0, 0], [-40, 40, -40, 40, 0], [40, 40], [40, -40, -40], [-40, -40, 40, -39]]
+)
+def test_label_directions_keep_their_digits_at_extremes(logits: list[float]) -> None:
+    check_directions(np.array(logits, np.float64))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_label_directions_are_finite_where_probabilities_are_0(dtype: type) -> None:
+    for logits in itertools.product((-1e5, 0.0, 1e5), repeat=4):
+        values = jnp.asarray(logits, dtype)
+        directions = label_directions("cross_entropy", values)
+        p = jax.nn.softmax(values)
+        assert directions.dtype == dtype
+        np.testing.assert_allclose(directions.T @ directions, jnp.diag(p) - jnp.outer(p, p), atol=1e-6)
+
+
+def test_label_directions_of_a_gaussian() -> None:
+    np.testing.assert_array_equal(label_directions("mse", jnp.array([3.0, -1e9, 0.5])), np.eye(3))
+
+
+# Moments
+
+POPULATION = np.random.default_rng(5).gamma(0.5, size=(6, 7)) * np.logspace(-3, 1, 7)
+"""f_i of 6 examples and 7 parameters."""
+
+
+def moments_of(f: np.ndarray, population: int) -> Moments:
+    return moments(f.sum(axis=0), (f**2).sum(axis=0), len(f), population)
+
+
+def test_moments_of_all_examples_are_exact() -> None:
+    mean = POPULATION.mean(axis=0)
+    np.testing.assert_allclose(moments_of(POPULATION, 6), (mean.mean(), (mean**2).mean()), rtol=1e-14)
+    np.testing.assert_allclose(moments_of(POPULATION[:1], 1), (POPULATION[0].mean(), (POPULATION[0] ** 2).mean()))
+
+
+@pytest.mark.parametrize("sampled", [2, 3, 5])
+def test_moments_of_a_sample_are_unbiased(sampled: int) -> None:
+    """Averaged over all subsets they are those of the population; the square of a sample's mean is too large."""
+    subsets = [POPULATION[list(ids)] for ids in itertools.combinations(range(6), sampled)]
+    mean = np.mean([moments_of(subset, 6) for subset in subsets], axis=0)
+    exact = moments_of(POPULATION, 6)
+    np.testing.assert_allclose(mean, exact, rtol=1e-12)
+    assert np.mean([(subset.mean(axis=0) ** 2).mean() for subset in subsets]) > 1.05 * exact.m2
+
+
+def test_moments_of_several_models_at_once() -> None:
+    rows = [moments_of(POPULATION * scale, 9) for scale in (1, 2)]
+    sums = [np.stack([POPULATION * scale, (POPULATION * scale) ** 2]).sum(axis=1) for scale in (1, 2)]
+    first, second = np.stack(sums, axis=1)
+    np.testing.assert_array_equal(moments(first, second, 6, 9), np.transpose(rows))
+
+
+PARTS = hnp.arrays(np.float64, st.tuples(st.integers(2, 5), st.integers(1, 6)), elements=st.floats(0, 1e3))
+
+
+@given(PARTS, st.integers(0, 4), st.floats(1e-6, 1e6))
+def test_alpha_is_at_least_1_whatever_the_scale(f: np.ndarray, unseen: int, scale: float) -> None:
+    f = f + 1e-3
+    alpha = moments_of(f, len(f) + unseen).alpha
+    assert alpha >= 1
+    np.testing.assert_allclose(moments_of(scale * f, len(f) + unseen).alpha, alpha, rtol=1e-9)
+    if unseen == 0:
+        np.testing.assert_allclose(alpha, np.mean(f.mean(axis=0) ** 2) / np.mean(f) ** 2, rtol=1e-12)
+
+
+def test_alpha_of_no_information_is_nan() -> None:
+    assert np.isnan(moments_of(np.zeros((3, 2)), 3).alpha)
+    assert np.isnan(moments_of(np.zeros((3, 2)), 4).alpha)
+
+
+def test_targets_that_never_change_carry_no_information() -> None:
+    """The fitted last layer is 0 then, so that nothing before it matters."""
+    task = make_task("graph", None)
+    assert np.isnan(run(dataclasses.replace(task, labels=0 * task.labels)).alpha).all()
+
+
+# What must not change it
+
+
+@pytest.mark.parametrize("level", ["graph", "node"])
+def test_chunk_changes_nothing(level: Level) -> None:
+    task = make_task(level, 3)
+    settings = [dataclasses.replace(CONFIG, chunk=chunk) for chunk in (1, 64, 1000)]
+    chunks = [draw_examples(task, each, 0).chunks[0] for each in settings]
+    widths = {jax.tree.leaves(chunk)[0].shape[1] for chunk in chunks}
+    assert len(widths) >= 2
+    assert min(widths) == 1
+    first, *others = [run(task, settings=each) for each in settings]
+    for other in others:
+        np.testing.assert_allclose(other.first, first.first, rtol=1e-10)
+        np.testing.assert_allclose(other.alpha, first.alpha, rtol=1e-10)
+
+
+def test_padding_order_and_empty_places_change_nothing_for_graphs() -> None:
+    task = make_task("graph", 3)
+    train = task.split(0).train
+    got, variables = run(task), fit(task)
+    sums = jax.jit(graph_sums, static_argnums=(0, 1))
+    for nodes, edges, rows in (
+        (9, 20, np.append(train[::-1], [-1] * (15 - len(train))).reshape(3, 5)),
+        (40, 64, np.insert(np.random.default_rng(1).permutation(train), 3, [-1] * (18 - len(train))).reshape(9, 2)),
+    ):
+        index = index_batches(task.graphs, rows.reshape(-1, 1), BatchShape(2, nodes, edges))
+        shaped = BatchIndex(*(array.reshape(*rows.shape, *array.shape[1:]) for array in index))
+        for r in range(2):
+            result = sums(built(task), task.loss, model(variables, r), jnp.asarray(task.graphs.nodes), shaped)
+            np.testing.assert_allclose(ravel_pytree(result.first)[0], got.first[r], rtol=1e-10, atol=1e-13)
+            np.testing.assert_allclose(ravel_pytree(result.second)[0], got.second[r], rtol=1e-10, atol=1e-13)
+
+
+def test_order_and_empty_places_change_nothing_for_nodes() -> None:
+    task = make_task("node", 3)
+    train = task.split(0).train
+    got, variables = run(task), fit(task)
+    sums = jax.jit(node_sums, static_argnums=(0, 1))
+    nodes = np.insert(np.random.default_rng(1).permutation(train), 4, [-1] * (18 - len(train))).reshape(6, 3)
+    for r in range(2):
+        result = sums(built(task), task.loss, model(variables, r), single_batch(task.graphs), jnp.asarray(nodes))
+        np.testing.assert_allclose(ravel_pytree(result.first)[0], got.first[r], rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(ravel_pytree(result.second)[0], got.second[r], rtol=1e-10, atol=1e-13)
+
+
+def permuted(task: Task, rng: np.random.Generator) -> Task:
+    """The same task with graphs, and nodes within each graph, in another order; with a split of its own."""
+    graphs, split = task.graphs, task.split(0)
+    order = rng.permutation(len(graphs.n_node))
+    old = np.concatenate([rng.permutation(np.arange(*graphs.node_start[[g, g + 1]])) for g in order])
+    new = np.argsort(old)
+    moved = Graphs.from_edges(
+        np.zeros_like(graphs.nodes), new[graphs.senders], new[graphs.receivers], graphs.n_node[order], undirected=False
+    )
+    examples = old if task.level == "node" else order
+    place = np.argsort(examples)
+    return dataclasses.replace(
+        task,
+        graphs=dataclasses.replace(moved, nodes=graphs.nodes[old]),
+        labels=task.labels[examples],
+        fixed_split=Split(*(np.sort(place[ids]) for ids in (split.train, split.validation, split.test))),
+    )
+
+
+@pytest.mark.parametrize("level", ["graph", "node"])
+def test_order_of_graphs_and_nodes_changes_nothing(level: Level) -> None:
+    task = make_task(level, 3)
+    other = permuted(task, np.random.default_rng(2))
+    assert other.content_hash != task.content_hash
+    np.testing.assert_allclose(run(other).alpha, run(task).alpha, rtol=1e-8)
+
+
+@pytest.mark.parametrize("level", ["graph", "node"])
+def test_models_side_by_side_are_the_models_alone(level: Level) -> None:
+    task = make_task(level, 3)
+    two, three = (run(task, settings=dataclasses.replace(CONFIG, seeds=seeds)) for seeds in (2, 3))
+    np.testing.assert_allclose(three.alpha[:2], two.alpha, rtol=1e-8)
+    alone = run(task, settings=dataclasses.replace(CONFIG, seeds=1))
+    np.testing.assert_allclose(three.alpha[:1], alone.alpha, rtol=1e-8)
+    assert len(np.unique(three.alpha.round(6))) == 3
+
+
+@pytest.mark.parametrize("level", ["graph", "node"])
+def test_held_out_examples_are_not_looked_at(level: Level) -> None:
+    """Other labels, and for graph tasks other features, outside the training set: the same numbers, bit for bit."""
+    task = make_task(level, 3)
+    split = task.split(0)
+    held_out = np.concatenate([split.validation, split.test])
+    task = dataclasses.replace(task, fixed_split=split)
+    labels, nodes = task.labels.copy(), task.graphs.nodes.copy()
+    labels[held_out] = (labels[held_out] + 1) % 3
+    if level == "graph":
+        nodes[np.isin(np.repeat(np.arange(15), task.graphs.n_node), held_out)] += 7
+    other = dataclasses.replace(task, labels=labels, graphs=dataclasses.replace(task.graphs, nodes=nodes))
+    np.testing.assert_array_equal(run(other).alpha, run(task).alpha)
+    labels = task.labels.copy()
+    labels[split.train] = np.roll(labels[split.train], 1)
+    assert np.all(run(dataclasses.replace(task, labels=labels)).alpha != run(task).alpha)
+
+
+@pytest.mark.parametrize("level", ["graph", "node"])
+def test_second_call_compiles_nothing(level: Level) -> None:
+    """Nor does another task of the same sizes."""
+    task = make_task(level, 3)
+    other = dataclasses.replace(
+        task, graphs=dataclasses.replace(task.graphs, nodes=2 * task.graphs.nodes), fixed_split=task.split(0)
+    )
+    with compilation.counting() as first:
+        before = run(task, settings=dataclasses.replace(CONFIG, ridge=0.02))
+    with compilation.counting() as second:
+        again = run(task, settings=dataclasses.replace(CONFIG, ridge=0.02))
+        run(other, settings=dataclasses.replace(CONFIG, ridge=0.03))
+    assert first.count >= second.count == 0
+    np.testing.assert_array_equal(again.alpha, before.alpha)
+
+
+def test_anchors_side_by_side_are_the_designs_alone() -> None:
+    """In float32, as users run it: worker threads do not see this test's switch."""
+    calls: list[tuple[int, int]] = []
+    anchors = (ANCHORS[9], ANCHORS[10], ANCHORS[11])
+    task = make_task("graph", 3)
+    with jax.enable_x64(False):
+        alphas = anchor_alpha(task, CONFIG, seed=3, anchors=anchors, progress=lambda *done: calls.append(done))
+        examples = draw_examples(task, CONFIG, 3)
+        assert examples.labels.shape == (len(task.split(3).train),)
+        expected = [design_alpha(task, anchor, examples, CONFIG) for anchor in anchors]
+    assert alphas.shape == (3, 2)
+    assert alphas.dtype == np.float64
+    assert np.all(alphas >= 1)
+    np.testing.assert_array_equal(alphas, expected)
+    assert calls == [(1, 3), (2, 3), (3, 3)]
+    np.testing.assert_allclose(
+        alphas[0], design_alpha(task, anchors[0], draw_examples(task, CONFIG, 3), CONFIG), rtol=1e-3
+    )
+
+
+# Calibration
+
+
+def norm_inputs(gnn: GNN, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+    """What the BatchNorm of each layer sees in evaluation mode."""
+    _, seen = gnn.apply(
+        variables, batch, capture_intermediates=lambda module, _: isinstance(module, nn.Module), mutable="intermediates"
+    )
+    layers = seen["intermediates"]
+    return {
+        name: layers[name]["conv" if name.startswith("mp_") else "linear"]["__call__"][0]
+        for name in variables["batch_stats"]
+    }
+
+
+@pytest.mark.parametrize(("level", "anchor"), [("graph", 4), ("node", 11)])
+def test_prepare_calibrates_batch_norm(level: Level, anchor: int) -> None:
+    """Every layer's statistics are those of the real rows that reach it, given the layers before calibrated too."""
+    task = make_task(level, 3)
+    gnn = built(task, ANCHORS[anchor])
+    examples: Examples = draw_examples(task, CONFIG, 0)
+    batch, train = examples.batch, task.split(0).train
+    models = [engine.initialize(gnn, WIDTH, jax.random.key(k)) for k in range(2)]
+    start = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+    variables, hidden = prepare(gnn, start, batch, examples.rows)
+    jax.tree.map(np.testing.assert_array_equal, variables["params"], start["params"])
+    if level == "graph":  # padded here, and only training graphs
+        assert not batch.node_mask.all()
+        assert batch.node_mask.sum() == task.graphs.n_node[train].sum()
+    for r in range(2):
+        one = model(variables, r)
+        for name, rows in norm_inputs(gnn, one, batch).items():
+            mask = batch.graph_mask if level == "graph" and name.startswith("post") else batch.node_mask
+            statistics = one["batch_stats"][name]["bn"]["norm"]
+            real = np.asarray(rows)[np.asarray(mask)]
+            np.testing.assert_allclose(statistics["mean"], real.mean(axis=0), rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(statistics["var"], real.var(axis=0), rtol=1e-9, atol=1e-12)
+        still = gnn.apply(one, batch, method=GNN.encode)
+        moving, _ = gnn.apply(one, batch, train=True, mutable=["batch_stats"], method=GNN.encode)
+        np.testing.assert_allclose(still, moving, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(hidden[r], still[examples.rows], rtol=1e-9, atol=1e-12)
+
+
+def test_fitted_changes_the_last_layer_only() -> None:
+    task = make_task("node", 3)
+    variables = fit(task)
+    for r in range(2):
+        start = engine.initialize(built(task), WIDTH, jax.random.key(r))["params"]
+        params = model(variables, r)["params"]
+        assert not np.allclose(params["out"]["kernel"], start["out"]["kernel"])
+        for name in set(start) - {"out"}:
+            jax.tree.map(np.testing.assert_array_equal, params[name], start[name])
+
+
+@pytest.mark.slow
+def test_cox2(data: Path) -> None:
+    settings = FisherConfig(
+        hidden=16, seeds=2, ridge=5e-4, max_examples={"graph": 512, "node": 32}, max_nodes=4096, chunk=512
+    )
+    with jax.enable_x64(False):
+        alphas = anchor_alpha(config.load_task("cox2", data_root=data), settings, anchors=ANCHORS[:3])
+    assert alphas.shape == (3, 2)
+    assert np.isfinite(alphas).all()
+    assert np.all(alphas >= 1)
