@@ -55,6 +55,7 @@ class SparseRows:
 
 
 Features = jax.Array | SparseRows
+Array = np.ndarray | jax.Array
 
 
 class Batch(NamedTuple):
@@ -84,12 +85,12 @@ class BatchIndex(NamedTuple):
         graphs: Id of every graph, -1 for an empty place or padding, int32 [G].
     """
 
-    nodes: np.ndarray
-    senders: np.ndarray
-    receivers: np.ndarray
-    n_node: np.ndarray
-    n_edge: np.ndarray
-    graphs: np.ndarray
+    nodes: Array
+    senders: Array
+    receivers: Array
+    n_node: Array
+    n_edge: Array
+    graphs: Array
 
 
 @dataclass(frozen=True)

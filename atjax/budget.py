@@ -49,7 +49,7 @@ class Budget:
         return int(self.hidden.get(str(hidden), hidden))
 
     def schedule(self, design: Design, level: Level) -> Schedule:
-        """What is trained for a design; epochs are a multiple of ``eval_every``, so that one program trains them all."""
+        """What is trained for a design; epochs are a multiple of ``eval_every``, so that one program does for all."""
         every = int(self.eval_every[level])
         records = max(1, round(design.epochs * self.epochs_scale[level] / every))
         return Schedule(self.width(design.hidden), records * every, every)

@@ -17,22 +17,22 @@ import orbax.checkpoint as ocp
 
 from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
 from atjax.errors import UserError
-from atjax.model.gnn import GNN, build
+from atjax.model.gnn import GNN, Variables, apply, build
 from atjax.space import Design
 from atjax.task import Graphs, Task
-from atjax.train import Fit, Variables, initialize
+from atjax.train import Fit, initialize
 
 _BATCH = 32
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply(gnn: GNN, variables: Variables, batch: Batch) -> jax.Array:
-    return gnn.apply(variables, batch)
+    return apply(gnn, variables, batch)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply_indexed(gnn: GNN, variables: Variables, features: jax.Array, index: BatchIndex) -> jax.Array:
-    return jax.lax.map(lambda one: gnn.apply(variables, gather(features, one)), index)
+    return jax.lax.map(lambda one: apply(gnn, variables, gather(features, one)), index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +135,7 @@ def load(path: str | Path) -> TrainedModel:
     try:
         info = json.loads((folder / "model.json").read_text())
     except FileNotFoundError:
-        raise UserError(
-            f"There is no model at {path}; give the run directory of a search, or its best_model."
-        ) from None
+        raise UserError(f"There is no model at {path}; give the run folder of a search, or its best_model.") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{folder / 'model.json'} is broken; run the search again.") from error
     design = Design(**info["design"])

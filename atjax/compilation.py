@@ -36,10 +36,10 @@ class _Listener:
         self.seen = Compilations()
         self.thread = threading.get_ident()
 
-    def __call__(self, event: str, duration: float, **_: object) -> None:
+    def __call__(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event == _EVENT and threading.get_ident() == self.thread:
             self.seen.count += 1
-            self.seen.seconds += duration
+            self.seen.seconds += duration_secs
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +22,13 @@ import optax
 from atjax import compilation, metrics
 from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
 from atjax.budget import Budget, Schedule
-from atjax.model.gnn import GNN, build
+from atjax.model.gnn import GNN, Variables, apply, build
 from atjax.space import Design
 from atjax.task import Graphs, Loss, Split, Task
 
 WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
 
-Variables = dict[str, Any]
 Progress = Callable[[int, int], None]
 State = Literal["complete", "diverged", "failed"]
 
@@ -111,11 +110,11 @@ class Steps(NamedTuple):
     """Training steps, leading axis S: learning rates [S] and, for graph tasks, the batches."""
 
     learning_rate: np.ndarray
-    index: BatchIndex | None
+    batches: BatchIndex | None
 
 
 def negative_log_likelihood(loss: Loss, outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Per example, [N]: cross-entropy in nats, or half the squared error (a Gaussian of variance 1, less a constant)."""
+    """Per example, [N]: cross-entropy in nats, or half the squared error (Gaussian of variance 1, less a constant)."""
     if loss == "mse":
         return 0.5 * jnp.sum((outputs - labels) ** 2, axis=-1)
     return optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
@@ -127,7 +126,7 @@ def initialize(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
     # all models share: a compiled `init` would cost seconds a model.
     one = np.ones(1, np.int32)
     smallest = Graphs(np.zeros((2, num_features), np.float32), one, one, np.array([2], np.int32), one)
-    return gnn.lazy_init(key, jax.eval_shape(lambda: single_batch(smallest)))
+    return cast(Variables, gnn.lazy_init(key, jax.eval_shape(lambda: single_batch(smallest))))
 
 
 @jax.jit
@@ -163,7 +162,7 @@ def train_block(
     optimizer = _optimizer()
 
     def step(state: TrainState, one: Steps) -> tuple[TrainState, jax.Array]:
-        batch, labels, weights = _examples(data, one.index)
+        batch, labels, weights = _examples(data, one.batches)
 
         def mean_loss(params: Any) -> tuple[jax.Array, Any]:
             outputs, updated = gnn.apply(
@@ -180,9 +179,9 @@ def train_block(
     state, losses = jax.lax.scan(step, state, steps)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     if isinstance(data, NodeData):
-        outputs = gnn.apply(variables, data.batch)
+        outputs = apply(gnn, variables, data.batch)
     else:
-        outputs = jax.lax.map(lambda index: gnn.apply(variables, gather(data.features, index)), data.evaluation)
+        outputs = jax.lax.map(lambda index: apply(gnn, variables, gather(data.features, index)), data.evaluation)
     return state, losses, outputs
 
 

@@ -22,11 +22,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from atjax.batch import Batch, BatchIndex, gather
-from atjax.model.gnn import GNN
+from atjax.model.gnn import GNN, Params, Variables, apply
 from atjax.task import Loss
-
-Params = Any
-"""A tree of parameters."""
 
 
 class Sums(NamedTuple):
@@ -80,12 +77,12 @@ def split_params(params: Params) -> tuple[Params, Params]:
     return chosen, {name: value for name, value in params.items() if name not in chosen}
 
 
-def _outputs(gnn: GNN, variables: Any, batch: Batch) -> tuple[Params, Callable[[Params], jax.Array]]:
+def _outputs(gnn: GNN, variables: Variables, batch: Batch) -> tuple[Params, Callable[[Params], jax.Array]]:
     """theta, and the model's outputs as a function of theta alone."""
     theta, others = split_params(variables["params"])
 
     def outputs(theta: Params) -> jax.Array:
-        return gnn.apply({"params": {**others, **theta}, "batch_stats": variables["batch_stats"]}, batch)
+        return apply(gnn, {"params": {**others, **theta}, "batch_stats": variables["batch_stats"]}, batch)
 
     return theta, outputs
 
@@ -97,7 +94,7 @@ def _sum_of_squares(pullback: Callable[[jax.Array], tuple[Params]], cotangents: 
 
 
 def _accumulate(per_chunk: Callable[[Any], Params], theta: Params, chunks: Any) -> Sums:
-    """Sums of f_i and f_i^2, where ``per_chunk`` maps a chunk of examples to f [B, ...] and ``chunks`` is [M, B, ...]."""
+    """Sums of f_i and f_i^2; ``per_chunk`` maps a chunk to f [B, ...], and ``chunks`` is [M, B, ...]."""
 
     def add(sums: Sums, chunk: Any) -> tuple[Sums, None]:
         f = per_chunk(chunk)
@@ -109,7 +106,7 @@ def _accumulate(per_chunk: Callable[[Any], Params], theta: Params, chunks: Any) 
     return jax.lax.scan(add, Sums(zeros, zeros), chunks)[0]
 
 
-def graph_sums(gnn: GNN, loss: Loss, variables: Any, features: jax.Array, examples: BatchIndex) -> Sums:
+def graph_sums(gnn: GNN, loss: Loss, variables: Variables, features: jax.Array, examples: BatchIndex) -> Sums:
     """Sums over graphs, each in a batch of its own.
 
     Args:
@@ -130,7 +127,7 @@ def graph_sums(gnn: GNN, loss: Loss, variables: Any, features: jax.Array, exampl
     return _accumulate(jax.vmap(one), split_params(variables["params"])[0], examples)
 
 
-def node_sums(gnn: GNN, loss: Loss, variables: Any, graph: Batch, nodes: jax.Array) -> Sums:
+def node_sums(gnn: GNN, loss: Loss, variables: Variables, graph: Batch, nodes: jax.Array) -> Sums:
     """Sums over nodes of one graph: one forward pass, and C - 1 backward passes a node.
 
     Args:

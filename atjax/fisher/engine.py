@@ -23,10 +23,10 @@ from atjax.fisher.config import FisherConfig
 from atjax.fisher.diagonal import Sums, graph_sums, moments, node_sums
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.last_layer import LastLayer, fit_last_layer
-from atjax.model.gnn import GNN, build
+from atjax.model.gnn import GNN, Variables, build
 from atjax.space import ANCHORS, Design
 from atjax.task import Loss, Task
-from atjax.train import Variables, initialize
+from atjax.train import initialize
 
 Progress = Callable[[int, int], None]
 
@@ -58,8 +58,13 @@ def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tu
 @functools.partial(jax.jit, static_argnames=("gnn", "loss"))
 def _sums(gnn: GNN, loss: Loss, variables: Variables, data: Any, chunk: BatchIndex | jax.Array) -> Sums:
     """`Sums` of R models over one padded shape of examples, flattened to [R, P] each."""
-    one = graph_sums if isinstance(chunk, BatchIndex) else node_sums
-    sums = jax.vmap(lambda variables: one(gnn, loss, variables, data, chunk))(variables)
+
+    def one(variables: Variables) -> Sums:
+        if isinstance(chunk, BatchIndex):
+            return graph_sums(gnn, loss, variables, data, chunk)
+        return node_sums(gnn, loss, variables, data, chunk)
+
+    sums = jax.vmap(one)(variables)
     return Sums(*(jax.vmap(lambda tree: ravel_pytree(tree)[0])(tree) for tree in sums))
 
 

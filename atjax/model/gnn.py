@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,12 @@ from atjax.batch import Batch, Features
 from atjax.model.layers import Edges, Linear, MaskedBatchNorm, activate, convolution, l2_normalize
 from atjax.space import Design
 from atjax.task import Level
+
+Params = Any
+"""A tree of parameters."""
+
+Variables = dict[str, Any]
+"""``params``, a tree of parameters grouped by stage, and ``batch_stats``, the BatchNorm statistics."""
 
 
 class DenseLayer(nn.Module):
@@ -111,6 +119,11 @@ class GNN(nn.Module):
     def __call__(self, batch: Batch, train: bool = False) -> jax.Array:
         """Logits or regression outputs: [V, C] for node tasks, [G, C] for graph tasks, padding included."""
         return self.out(self.encode(batch, train))
+
+
+def apply(gnn: GNN, variables: Variables, batch: Batch) -> jax.Array:
+    """Outputs in evaluation mode: BatchNorm on its running statistics, so that examples are independent."""
+    return cast(jax.Array, gnn.apply(variables, batch))
 
 
 def build(design: Design, *, hidden: int, level: Level, num_outputs: int) -> GNN:

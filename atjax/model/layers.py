@@ -129,7 +129,7 @@ class SAGEConv(nn.Module):
     """GraphSAGE (Hamilton et al., 2017, algorithm 1): W [x_i, aggregate of x_j], rows scaled to norm 1.
 
     max is the paper's pooling aggregator (equation 3): a one-layer network on each neighbour, then the maximum.
-    The scaling comes before the layer's BatchNorm and activation; it is what sets sum and mean apart from `GeneralConv`.
+    The scaling comes before the layer's BatchNorm and activation; it sets sum and mean apart from `GeneralConv`.
     """
 
     features: int

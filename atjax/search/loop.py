@@ -85,7 +85,8 @@ def run_trials(
     Raises:
         UserError: The recorded trials are not those that this search begins with.
     """
-    direction = "maximize" if metrics.larger_is_better(task.metric) else "minimize"
+    towards = optuna.study.StudyDirection
+    direction = towards.MAXIMIZE if metrics.larger_is_better(task.metric) else towards.MINIMIZE
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction=direction, sampler=PriorSampler(prior.probabilities, seed))
@@ -94,8 +95,8 @@ def run_trials(
         if number < len(recorded):
             if recorded[number] != design:
                 raise UserError(
-                    f"Trial {number} on record is {recorded[number].key}, but with these settings and this bank it would "
-                    f"be {design.key}; start anew without search.resume."
+                    f"Trial {number} on record is {recorded[number].key}, but with these settings and this bank it "
+                    f"would be {design.key}; start anew without search.resume."
                 )
             continue
 

@@ -7,14 +7,15 @@ import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from atjax import checkpoint, runtime
 from atjax.budget import Budget
 from atjax.errors import UserError
 from atjax.prior import Prior
 from atjax.report import best_so_far, read, write, write_html, write_trials_csv
-from atjax.report.result import FILE, Result, TaskInfo, Trial
+from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial
+from atjax.report.result import Budget as BudgetInfo
 from atjax.report.tables import FILES
 from atjax.search.loop import SearchConfig
 from atjax.space import ANCHORS, Design, Space
@@ -57,7 +58,7 @@ def describe_trial(number: int, outcome: Fit) -> Trial:
         "parameters": outcome.parameters or None,
         "seconds": outcome.seconds,
         "compile_seconds": outcome.compile_seconds,
-        "curve": dataclasses.asdict(outcome.curve),  # type: ignore[typeddict-item]
+        "curve": cast(Curve, dataclasses.asdict(outcome.curve)),
     }
 
 
@@ -81,7 +82,7 @@ def new_result(
         "prior_source": prior.source,
         "prior_reason": prior.reason,
         "space": space.name,
-        "budget": dataclasses.asdict(budget),  # type: ignore[typeddict-item]
+        "budget": cast(BudgetInfo, dataclasses.asdict(budget)),
         "best": None,
         "trials": [],
         "embedding": embedding,
@@ -124,9 +125,9 @@ class Recorder:
 
     def _take_over(self, old: Result) -> None:
         for what in ("algorithm", "seed", "space", "prior_source"):
-            if old[what] != self.result[what]:  # type: ignore[literal-required]
+            if old[what] != self.result[what]:
                 raise UserError(
-                    f"{self.folder} holds a search with {what} {old[what]!r}, not {self.result[what]!r}; "  # type: ignore[literal-required]
+                    f"{self.folder} holds a search with {what} {old[what]!r}, not {self.result[what]!r}; "
                     "give another hydra.run.dir, or leave search.resume out."
                 )
         if old["task"]["content_hash"] != self.result["task"]["content_hash"] or old["budget"] != self.result["budget"]:
@@ -155,8 +156,14 @@ class Recorder:
         best = best_so_far(self.result["trials"], self.task.metric)[-1]
         if best is not None and best["number"] == number:
             checkpoint.save(self.folder / "best_model", self.task, outcome, self.result["versions"])
-            kept = ("number", "design", "validation", "test", "epoch", "parameters")
-            self.result["best"] = {name: best[name] for name in kept}  # type: ignore[literal-required, assignment]
+            self.result["best"] = {
+                "number": number,
+                "design": best["design"],
+                "validation": best["validation"],
+                "test": best["test"],
+                "epoch": best["epoch"],
+                "parameters": best["parameters"],
+            }
         self._write()
 
     def _write(self) -> None:
@@ -167,8 +174,8 @@ class Recorder:
         write(self.folder, self.result)
         write_trials_csv(self.folder, self.result)
 
-    def _finish(self, state: str) -> None:
-        self.result["state"] = state  # type: ignore[typeddict-item]
+    def _finish(self, state: Literal["interrupted", "complete"]) -> None:
+        self.result["state"] = state
         self._write()
         write_html(self.folder, self.result)
 

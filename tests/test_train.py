@@ -1,0 +1,448 @@
+"""Training: one step against plain Adam, whole fits on tiny tasks, what is recorded, and what may go wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import sparse
+
+from atjax import metrics, train
+from atjax.batch import BatchIndex, BatchShape, deal, index_batches, single_batch
+from atjax.budget import Budget, Schedule
+from atjax.compilation import counting
+from atjax.errors import UserError
+from atjax.model.gnn import GNN, build
+from atjax.space import Design
+from atjax.task import Graphs, Task
+from atjax.train import Fit, GraphData, NodeData, Steps, cosine, fit, initialize, train_block
+
+TINY = Budget("tiny", {}, {"graph": 1, "node": 1}, {"graph": 5, "node": 5}, batch_size=8)
+DESIGN = Design("general", None, "mean", "prelu", 8, "skip_sum", 1, 1, 2, 0.01, 20)
+
+
+# Tiny tasks
+
+
+def rings_and_stars(count: int = 60) -> Graphs:
+    """Graphs of 6 nodes, by turns a ring and a star; a node's features are noise and a constant."""
+    rng = np.random.default_rng(0)
+    ring, star = [(i, (i + 1) % 6) for i in range(6)], [(0, i) for i in range(1, 6)]
+    edges = np.concatenate([np.add(star if g % 2 else ring, 6 * g) for g in range(count)])
+    nodes = np.stack([rng.normal(size=6 * count), np.ones(6 * count)], axis=1)
+    nodes[:, 1] += np.bincount(edges.ravel())  # the degree
+    return Graphs.from_edges(nodes, *edges.T, np.full(count, 6))
+
+
+def graph_task() -> Task:
+    graphs = rings_and_stars()
+    labels = (np.arange(60) % 2).astype(np.int32)
+    return Task("shapes", "graph", "cross_entropy", "accuracy", graphs, labels, 2)
+
+
+def regression_task() -> Task:
+    """How many edges a graph has, with a second target that mirrors it."""
+    graphs = rings_and_stars()
+    labels = np.stack([graphs.n_edge / 2 - 5, 5 - graphs.n_edge / 2], axis=1).astype(np.float32)
+    return Task("sizes", "graph", "mse", "mae", graphs, labels, 2)
+
+
+def node_task(unlabelled: int = 0) -> Task:
+    """Two communities; features hint at them. The first nodes have no label."""
+    rng = np.random.default_rng(1)
+    labels = (np.arange(80) % 2).astype(np.int32)
+    dense = rng.random((80, 80)) < np.where(labels[:, None] == labels, 0.15, 0.02)
+    np.fill_diagonal(dense, False)
+    nodes = rng.normal(size=(80, 3))
+    nodes[:, 0] += 3 * labels
+    labels[:unlabelled] = -1
+    graphs = Graphs.from_edges(nodes, *np.nonzero(dense), np.array([80]))
+    return Task("communities", "node", "cross_entropy", "accuracy", graphs, labels, 2)
+
+
+@pytest.fixture(scope="module")
+def on_graphs() -> Fit:
+    return fit(graph_task(), DESIGN, budget=TINY)
+
+
+@pytest.fixture(scope="module")
+def on_nodes() -> Fit:
+    return fit(node_task(), DESIGN, budget=TINY)
+
+
+def outcome(result: Fit) -> Fit:
+    """Without times, which differ from run to run, and variables, which do not compare."""
+    return dataclasses.replace(result, seconds=0.0, compile_seconds=0.0, variables=None)
+
+
+def assert_equal_trees(one: Any, other: Any) -> None:
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+# Whole fits
+
+
+@pytest.mark.parametrize("name", ["on_graphs", "on_nodes"])
+def test_fit_learns_a_separable_task(name: str, request: pytest.FixtureRequest) -> None:
+    result: Fit = request.getfixturevalue(name)
+    assert (result.state, result.reason) == ("complete", "")
+    assert result.validation >= 0.9
+    assert result.test >= 0.9
+    assert result.curve.train_loss[-1] < 0.5 * result.curve.train_loss[0]
+
+
+@pytest.mark.parametrize("name", ["on_graphs", "on_nodes"])
+def test_fit_records_itself(name: str, request: pytest.FixtureRequest) -> None:
+    result: Fit = request.getfixturevalue(name)
+    curve = result.curve
+    assert (result.design, result.seed, result.budget) == (DESIGN, 0, "tiny")
+    assert result.schedule == Schedule(hidden=8, epochs=20, eval_every=5)
+    assert curve.epoch == [5, 10, 15, 20]
+    assert len(curve.train_loss) == len(curve.validation) == len(curve.test) == 4
+    best = curve.epoch.index(result.best_epoch)
+    assert result.validation == max(curve.validation) == curve.validation[best]
+    assert result.test == curve.test[best]
+    assert result.variables is not None
+    assert result.parameters == sum(leaf.size for leaf in jax.tree.leaves(result.variables["params"]))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(result.variables))
+    assert 0 <= result.compile_seconds < result.seconds
+
+
+@pytest.mark.parametrize(("name", "task"), [("on_graphs", graph_task()), ("on_nodes", node_task())])
+def test_variables_give_the_recorded_metrics_again(name: str, task: Task, request: pytest.FixtureRequest) -> None:
+    result: Fit = request.getfixturevalue(name)
+    gnn = build(DESIGN, hidden=8, level=task.level, num_outputs=2)
+    outputs = np.asarray(gnn.apply(result.variables, single_batch(task.graphs)))[: task.num_examples]
+    split = task.split(0)
+    assert metrics.score("accuracy", task.labels[split.test], outputs[split.test]) == result.test
+    assert metrics.score("accuracy", task.labels[split.validation], outputs[split.validation]) == result.validation
+    again = metrics.mean_loss("cross_entropy", task.labels[split.validation], outputs[split.validation])
+    np.testing.assert_allclose(again, result.validation_loss, rtol=1e-4)
+
+
+def test_fit_is_reproducible(on_graphs: Fit, on_nodes: Fit) -> None:
+    for task, before in ((graph_task(), on_graphs), (node_task(), on_nodes)):
+        again, other = fit(task, DESIGN, budget=TINY), fit(task, DESIGN, budget=TINY, seed=1)
+        assert outcome(again) == outcome(before)
+        assert_equal_trees(again.variables, before.variables)
+        assert other.curve.train_loss != before.curve.train_loss
+
+
+@pytest.mark.parametrize("task", [graph_task(), node_task()], ids=lambda task: task.name)
+def test_recipes_and_seeds_share_one_program(task: Task) -> None:
+    fit(task, DESIGN, budget=TINY)
+    recipe = dataclasses.replace(DESIGN, learning_rate=0.1, epochs=10)
+    programs = train_block._cache_size()
+    with counting() as compiled:
+        result = fit(task, recipe, budget=TINY, seed=7)
+    assert result.state == "complete"
+    assert train_block._cache_size() == programs
+    assert compiled.count == 0
+    with counting() as compiled:
+        fit(task, dataclasses.replace(DESIGN, activation="elu", epochs=5), budget=TINY)
+    assert compiled.count > 0  # the counter does count
+
+
+def test_progress_is_told_of_every_record() -> None:
+    told: list[tuple[int, int]] = []
+    fit(graph_task(), DESIGN, budget=TINY, progress=lambda *args: told.append(args))
+    assert told == [(5, 20), (10, 20), (15, 20), (20, 20)]
+
+
+def test_regression() -> None:
+    task = regression_task()
+    result = fit(task, dataclasses.replace(DESIGN, epochs=40), budget=TINY)
+    spread = np.abs(task.labels - task.labels.mean(axis=0)).mean()
+    assert result.state == "complete"
+    assert result.validation == min(result.curve.validation)
+    assert result.test < 0.5 * spread
+
+
+def test_sparse_graph_features_train_as_dense_ones_do(on_graphs: Fit) -> None:
+    task = graph_task()
+    scattered = dataclasses.replace(task.graphs, nodes=sparse.csr_matrix(task.graphs.nodes))
+    result = fit(dataclasses.replace(task, graphs=scattered), DESIGN, budget=TINY)
+    assert outcome(result) == outcome(on_graphs)
+
+
+def test_unlabelled_nodes_are_not_used() -> None:
+    """With the same split, it makes no difference whether they have no label or a wrong one."""
+    task = node_task(unlabelled=20)
+    split = task.split(0)
+    assert all((ids >= 20).all() for ids in (split.train, split.validation, split.test))
+    labels = task.labels.copy()
+    labels[:20] = 1
+    labelled = dataclasses.replace(task, labels=labels, fixed_split=split)
+    without, wrong = fit(task, DESIGN, budget=TINY), fit(labelled, DESIGN, budget=TINY)
+    assert without.state == "complete"
+    assert outcome(without) == outcome(wrong)
+    assert_equal_trees(without.variables, wrong.variables)
+
+
+def test_held_out_labels_do_not_train(on_graphs: Fit, on_nodes: Fit) -> None:
+    for task, before in ((graph_task(), on_graphs), (node_task(), on_nodes)):
+        split = task.split(0)
+        labels = task.labels.copy()
+        labels[split.validation] = 1 - labels[split.validation]
+        labels[split.test] = 1 - labels[split.test]
+        turned = fit(dataclasses.replace(task, labels=labels, fixed_split=split), DESIGN, budget=TINY)
+        assert turned.curve.train_loss == before.curve.train_loss
+        np.testing.assert_allclose(turned.curve.test, 1 - np.array(before.curve.test))
+
+
+# The best epoch
+
+
+@pytest.mark.parametrize(
+    ("scores", "losses", "best"),
+    [
+        ([0.1, 0.9, 0.8, 0.2], [1.0, 1.0, 0.1, 0.1], 1),  # the best metric, whatever the loss
+        ([0.5, 0.5, 0.5, 0.5], [3.0, 1.0, 0.5, 2.0], 2),  # a tie: the lower loss
+        ([0.1, 0.7, 0.7, 0.7], [1.0, 1.0, 1.0, 1.0], 1),  # equals: the first
+        ([float("nan"), 0.2, float("nan"), 0.1], [0.0, 1.0, 0.0, 1.0], 1),  # undefined: never
+    ],
+)
+def test_the_test_metric_is_read_at_the_best_epoch(
+    scores: list[float], losses: list[float], best: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The metrics are scripted; validation is scored before the test, whose scores count down."""
+    scripted = [value for record in range(4) for value in (scores[record], 0.9 - 0.1 * record)]
+    calls = iter(scripted)
+    loss_calls = iter(losses)
+    monkeypatch.setattr(metrics, "score", lambda *_: next(calls))
+    monkeypatch.setattr(metrics, "mean_loss", lambda *_: next(loss_calls))
+    kept = fit(graph_task(), DESIGN, budget=TINY)
+    assert kept.best_epoch == 5 * (best + 1)
+    assert (kept.validation, kept.validation_loss, kept.test) == (scores[best], losses[best], 0.9 - 0.1 * best)
+    # The variables are those of that epoch: stopping there, on the same schedule, leaves the same ones.
+    calls, loss_calls = iter(scripted[: 2 * best] + [1.0, 0.9 - 0.1 * best] + [0.0] * 8), iter(losses)
+    there = fit(graph_task(), DESIGN, budget=TINY)
+    assert there.best_epoch == kept.best_epoch
+    assert_equal_trees(there.variables, kept.variables)
+
+
+# What goes wrong
+
+
+def test_divergence_is_an_outcome() -> None:
+    task = graph_task()
+    huge = dataclasses.replace(task.graphs, nodes=np.float32(1e30) * task.graphs.nodes)
+    for result in (
+        fit(task, dataclasses.replace(DESIGN, learning_rate=1e30), budget=TINY),
+        fit(dataclasses.replace(task, graphs=huge), DESIGN, budget=TINY),
+    ):
+        assert result.state == "diverged"
+        assert result.reason == "loss or outputs stopped being finite between epochs 0 and 5"
+        assert np.isnan([result.validation, result.validation_loss, result.test]).all()
+        assert (result.best_epoch, result.variables, result.curve.epoch) == (0, None, [])
+        assert result.parameters > 0
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory\nand more"),
+            "RESOURCE_EXHAUSTED: out of memory",
+        ),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_a_device_that_gives_up_is_an_outcome(error: Exception, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(train, "train_block", give_up)
+    result = fit(graph_task(), DESIGN, budget=TINY)
+    assert (result.state, result.reason) == ("failed", reason)
+    assert np.isnan([result.validation, result.validation_loss, result.test]).all()
+    assert result.variables is None
+
+
+# Steps against plain Adam, in float64
+
+
+class PlainAdam:
+    """Adam (Kingma and Ba, 2015, algorithm 1) with an L2 penalty in the gradient, on numpy leaves."""
+
+    def __init__(self, params: Any) -> None:
+        self.first = jax.tree.map(np.zeros_like, params)
+        self.second = jax.tree.map(np.zeros_like, params)
+        self.count = 0
+
+    def step(self, params: Any, gradient: Any, learning_rate: float) -> Any:
+        self.count += 1
+        gradient = jax.tree.map(lambda g, p: np.asarray(g) + 5e-4 * p, gradient, params)
+        self.first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, self.first, gradient)
+        self.second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g**2, self.second, gradient)
+        one, two = 1 - 0.9**self.count, 1 - 0.999**self.count
+        return jax.tree.map(
+            lambda p, m, v: p - learning_rate * (m / one) / (np.sqrt(v / two) + 1e-8), params, self.first, self.second
+        )
+
+
+def plain_training(
+    gnn: GNN, variables: Any, steps: list[tuple[Graphs, Callable[[jax.Array], jax.Array], float]]
+) -> tuple[Any, list[float]]:
+    """Train on unpadded batches, one after another: graphs, the loss as a function of outputs, the learning rate."""
+    params, statistics = jax.tree.map(np.asarray, (variables["params"], variables["batch_stats"]))
+    adam, losses = PlainAdam(params), []
+    for graphs, loss, learning_rate in steps:
+
+        def value(params: Any, graphs: Graphs = graphs, loss: Any = loss, statistics: Any = statistics) -> Any:
+            given = {"params": params, "batch_stats": statistics}
+            outputs, updated = gnn.apply(given, single_batch(graphs), train=True, mutable=["batch_stats"])
+            return loss(outputs), updated["batch_stats"]
+
+        (one, statistics), gradient = jax.value_and_grad(value, has_aux=True)(params)
+        losses.append(float(one))
+        params = adam.step(params, gradient, learning_rate)
+    return {"params": params, "batch_stats": statistics}, losses
+
+
+def cross_entropy_of(labels: np.ndarray, rows: np.ndarray) -> Callable[[jax.Array], jax.Array]:
+    """Mean of - log softmax over these rows of the outputs."""
+
+    def loss(outputs: jax.Array) -> jax.Array:
+        chosen = outputs[rows]
+        return jnp.mean(jnp.log(jnp.exp(chosen).sum(axis=1)) - chosen[np.arange(len(rows)), labels])
+
+    return loss
+
+
+def in_float64(graphs: Graphs) -> Graphs:
+    return dataclasses.replace(graphs, nodes=graphs.nodes.astype(np.float64))
+
+
+def start_in_float64(gnn: GNN, num_features: int) -> Any:
+    with jax.enable_x64(False):
+        variables = initialize(gnn, num_features, jax.random.key(3))
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf, np.float64)), variables)
+
+
+def assert_close_trees(one: Any, other: Any) -> None:
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-9), one, other)
+
+
+RATES = np.array([0.5, 0.25, 0.125]) / 16  # exact in float32
+
+
+def test_steps_on_graphs_are_plain_adam() -> None:
+    """Three padded batches, each with an empty place, then evaluation of every graph."""
+    task = graph_task()
+    with jax.enable_x64(True):
+        graphs = in_float64(task.graphs)
+        gnn = build(DESIGN, hidden=8, level="graph", num_outputs=2)
+        variables = start_in_float64(gnn, 2)
+        shape = BatchShape(5, 40, 80)
+        dealt = np.array([[3, -1, 8, 20], [7, 6, 4, -1], [-1, 50, 3, 52]])
+        evaluated = deal(graphs, np.arange(60), 4)
+        evaluation = BatchIndex(*map(jnp.asarray, index_batches(graphs, evaluated, shape)))
+        data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(task.labels), evaluation)
+        steps = Steps(RATES.astype(np.float32), index_batches(graphs, dealt, shape))
+        state, losses, outputs = train_block(gnn, "cross_entropy", train._start(variables), data, steps)
+        members = [row[row >= 0] for row in dealt]
+        plain, plain_losses = plain_training(
+            gnn,
+            start_in_float64(gnn, 2),
+            [
+                (graphs.take(ids), cross_entropy_of(task.labels[ids], np.arange(len(ids))), rate)
+                for ids, rate in zip(members, RATES)
+            ],
+        )
+        np.testing.assert_allclose(losses, plain_losses, rtol=1e-7)
+        assert_close_trees(state.params, plain["params"])
+        assert_close_trees(state.batch_stats, plain["batch_stats"])
+        expected = np.asarray(gnn.apply(plain, single_batch(graphs)))
+        np.testing.assert_allclose(outputs[:, :-1], expected[evaluated], rtol=1e-6, atol=1e-8)
+
+
+def test_steps_on_nodes_are_plain_adam() -> None:
+    """Full-batch steps whose loss is the mean over training nodes, while all nodes send messages."""
+    task = node_task()
+    with jax.enable_x64(True):
+        graphs = in_float64(task.graphs)
+        gnn = build(DESIGN, hidden=8, level="node", num_outputs=2)
+        chosen = np.arange(0, 80, 3)
+        weights = np.zeros(80, np.float32)
+        weights[chosen] = 1
+        data = NodeData(single_batch(graphs), jnp.asarray(task.labels), jnp.asarray(weights))
+        state = train._start(start_in_float64(gnn, 3))
+        state, losses, outputs = train_block(gnn, "cross_entropy", state, data, Steps(RATES.astype(np.float32), None))
+        loss = cross_entropy_of(task.labels[chosen], chosen)
+        plain, plain_losses = plain_training(
+            gnn, start_in_float64(gnn, 3), [(graphs, loss, float(rate)) for rate in RATES]
+        )
+        np.testing.assert_allclose(losses, plain_losses, rtol=1e-7)
+        assert_close_trees(state.params, plain["params"])
+        assert_close_trees(state.batch_stats, plain["batch_stats"])
+        np.testing.assert_allclose(outputs, gnn.apply(plain, data.batch), rtol=1e-6, atol=1e-8)
+
+
+def test_fit_is_plain_adam_on_the_cosine_schedule() -> None:
+    """A whole fit on a node task, in float32, against a loop that knows nothing of blocks and records."""
+    task = node_task()
+    budget = dataclasses.replace(TINY, eval_every={"graph": 2, "node": 2})
+    result = fit(task, dataclasses.replace(DESIGN, epochs=6), budget=budget, seed=4)
+    gnn = build(DESIGN, hidden=8, level="node", num_outputs=2)
+    split = task.split(4)
+    loss = cross_entropy_of(task.labels[split.train], split.train)
+    rates = [0.01 * (1 + np.cos(np.pi * epoch / 6)) / 2 for epoch in range(result.best_epoch)]
+    variables, losses = plain_training(
+        gnn, initialize(gnn, 3, jax.random.key(4)), [(task.graphs, loss, rate) for rate in rates]
+    )
+    by_record = np.reshape(losses, (-1, 2)).mean(axis=1)
+    np.testing.assert_allclose(result.curve.train_loss[: len(by_record)], by_record, rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), result.variables, variables)
+
+
+def test_negative_log_likelihood() -> None:
+    rng = np.random.default_rng(2)
+    outputs, targets, labels = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), rng.integers(0, 3, 5)
+    softmax = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+    got = train.negative_log_likelihood("cross_entropy", jnp.asarray(outputs), jnp.asarray(labels))
+    np.testing.assert_allclose(got, -np.log(softmax[np.arange(5), labels]), rtol=1e-5)
+    got = train.negative_log_likelihood("mse", jnp.asarray(outputs), jnp.asarray(targets))
+    np.testing.assert_allclose(got, 0.5 * ((outputs - targets) ** 2).sum(axis=1), rtol=1e-5)
+
+
+def test_cosine_is_its_closed_form() -> None:
+    rates = cosine(0.1, np.arange(200), 200)
+    np.testing.assert_allclose(rates, 0.1 * np.cos(np.pi * np.arange(200) / 400) ** 2, atol=1e-15)
+    assert rates[0] == 0.1
+    np.testing.assert_allclose(rates[100], 0.05)
+    assert (np.diff(rates) < 0).all()
+    assert 0 < rates[-1] < 1e-4 * rates[0]
+
+
+# Budgets
+
+
+@pytest.mark.parametrize(
+    ("nominal", "scale", "every", "epochs"),
+    [(200, 1, 20, 200), (1600, 0.1, 20, 160), (200, 0.1, 20, 20), (200, 0.01, 20, 20), (800, 0.04, 10, 30)],
+)
+def test_schedule_is_the_nearest_whole_number_of_records(nominal: int, scale: float, every: int, epochs: int) -> None:
+    budget = Budget("any", {"256": 32}, {"node": scale, "graph": 7}, {"node": every, "graph": 1})
+    design = dataclasses.replace(DESIGN, epochs=nominal, hidden=256)
+    assert budget.schedule(design, "node") == Schedule(32, epochs, every)
+    assert budget.schedule(dataclasses.replace(design, hidden=64), "graph") == Schedule(64, 7 * nominal, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs_scale": {"node": 0.0, "graph": 1.0}}, "budget.epochs_scale must be positive"),
+        ({"eval_every": {"node": 1, "graph": -5}}, "budget.eval_every must be positive"),
+        ({"batch_size": 0}, "budget.batch_size must be at least 1; it is 0."),
+    ],
+)
+def test_a_budget_that_trains_nothing_is_refused(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(TINY, **change)
