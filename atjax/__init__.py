@@ -1,12 +1,11 @@
 """AutoTransfer in JAX: AutoML for graph neural networks that transfers design knowledge between tasks."""
 
-__version__ = "0.1.0"
-
 from atjax import search
 from atjax.api import load_bank, load_task, task_feature, transfer_prior
 from atjax.budget import Budget
 from atjax.checkpoint import TrainedModel, load
 from atjax.errors import UserError
+from atjax.runtime import VERSION as __version__
 from atjax.space import Design, Space, paper_space
 from atjax.task import Graphs, Split, Task
 
@@ -19,6 +18,7 @@ __all__ = [
     "Task",
     "TrainedModel",
     "UserError",
+    "__version__",
     "load",
     "load_bank",
     "load_task",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import NoReturn
 
 import hydra
-import hydra.utils
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -31,22 +33,26 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
     Exits with 0; with 2 and one sentence where the user can mend the fault; with 130 after Ctrl-C.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here, instead of a printed traceback and exit code 1
-    compilation.keep_compiled(runtime.cache_dir() / "xla")
+    composed = False
 
     def guarded(cfg: DictConfig) -> None:
+        nonlocal composed
+        composed = True
         # Within a job, Hydra would print lines of its own before the sentence.
         try:
             job(cfg)
-        except UserError as error:
-            _fail(str(error))
+        except (UserError, OmegaConfBaseException, OSError) as error:
+            _remove_empty(Path(HydraConfig.get().runtime.output_dir))
+            _fail(_sentence(error))
 
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
     try:
+        compilation.keep_compiled(runtime.cache_dir() / "xla")
         program()
-    except MissingConfigException as error:
-        _fail(_unknown_choice(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        _fail(f"{_first_line(error)} See --help for what there is.")
+    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+        if composed:  # by Hydra, that is; what the job raises now is a fault of ours
+            raise
+        _fail(_sentence(error))
     except KeyboardInterrupt:
         print("atjax: stopped.", file=sys.stderr)
         sys.exit(130)
@@ -58,32 +64,29 @@ def _fail(sentence: str) -> NoReturn:
     sys.exit(2)
 
 
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+def _sentence(error: Exception) -> str:
+    """What is wrong, and what to do, in one sentence."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return f"{error.filename or 'A file'} cannot be read or written ({error.strerror or error}); mend that first."
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
+    if isinstance(error, MissingConfigException):
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        if group and error.options:
+            return f"There is no {group} {choice!r}{config.choose_from(choice, sorted(error.options))}."
+    if isinstance(error, OverrideParseException):
+        return f"The argument {error.override!r} is not of the form key=value ({first}); see --help for examples."
+    if isinstance(error, ConfigCompositionException) and first.startswith("Could not override '"):
+        return f"There is no setting {first.removeprefix('Could not override ')}; see --help for what there is."
+    return f"{first}; see --help for what there is."
 
 
-def _unknown_choice(error: MissingConfigException) -> str:
-    group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-    if not group or not error.options:
-        return _first_line(error)
-    return f"There is no {group} {choice!r}{config.choose_from(choice, sorted(error.options))}."
-
-
-def build(node: DictConfig) -> Any:
-    """The object that a configuration node's ``_target_`` and values describe.
-
-    Raises:
-        UserError: A value is missing, unknown or of the wrong type.
-    """
-    try:
-        return hydra.utils.instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise UserError(
-            f"The configuration {OmegaConf.to_container(node)} is not valid: {_first_line(error)}"
-        ) from error
+def _remove_empty(folder: Path) -> None:
+    """Remove the run directory that Hydra made for a job that then wrote nothing, and what it left empty above."""
+    while Path.cwd() in folder.parents and folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+        folder = folder.parent
 
 
 def choice(value: object, name: str, choices: tuple[str, ...]) -> str:
@@ -95,9 +98,23 @@ def choice(value: object, name: str, choices: tuple[str, ...]) -> str:
 
 def whole(value: object, name: str, minimum: int) -> int:
     """A configuration value that must be a whole number, at least ``minimum``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise UserError(f"{name} must be a whole number, {minimum} or more; it is {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < 2**63:
+        raise UserError(f"{name} must be a whole number, {minimum} or more and below 2^63; it is {value!r}.")
     return value
+
+
+def flag(value: object, name: str) -> bool:
+    """A configuration value that must be true or false."""
+    if not isinstance(value, bool):
+        raise UserError(f"{name} must be true or false; it is {value!r}.")
+    return value
+
+
+def folder(value: object, name: str) -> Path:
+    """A configuration value that must be the path of a folder."""
+    if not isinstance(value, str) or not value:
+        raise UserError(f"{name} must be the path of a folder; it is {value!r}.")
+    return Path(value)
 
 
 @contextmanager
@@ -115,23 +132,31 @@ def progress(console: Console) -> Iterator[Progress]:
         yield bar
 
 
+def prepare_transfer(cfg: DictConfig) -> Callable[..., Transfer]:
+    """`atjax.transfer.transfer` with the bank and the settings of a configuration; task, space and budget are to come.
+
+    Made before the data are loaded, so that a wrong setting is told at once.
+    """
+    return functools.partial(
+        transfer,
+        bank=load_bank(str(folder(cfg.bank, "bank"))),
+        fisher=config.build(cfg.fisher),
+        prior=config.build(cfg.prior),
+        projection=config.build(cfg.projection),
+        cache=runtime.cache_dir() / "features",
+    )
+
+
 def transfer_with_progress(
-    cfg: DictConfig, task: Task, space: Space, budget: Budget, seed: int, console: Console
+    prepared: Callable[..., Transfer], task: Task, space: Space, budget: Budget, seed: int, console: Console
 ) -> Transfer:
-    """The transferred prior as a configuration describes it (``bank``, ``fisher``, ``prior``, ``projection``)."""
-    bank, fisher = load_bank(cfg.bank), build(cfg.fisher)
-    settings, projection = build(cfg.prior), build(cfg.projection)
+    """Do a prepared transfer, with a progress display of the Fisher stage."""
     with progress(console) as bar:
         anchors = bar.add_task(f"{task.name}: Fisher of anchors", total=None)
-        return transfer(
+        return prepared(
             task,
-            bank,
-            space,
+            space=space,
             budget=budget.name,
-            fisher=fisher,
             seed=seed,
-            prior=settings,
-            projection=projection,
-            cache=runtime.cache_dir() / "features",
             progress=lambda done, total: bar.update(anchors, completed=done, total=total),
         )

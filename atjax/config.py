@@ -83,18 +83,30 @@ def load(group: str, name: str) -> Any:
     return hydra.utils.instantiate(OmegaConf.load(conf_dir() / group / f"{name}.yaml"), _convert_="all")
 
 
+def build(node: DictConfig) -> Any:
+    """The object that a configuration node's ``_target_`` and values describe.
+
+    Raises:
+        UserError: A value is missing, unknown or of the wrong type; or the object's own, without Hydra's wrapping.
+    """
+    try:
+        return hydra.utils.instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, UserError):
+            raise cause from None
+        values = ", ".join(f"{key!s}={value}" for key, value in node.items() if key != "_target_")
+        reason = (str(cause or error).strip().splitlines() or [type(cause).__name__])[0]
+        raise UserError(f"{node.get('_target_')} does not take {values} ({reason}); mend these values.") from error
+
+
 def build_task(config: DictConfig) -> Task:
     """The task that the node ``task`` of a configuration describes; ``data.root`` must be there too.
 
     Raises:
-        UserError: As from the task's source, without Hydra's wrapping.
+        UserError: As from `build`.
     """
-    try:
-        return hydra.utils.instantiate(config.task, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, UserError):
-            raise error.__cause__ from None
-        raise
+    return build(config.task)
 
 
 def choose_from(word: str, words: Sequence[str]) -> str:

@@ -15,9 +15,9 @@ def main(cfg: DictConfig) -> None:
     """The job behind the command line; see ``conf/embed.yaml``."""
     console = Console()
     seed = cli.whole(cfg.seed, "seed", 0)
-    budget, space = cli.build(cfg.budget), cli.build(cfg.space)
+    budget, space, prepared = config.build(cfg.budget), config.build(cfg.space), cli.prepare_transfer(cfg)
     task = config.build_task(cfg)
-    found = cli.transfer_with_progress(cfg, task, space, budget, seed, console)
+    found = cli.transfer_with_progress(prepared, task, space, budget, seed, console)
     feature = found.feature
 
     anchors = Table("anchor", "alpha", "sd", "feature", title=f"{task.name}: Fisher of anchors ({feature.fisher})")

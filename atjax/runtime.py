@@ -10,13 +10,14 @@ from pathlib import Path
 import jax
 import pooch
 
-from atjax import __version__
+VERSION = "0.1.0"
+"""Of atjax; `pyproject.toml` says the same."""
 
 
 def versions() -> dict[str, str]:
     """Versions of atjax, Python and the libraries that its numbers depend on."""
     libraries = ("jax", "flax", "optax", "jraph", "numpy", "scikit-learn")
-    return {"atjax": __version__, "python": platform.python_version()} | {
+    return {"atjax": VERSION, "python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in libraries
     }
 

@@ -317,7 +317,9 @@ def training_loss(gnn: GNN, variables: Any, batch: Batch) -> Callable[[Any], jax
     return loss
 
 
-@pytest.mark.parametrize("kind", [kind for kind in ONE_OF_EACH if "mean" not in kind], ids=str)
+@pytest.mark.parametrize(
+    "kind", [("general", "sum", None), ("sage", "max", None), ("gin", "sum", None), ("gat", None, 2)], ids=str
+)
 def test_gradient_is_the_finite_difference(kind: Kind) -> None:
     """Also where nodes are isolated (the last of each graph), and in a batch with padding."""
     rng = np.random.default_rng(5)

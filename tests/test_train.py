@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 from atjax import metrics, train
-from atjax.batch import BatchIndex, BatchShape, deal, index_batches, single_batch
+from atjax.batch import Batch, BatchIndex, BatchShape, deal, index_batches, single_batch
 from atjax.budget import Budget, Schedule
 from atjax.compilation import counting
 from atjax.errors import UserError
@@ -118,7 +118,7 @@ def test_fit_records_itself(name: str, request: pytest.FixtureRequest) -> None:
 def test_variables_give_the_recorded_metrics_again(name: str, task: Task, request: pytest.FixtureRequest) -> None:
     result: Fit = request.getfixturevalue(name)
     gnn = build(DESIGN, hidden=8, level=task.level, num_outputs=2)
-    outputs = np.asarray(gnn.apply(result.variables, single_batch(task.graphs)))[: task.num_examples]
+    outputs = np.asarray(jax.jit(gnn.apply)(result.variables, single_batch(task.graphs)))[: task.num_examples]
     split = task.split(0)
     assert metrics.score("accuracy", task.labels[split.test], outputs[split.test]) == result.test
     assert metrics.score("accuracy", task.labels[split.validation], outputs[split.validation]) == result.validation
@@ -145,7 +145,7 @@ def test_recipes_and_seeds_share_one_program(task: Task) -> None:
     assert train_block._cache_size() == programs
     assert compiled.count == 0
     with counting() as compiled:
-        fit(task, dataclasses.replace(DESIGN, activation="elu", epochs=5), budget=TINY)
+        jax.jit(lambda x: 3 * x + result.test)(1.0)
     assert compiled.count > 0  # the counter does count
 
 
@@ -287,33 +287,34 @@ class PlainAdam:
         )
 
 
-def plain_training(
-    gnn: GNN, variables: Any, steps: list[tuple[Graphs, Callable[[jax.Array], jax.Array], float]]
-) -> tuple[Any, list[float]]:
-    """Train on unpadded batches, one after another: graphs, the loss as a function of outputs, the learning rate."""
+class PlainStep(NamedTuple):
+    """One step of `plain_training`: an unpadded batch, which rows of its outputs count, their labels, the rate."""
+
+    graphs: Graphs
+    rows: np.ndarray
+    labels: np.ndarray
+    learning_rate: float
+
+
+def plain_training(gnn: GNN, variables: Any, steps: list[PlainStep]) -> tuple[Any, list[float]]:
+    """Train on one batch after another; the loss is the mean over the rows of - log softmax at the label."""
+
+    @jax.jit
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def value(params: Any, statistics: Any, batch: Batch, rows: jax.Array, labels: jax.Array) -> Any:
+        given = {"params": params, "batch_stats": statistics}
+        outputs, updated = gnn.apply(given, batch, train=True, mutable=["batch_stats"])
+        chosen = outputs[rows]
+        loss = jnp.mean(jnp.log(jnp.exp(chosen).sum(axis=1)) - chosen[jnp.arange(len(rows)), labels])
+        return loss, updated["batch_stats"]
+
     params, statistics = jax.tree.map(np.asarray, (variables["params"], variables["batch_stats"]))
     adam, losses = PlainAdam(params), []
-    for graphs, loss, learning_rate in steps:
-
-        def value(params: Any, graphs: Graphs = graphs, loss: Any = loss, statistics: Any = statistics) -> Any:
-            given = {"params": params, "batch_stats": statistics}
-            outputs, updated = gnn.apply(given, single_batch(graphs), train=True, mutable=["batch_stats"])
-            return loss(outputs), updated["batch_stats"]
-
-        (one, statistics), gradient = jax.value_and_grad(value, has_aux=True)(params)
-        losses.append(float(one))
-        params = adam.step(params, gradient, learning_rate)
+    for step in steps:
+        (loss, statistics), gradient = value(params, statistics, single_batch(step.graphs), step.rows, step.labels)
+        losses.append(float(loss))
+        params = adam.step(params, gradient, step.learning_rate)
     return {"params": params, "batch_stats": statistics}, losses
-
-
-def cross_entropy_of(labels: np.ndarray, rows: np.ndarray) -> Callable[[jax.Array], jax.Array]:
-    """Mean of - log softmax over these rows of the outputs."""
-
-    def loss(outputs: jax.Array) -> jax.Array:
-        chosen = outputs[rows]
-        return jnp.mean(jnp.log(jnp.exp(chosen).sum(axis=1)) - chosen[np.arange(len(rows)), labels])
-
-    return loss
 
 
 def in_float64(graphs: Graphs) -> Graphs:
@@ -352,14 +353,14 @@ def test_steps_on_graphs_are_plain_adam() -> None:
             gnn,
             start_in_float64(gnn, 2),
             [
-                (graphs.take(ids), cross_entropy_of(task.labels[ids], np.arange(len(ids))), rate)
+                PlainStep(graphs.take(ids), np.arange(len(ids)), task.labels[ids], rate)
                 for ids, rate in zip(members, RATES)
             ],
         )
         np.testing.assert_allclose(losses, plain_losses, rtol=1e-7)
         assert_close_trees(state.params, plain["params"])
         assert_close_trees(state.batch_stats, plain["batch_stats"])
-        expected = np.asarray(gnn.apply(plain, single_batch(graphs)))
+        expected = np.asarray(jax.jit(gnn.apply)(plain, single_batch(graphs)))
         np.testing.assert_allclose(outputs[:, :-1], expected[evaluated], rtol=1e-6, atol=1e-8)
 
 
@@ -375,31 +376,31 @@ def test_steps_on_nodes_are_plain_adam() -> None:
         data = NodeData(single_batch(graphs), jnp.asarray(task.labels), jnp.asarray(weights))
         state = train._start(start_in_float64(gnn, 3))
         state, losses, outputs = train_block(gnn, "cross_entropy", state, data, Steps(RATES.astype(np.float32), None))
-        loss = cross_entropy_of(task.labels[chosen], chosen)
         plain, plain_losses = plain_training(
-            gnn, start_in_float64(gnn, 3), [(graphs, loss, float(rate)) for rate in RATES]
+            gnn, start_in_float64(gnn, 3), [PlainStep(graphs, chosen, task.labels[chosen], rate) for rate in RATES]
         )
         np.testing.assert_allclose(losses, plain_losses, rtol=1e-7)
         assert_close_trees(state.params, plain["params"])
         assert_close_trees(state.batch_stats, plain["batch_stats"])
-        np.testing.assert_allclose(outputs, gnn.apply(plain, data.batch), rtol=1e-6, atol=1e-8)
+        np.testing.assert_allclose(outputs, jax.jit(gnn.apply)(plain, data.batch), rtol=1e-6, atol=1e-8)
 
 
 def test_fit_is_plain_adam_on_the_cosine_schedule() -> None:
     """A whole fit on a node task, in float32, against a loop that knows nothing of blocks and records."""
     task = node_task()
-    budget = dataclasses.replace(TINY, eval_every={"graph": 2, "node": 2})
-    result = fit(task, dataclasses.replace(DESIGN, epochs=6), budget=budget, seed=4)
+    result = fit(task, dataclasses.replace(DESIGN, epochs=10), budget=TINY, seed=4)
     gnn = build(DESIGN, hidden=8, level="node", num_outputs=2)
     split = task.split(4)
-    loss = cross_entropy_of(task.labels[split.train], split.train)
-    rates = [0.01 * (1 + np.cos(np.pi * epoch / 6)) / 2 for epoch in range(result.best_epoch)]
+    rates = [0.01 * (1 + np.cos(np.pi * epoch / 10)) / 2 for epoch in range(result.best_epoch)]
     variables, losses = plain_training(
-        gnn, initialize(gnn, 3, jax.random.key(4)), [(task.graphs, loss, rate) for rate in rates]
+        gnn,
+        initialize(gnn, 3, jax.random.key(4)),
+        [PlainStep(task.graphs, split.train, task.labels[split.train], rate) for rate in rates],
     )
-    by_record = np.reshape(losses, (-1, 2)).mean(axis=1)
-    np.testing.assert_allclose(result.curve.train_loss[: len(by_record)], by_record, rtol=1e-5)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), result.variables, variables)
+    by_record = np.reshape(losses, (-1, 5)).mean(axis=1)
+    np.testing.assert_allclose(result.curve.train_loss[: len(by_record)], by_record, rtol=1e-4)
+    # In float32, Adam's steps along gradients near 0 hang on rounding; one step is 0.01 long.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=4e-3), result.variables, variables)
 
 
 def test_negative_log_likelihood() -> None:

@@ -17,7 +17,8 @@ from atjax.report.result import FILE, Result, write_text
 from atjax.space import FIELDS
 
 TRIALS_CSV = "trials.csv"
-FILES = (FILE, TRIALS_CSV, "report.html", "best_model")
+CONFIG = "config.yaml"
+FILES = (FILE, TRIALS_CSV, "report.html", "best_model", CONFIG)
 """What a search leaves in its run directory."""
 NEAREST_SHOWN = 5
 COMPACT: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}

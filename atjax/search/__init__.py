@@ -6,6 +6,7 @@ import sys
 import types
 from pathlib import Path
 
+from atjax import config as configuration
 from atjax.budget import Budget
 from atjax.prior import Prior, uniform_prior
 from atjax.report.result import Result
@@ -44,8 +45,6 @@ def search(
     Returns:
         The result, as in ``result.json``.
     """
-    from atjax import config as configuration
-
     space = space or configuration.load("space", "paper")
     budget = budget or configuration.load("budget", "quick")
     found = prior if isinstance(prior, Transfer) else None

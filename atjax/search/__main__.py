@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from atjax import cli, config
@@ -25,7 +25,9 @@ def main(cfg: DictConfig) -> None:
     seed = cli.whole(cfg.seed, "seed", 0)
     source = cli.choice(cfg.search.prior, "search.prior", PRIORS)
     settings = SearchConfig(str(cfg.search.algorithm), cli.whole(cfg.search.trials, "search.trials", 1))
-    budget, space = cli.build(cfg.budget), cli.build(cfg.space)
+    resume = cli.flag(cfg.search.resume, "search.resume")
+    budget, space = config.build(cfg.budget), config.build(cfg.space)
+    prepared = cli.prepare_transfer(cfg) if source == "transfer" else None
     folder = Path(HydraConfig.get().runtime.output_dir)
     start = time.perf_counter()
     task = config.build_task(cfg)
@@ -33,14 +35,14 @@ def main(cfg: DictConfig) -> None:
     data_seconds = time.perf_counter() - start
 
     found: Transfer | None = None
-    if source == "transfer":
-        found = cli.transfer_with_progress(cfg, task, space, budget, seed, console)
+    if prepared is not None:
+        found = cli.transfer_with_progress(prepared, task, space, budget, seed, console)
         prior: Prior = found.prior
     else:
         prior = uniform_prior(space)
     result = new_result(task, prior, space, budget, config=settings, seed=seed, found=found)
     result["seconds"]["data"] = data_seconds
-    recorder = Recorder(folder, task, result, resume=bool(cfg.search.resume))
+    recorder = Recorder(folder, task, result, resume=resume, config=OmegaConf.to_yaml(cfg))
     if recorder.designs:
         console.print(f"{task.name}: going on after {len(recorder.designs)} trials on record.")
     with cli.progress(console) as bar:

@@ -14,9 +14,9 @@ from atjax.budget import Budget
 from atjax.errors import UserError
 from atjax.prior import Prior
 from atjax.report import best_so_far, read, write, write_html, write_trials_csv
-from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial
+from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial, write_text
 from atjax.report.result import Budget as BudgetInfo
-from atjax.report.tables import FILES
+from atjax.report.tables import CONFIG, FILES
 from atjax.search.loop import SearchConfig
 from atjax.space import ANCHORS, Design, Space
 from atjax.task import Task
@@ -102,7 +102,7 @@ class Recorder:
         folder: The run directory.
     """
 
-    def __init__(self, folder: Path, task: Task, result: Result, *, resume: bool) -> None:
+    def __init__(self, folder: Path, task: Task, result: Result, *, resume: bool, config: str | None = None) -> None:
         """Take over a run directory.
 
         Args:
@@ -110,11 +110,12 @@ class Recorder:
             task: The task.
             result: The result, without trials.
             resume: Go on with the trials that the directory holds; otherwise they are set aside under ``previous``.
+            config: All settings as YAML, to be kept beside the result; None keeps none.
 
         Raises:
             UserError: The directory holds another search than the one to resume.
         """
-        self.folder, self.task, self.result = folder, task, result
+        self.folder, self.task, self.result, self.config = folder, task, result, config
         self._clock = time.perf_counter()
         self._before = 0.0
         if (folder / FILE).exists():
@@ -151,12 +152,12 @@ class Recorder:
         self._finish("complete")
 
     def _add(self, outcome: Fit) -> None:
-        number = len(self.result["trials"])
-        self.result["trials"].append(describe_trial(number, outcome))
-        best = best_so_far(self.result["trials"], self.task.metric)[-1]
+        number, chosen = len(self.result["trials"]), self.result["best"]
+        trials = [*self.result["trials"], describe_trial(number, outcome)]
+        best = best_so_far(trials, self.task.metric)[-1]
         if best is not None and best["number"] == number:
             checkpoint.save(self.folder / "best_model", self.task, outcome, self.result["versions"])
-            self.result["best"] = {
+            chosen = {
                 "number": number,
                 "design": best["design"],
                 "validation": best["validation"],
@@ -164,6 +165,8 @@ class Recorder:
                 "epoch": best["epoch"],
                 "parameters": best["parameters"],
             }
+        # In one step: Ctrl-C while the model was being saved must not leave a trial without its say in the best.
+        self.result.update({"trials": trials, "best": chosen})
         self._write()
 
     def _write(self) -> None:
@@ -173,6 +176,8 @@ class Recorder:
         self.result["seconds"]["total"] = sum(value or 0.0 for value in stages.values())
         write(self.folder, self.result)
         write_trials_csv(self.folder, self.result)
+        if self.config is not None:
+            write_text(self.folder / CONFIG, self.config)
 
     def _finish(self, state: Literal["interrupted", "complete"]) -> None:
         self.result["state"] = state

@@ -1,0 +1,222 @@
+"""The last layer's fit against scipy and the normal equations, and what it must survive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import optimize, special
+
+from atjax.fisher.last_layer import LastLayer, fit_last_layer, objective
+from atjax.task import Loss
+
+RIDGE = 5e-4
+N, H = 60, 5
+
+
+@pytest.fixture(autouse=True)
+def float64() -> Iterator[None]:
+    with jax.enable_x64(True):
+        yield
+
+
+# The oracle
+
+
+def softmax_objective(
+    flat: np.ndarray, hidden: np.ndarray, labels: np.ndarray, ridge: float
+) -> tuple[float, np.ndarray]:
+    """mean_i -log p(y_i | h_i) + ridge / 2 |W|^2 and its gradient; the last row of ``flat`` [(H + 1) C] is the bias."""
+    count = len(labels)
+    layer = flat.reshape(hidden.shape[1] + 1, -1)
+    log_p = special.log_softmax(hidden @ layer[:-1] + layer[-1], axis=1)
+    error = (np.exp(log_p) - np.eye(layer.shape[1])[labels]) / count
+    value = -log_p[np.arange(count), labels].mean() + 0.5 * ridge * np.sum(layer[:-1] ** 2)
+    return value, np.vstack([hidden.T @ error + ridge * layer[:-1], error.sum(axis=0)]).ravel()
+
+
+def scipy_fit(hidden: np.ndarray, labels: np.ndarray, classes: int, ridge: float = RIDGE) -> tuple[float, np.ndarray]:
+    """The least value of the objective, and the probabilities there, [N, C]."""
+    start = np.zeros((hidden.shape[1] + 1) * classes)
+    options = {"gtol": 1e-11, "ftol": 0, "maxiter": 20000, "maxfun": 40000, "maxcor": 30}
+    best = optimize.minimize(
+        softmax_objective, start, (hidden, labels, ridge), jac=True, method="L-BFGS-B", options=options
+    )
+    layer = best.x.reshape(-1, classes)
+    return best.fun, special.softmax(hidden @ layer[:-1] + layer[-1], axis=1)
+
+
+def flat(layer: LastLayer) -> np.ndarray:
+    """The layer as the oracle takes it."""
+    return np.vstack([np.asarray(layer["kernel"], np.float64), np.asarray(layer["bias"], np.float64)]).ravel()
+
+
+def probabilities(layer: LastLayer, hidden: np.ndarray) -> np.ndarray:
+    return special.softmax(hidden @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"]), axis=1)
+
+
+# Random inputs
+
+
+def make_data(classes: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Hidden values [N, H] and labels [N] that they tell something of."""
+    rng = np.random.default_rng(seed)
+    hidden = rng.normal(size=(N, H))
+    noisy = hidden @ rng.normal(size=(H, classes)) + rng.gumbel(size=(N, classes))
+    return hidden, noisy.argmax(axis=1)
+
+
+def fit_one(loss: Loss, hidden: np.ndarray, labels: np.ndarray, outputs: int, tolerance: float = 1e-10) -> LastLayer:
+    layers = fit_last_layer(
+        loss, jnp.asarray(hidden)[None], jnp.asarray(labels), num_outputs=outputs, ridge=RIDGE, tolerance=tolerance
+    )
+    return {name: value[0] for name, value in layers.items()}
+
+
+# Softmax regression
+
+
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_softmax_optimum_is_that_of_scipy(classes: int) -> None:
+    hidden, labels = make_data(classes)
+    layer = fit_one("cross_entropy", hidden, labels, classes)
+    least, expected = scipy_fit(hidden, labels, classes)
+    value, gradient = softmax_objective(flat(layer), hidden, labels, RIDGE)
+    assert layer["kernel"].shape == (H, classes)
+    assert layer["bias"].shape == (classes,)
+    np.testing.assert_allclose(value, least, rtol=1e-12)
+    np.testing.assert_allclose(probabilities(layer, hidden), expected, atol=1e-7)
+    assert np.abs(gradient).max() < 1e-9
+    np.testing.assert_allclose(objective("cross_entropy", layer, hidden, jnp.asarray(labels), RIDGE), value, rtol=1e-12)
+
+
+def test_default_tolerance_is_kept() -> None:
+    hidden, labels = make_data(3)
+    layers = fit_last_layer("cross_entropy", jnp.asarray(hidden)[None], jnp.asarray(labels), num_outputs=3, ridge=RIDGE)
+    _, gradient = softmax_objective(flat({k: v[0] for k, v in layers.items()}), hidden, labels, RIDGE)
+    assert np.abs(gradient).max() < 1e-5
+
+
+def test_columns_far_from_0_and_of_unlike_scale() -> None:
+    """The fit sees the same problem if the columns move; if they stretch, another one, which it solves as well."""
+    hidden, labels = make_data(3)
+    layer, moved = fit_one("cross_entropy", hidden, labels, 3), fit_one("cross_entropy", hidden + 100, labels, 3)
+    np.testing.assert_allclose(probabilities(moved, hidden + 100), probabilities(layer, hidden), atol=1e-7)
+    stretched = hidden * np.logspace(-2, 2, H)
+    layer = fit_one("cross_entropy", stretched, labels, 3, tolerance=1e-8)
+    np.testing.assert_allclose(
+        softmax_objective(flat(layer), stretched, labels, RIDGE)[0], scipy_fit(stretched, labels, 3)[0], rtol=1e-9
+    )
+
+
+def test_separable_classes_stay_finite() -> None:
+    hidden, labels = make_data(3)
+    hidden = hidden + 100 * np.eye(H)[labels]
+    layer = fit_one("cross_entropy", hidden, labels, 3)
+    least, expected = scipy_fit(hidden, labels, 3)
+    assert np.all(probabilities(layer, hidden)[np.arange(N), labels] > 0.9)
+    np.testing.assert_allclose(softmax_objective(flat(layer), hidden, labels, RIDGE)[0], least, rtol=1e-9)
+    np.testing.assert_allclose(probabilities(layer, hidden), expected, atol=1e-6)
+
+
+def test_class_without_an_example() -> None:
+    """Its probability goes to 0, as far as the tolerance asks, and nothing overflows."""
+    hidden, labels = make_data(2)
+    layer = fit_one("cross_entropy", hidden, labels, 3, tolerance=1e-5)
+    p = probabilities(layer, hidden)
+    assert np.isfinite(flat(layer)).all()
+    assert p[:, 2].max() < 1e-3
+    np.testing.assert_allclose(p[:, :2], scipy_fit(hidden, labels, 2, 2 * RIDGE)[1], atol=0.05)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_constant_columns_change_nothing(loss: Loss) -> None:
+    """Dead units: the bias is free, so that the ridge leaves no weight on them."""
+    hidden, classes = make_data(3)
+    labels = np.eye(3)[classes] if loss == "mse" else classes
+    without = fit_one(loss, hidden, labels, 3)
+    layer = fit_one(loss, np.hstack([np.zeros((N, 1)), hidden, np.full((N, 1), 3.0)]), labels, 3)
+    np.testing.assert_allclose(layer["kernel"][[0, -1]], np.zeros((2, 3)), atol=1e-10)
+    np.testing.assert_allclose(layer["kernel"][1:-1], without["kernel"], atol=1e-6)
+    np.testing.assert_allclose(
+        layer["bias"] - layer["bias"].mean(), without["bias"] - without["bias"].mean(), atol=1e-6
+    )
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_models_at_once_are_the_models_alone(loss: Loss) -> None:
+    """Also where one needs far more steps than the others."""
+    rng = np.random.default_rng(1)
+    hidden, classes = make_data(3)
+    labels = np.eye(3)[classes] if loss == "mse" else classes
+    models = np.stack([hidden, 30 * rng.normal(size=(N, H)), 1e-3 * rng.normal(size=(N, H))])
+    together = fit_last_layer(
+        loss, jnp.asarray(models), jnp.asarray(labels), num_outputs=3, ridge=RIDGE, tolerance=1e-10
+    )
+    for r, model in enumerate(models):
+        alone = fit_one(loss, model, labels, 3)
+        np.testing.assert_allclose(together["kernel"][r], alone["kernel"], atol=1e-8)
+        np.testing.assert_allclose(together["bias"][r], alone["bias"], atol=1e-8)
+
+
+# Ridge regression
+
+
+def normal_equations(hidden: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """[H + 1, C], the bias last: least squares with a row sqrt(N ridge) for every weight but the bias."""
+    count, width = hidden.shape
+    design = np.block([[hidden, np.ones((count, 1))], [np.sqrt(count * RIDGE) * np.eye(width), np.zeros((width, 1))]])
+    return np.linalg.lstsq(design, np.vstack([targets, np.zeros((width, targets.shape[1]))]), rcond=None)[0]
+
+
+@pytest.mark.parametrize("offset", [0, 100])
+def test_ridge_optimum_is_that_of_least_squares(offset: float) -> None:
+    rng = np.random.default_rng(2)
+    hidden, targets = rng.normal(size=(N, H)) + offset, rng.normal(size=(N, 2)) - 7
+    layer = fit_one("mse", hidden, targets, 2)
+    np.testing.assert_allclose(flat(layer).reshape(-1, 2), normal_equations(hidden, targets), rtol=1e-8, atol=1e-10)
+    gradient = jax.grad(lambda layer: objective("mse", layer, jnp.asarray(hidden), jnp.asarray(targets), RIDGE))(layer)
+    assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient)) < 1e-9
+
+
+def test_ridge_of_dependent_columns_and_few_rows() -> None:
+    rng = np.random.default_rng(3)
+    few = rng.normal(size=(4, 3))
+    hidden, targets = np.hstack([few, few, few]), rng.normal(size=(4, 2))
+    layer = fit_one("mse", hidden, targets, 2)
+    np.testing.assert_allclose(flat(layer).reshape(-1, 2), normal_equations(hidden, targets), rtol=1e-8, atol=1e-10)
+
+
+def test_objective_of_mse() -> None:
+    """Half the squared error, summed over outputs and averaged over examples."""
+    layer = {"kernel": jnp.array([[1.0, 0.0]]), "bias": jnp.array([0.0, 2.0])}
+    value = objective("mse", layer, jnp.array([[1.0], [3.0]]), jnp.array([[2.0, 2.0], [3.0, 5.0]]), 0.5)
+    assert value == (0.5 * 1 + 0.5 * 9) / 2 + 0.25
+
+
+# Single precision, at the size of a real task
+
+
+@pytest.mark.parametrize("noise", [3.0, 0.01], ids=["overlapping", "nearly separable"])
+def test_single_precision_at_the_size_of_cox2(noise: float) -> None:
+    """N = 374 training graphs, 22% of them positive, H = 64 units that depend on 12 hidden causes, two models."""
+    rng = np.random.default_rng(4)
+    causes = rng.normal(size=(374, 12))
+    labels = (causes[:, 0] + noise * rng.normal(size=374) > 0.77 * np.hypot(1, noise)).astype(np.int32)
+    raw = causes @ rng.normal(size=(2, 12, 64)) + 0.1 * rng.normal(size=(2, 374, 64))
+    normed = (raw - raw.mean(axis=1, keepdims=True)) / raw.std(axis=1, keepdims=True)
+    hidden = np.where(normed > 0, normed, 0.25 * normed).astype(np.float32)
+    with jax.enable_x64(False):
+        layers = fit_last_layer("cross_entropy", jnp.asarray(hidden), jnp.asarray(labels), num_outputs=2, ridge=RIDGE)
+    assert layers["kernel"].dtype == np.float32
+    for r in range(2):
+        single = hidden[r].astype(np.float64)
+        least, expected = scipy_fit(single, labels, 2)
+        layer = {name: np.asarray(value[r], np.float64) for name, value in layers.items()}
+        value, gradient = softmax_objective(flat(layer), single, labels, RIDGE)
+        assert value - least < 1e-5
+        assert np.abs(gradient).max() < 1e-4
+        np.testing.assert_allclose(probabilities(layer, single), expected, atol=0.02)
