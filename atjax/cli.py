@@ -66,19 +66,19 @@ def _fail(sentence: str) -> NoReturn:
 
 def _sentence(error: Exception) -> str:
     """What is wrong, and what to do, in one sentence."""
-    if isinstance(error, UserError):
-        return str(error)
-    if isinstance(error, OSError):
-        return f"{error.filename or 'A file'} cannot be read or written ({error.strerror or error}); mend that first."
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
-    if isinstance(error, MissingConfigException):
-        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        if group and error.options:
-            return f"There is no {group} {choice!r}{config.choose_from(choice, sorted(error.options))}."
-    if isinstance(error, OverrideParseException):
-        return f"The argument {error.override!r} is not of the form key=value ({first}); see --help for examples."
-    if isinstance(error, ConfigCompositionException) and first.startswith("Could not override '"):
-        return f"There is no setting {first.removeprefix('Could not override ')}; see --help for what there is."
+    match error:
+        case UserError():
+            return str(error)
+        case MissingConfigException(missing_cfg_file=str(file), options=[*options]) if "/" in file:
+            group, _, choice = file.rpartition("/")
+            return f"There is no {group} {choice!r}{config.choose_from(choice, sorted(options))}."
+        case OverrideParseException():
+            return f"The argument {error.override!r} is not of the form key=value ({first}); see --help for examples."
+        case ConfigCompositionException() if first.startswith("Could not override '"):
+            return f"There is no setting {first.removeprefix('Could not override ')}; see --help for what there is."
+        case OSError(filename=file, strerror=str(reason)):
+            return f"{file or 'A file'} cannot be read or written ({reason}); mend that first."
     return f"{first}; see --help for what there is."
 
 

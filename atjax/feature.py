@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -15,7 +14,7 @@ import numpy as np
 from atjax import runtime
 from atjax.errors import UserError
 from atjax.fisher import FisherConfig, anchor_alpha
-from atjax.task import Task
+from atjax.task import Task, hash_arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +58,15 @@ def task_feature(
         task: The task; only the training part of its split is looked at.
         config: Settings of the Fisher stage.
         seed: Of the split.
-        cache: Folder of features by content hash, seed and settings; None to compute anew.
+        cache: Folder of features by content, split, seed, settings and versions; None to compute anew.
         progress: Called with anchors done and anchors in all.
 
     Raises:
         UserError: The Fisher information vanishes for some anchor, so the task has no feature.
     """
-    name = hashlib.sha256(f"{task.content_hash} {seed} {config.key} {runtime.versions()}".encode()).hexdigest()[:24]
+    # The training examples are named too: the content hash says nothing of a split that comes with the data.
+    header = f"{task.content_hash} {seed} {config.key} {runtime.versions()}"
+    name = hash_arrays(header, [task.split(seed).train])[:24]
     path = None if cache is None else cache / f"{name}.json"
     if path is not None and (stored := _read(path)) is not None:
         return TaskFeature(np.array(stored["alphas"]), config.key, stored["seconds"], cached=True)
@@ -90,5 +91,5 @@ def _read(path: Path) -> dict | None:
     """A cached feature; None if there is none, or if it is broken and must be made anew."""
     try:
         return json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):  # no such file, not UTF-8, or not JSON
         return None

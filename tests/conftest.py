@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -10,6 +11,15 @@ import pytest
 
 hypothesis.settings.register_profile("atjax", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("atjax")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder for this run of the tests, never the user's; the processes that tests start share it."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ATJAX_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

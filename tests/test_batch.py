@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -26,7 +26,6 @@ from atjax.batch import (
 from atjax.task import Graphs, ragged_ranges
 
 SEEDS = st.integers(0, 10_000)
-RELAXED = settings(max_examples=40, deadline=None)
 
 
 def random_graphs(rng: np.random.Generator, count: int, largest: int = 12) -> Graphs:
@@ -51,7 +50,6 @@ def at_step(index: BatchIndex, step: int) -> BatchIndex:
 # Dealing
 
 
-@RELAXED
 @given(SEEDS, st.integers(1, 40), st.integers(1, 9))
 def test_deal_takes_every_graph_once_and_always_fits(seed: int, count: int, batch_size: int) -> None:
     rng = np.random.default_rng(seed)
@@ -105,7 +103,6 @@ def test_bucket_rounds_up_a_little_and_to_few_sizes() -> None:
         assert len(set(buckets[(sizes >= octave) & (sizes < 2 * octave)])) <= 9
 
 
-@RELAXED
 @given(SEEDS)
 def test_one_shape_serves_all_splits_of_like_tasks(seed: int) -> None:
     """Over splits of one task the padded shape takes few values, so programs are shared."""
@@ -130,7 +127,6 @@ def test_too_small_a_shape_is_refused() -> None:
             index_batches(graphs, dealt, shape)
 
 
-@RELAXED
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), max_size=8))
 def test_ragged_ranges(pieces: list[tuple[int, int]]) -> None:
     starts, lengths = (np.array([piece[k] for piece in pieces], np.int64) for k in (0, 1))
@@ -153,7 +149,6 @@ def loop_batch(graphs: Graphs, ids: list[int], shape: BatchShape) -> tuple[list[
     return rows, edges
 
 
-@RELAXED
 @given(SEEDS, st.integers(1, 20), st.integers(1, 6))
 def test_batches_are_those_of_a_loop(seed: int, count: int, batch_size: int) -> None:
     rng = np.random.default_rng(seed)

@@ -32,9 +32,7 @@ from atjax.train import Variables, initialize
 
 HIDDEN, WIDTH, TARGETS = 4, 3, 2
 TIGHT = {"rtol": 1e-9}
-CONFIG = FisherConfig(
-    hidden=HIDDEN, seeds=2, ridge=1e-2, max_examples={"graph": 99, "node": 99}, max_nodes=99, chunk=16
-)
+CONFIG = FisherConfig(hidden=HIDDEN, seeds=2, ridge=1e-2, max_passes={"graph": 99, "node": 99}, max_nodes=99, chunk=16)
 SMALL = ANCHORS[9]
 """Two message-passing layers: the quickest to compile."""
 KINDS = ((4, 4), (7, 9))
@@ -247,7 +245,7 @@ def test_alpha_is_that_of_the_definition(level: Level, classes: int | None, anch
 def test_definition_holds_for_a_sample(level: Level) -> None:
     """With fewer examples than the training set has, the sums are over those; the fit is over all."""
     task = make_task(level, 3)
-    settings = dataclasses.replace(CONFIG, max_examples={level: 4})
+    settings = dataclasses.replace(CONFIG, max_passes={level: 8})
     chunks = draw_examples(task, settings, 0).chunks
     places = [chunk.graphs[..., 0] if isinstance(chunk, BatchIndex) else chunk for chunk in chunks]
     ids = np.concatenate([np.ravel(place) for place in places])
@@ -398,10 +396,10 @@ def test_order_and_empty_places_change_nothing_for_nodes() -> None:
     task = make_task("node", 3)
     train = task.split(0).train
     got, variables = run(task), fit(task)
-    sums = jax.jit(node_sums, static_argnums=(0, 1))
+    sums = jax.jit(node_sums, static_argnums=(0, 1, 5))
     nodes = np.insert(np.random.default_rng(1).permutation(train), 4, [-1, -1, -1]).reshape(5, 3)
     for r in range(2):
-        result = sums(built(task), task.loss, model(variables, r), single_batch(task.graphs), jnp.asarray(nodes))
+        result = sums(built(task), task.loss, model(variables, r), single_batch(task.graphs), jnp.asarray(nodes), 1 + r)
         np.testing.assert_allclose(ravel_pytree(result.first)[0], got.first[r], rtol=1e-10, atol=1e-13)
         np.testing.assert_allclose(ravel_pytree(result.second)[0], got.second[r], rtol=1e-10, atol=1e-13)
 
@@ -481,7 +479,7 @@ def test_anchors_side_by_side_are_the_designs_alone() -> None:
     assert np.all(alphas >= 1)
     np.testing.assert_array_equal(alphas, expected)
     assert calls == [(1, 2), (2, 2)]
-    fewer = dataclasses.replace(CONFIG, max_examples={"graph": 4})
+    fewer = dataclasses.replace(CONFIG, max_passes={"graph": 8})
     sampled = [anchor_alpha(task, fewer, seed=seed, anchors=(SMALL,)) for seed in (0, 1)]
     assert np.all(sampled[0] != sampled[1])
 
@@ -552,7 +550,7 @@ def test_cox2(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     jax.config.update("jax_enable_x64", False)
     settings = FisherConfig(
-        hidden=16, seeds=2, ridge=5e-4, max_examples={"graph": 512, "node": 32}, max_nodes=4096, chunk=512
+        hidden=16, seeds=2, ridge=5e-4, max_passes={"graph": 512, "node": 32}, max_nodes=4096, chunk=512
     )
     alphas = anchor_alpha(config.load_task("cox2", data_root=data), settings, anchors=ANCHORS[:3])
     assert alphas.shape == (3, 2)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, mean_squared_error, roc_auc_score
 
 from atjax.metrics import larger_is_better, mean_loss, rank_key, score
 
 SEEDS = st.integers(0, 10_000)
-RELAXED = settings(max_examples=40, deadline=None)
 
 
 def softmax(outputs: np.ndarray) -> np.ndarray:
@@ -26,7 +25,6 @@ def draw(seed: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     return labels, 3 * rng.normal(size=(size, classes))
 
 
-@RELAXED
 @given(SEEDS, st.integers(2, 5))
 def test_classification_agrees_with_scikit_learn(seed: int, classes: int) -> None:
     labels, outputs = draw(seed, classes)
@@ -40,7 +38,6 @@ def test_classification_agrees_with_scikit_learn(seed: int, classes: int) -> Non
     np.testing.assert_allclose(score("roc_auc", labels, outputs), expected)
 
 
-@RELAXED
 @given(SEEDS)
 def test_roc_auc_is_the_share_of_ordered_pairs(seed: int) -> None:
     labels, outputs = draw(seed, 2)
@@ -63,7 +60,6 @@ def test_roc_auc_of_one_class_is_undefined() -> None:
     assert np.isnan(score("roc_auc", np.array([1, 1]), np.zeros((2, 3))))
 
 
-@RELAXED
 @given(SEEDS, st.integers(1, 3))
 def test_regression_agrees_with_scikit_learn(seed: int, targets: int) -> None:
     rng = np.random.default_rng(seed)

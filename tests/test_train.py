@@ -427,7 +427,14 @@ def test_cosine_is_its_closed_form() -> None:
 
 @pytest.mark.parametrize(
     ("nominal", "scale", "every", "epochs"),
-    [(200, 1, 20, 200), (1600, 0.1, 20, 160), (200, 0.1, 20, 20), (200, 0.01, 20, 20), (800, 0.04, 10, 30)],
+    [
+        (200, 1, 20, 200),
+        (1600, 0.1, 20, 160),
+        (200, 0.1, 20, 20),
+        (200, 0.01, 20, 20),
+        (800, 0.04, 10, 30),
+        (200, 0.19, 20, 40),
+    ],
 )
 def test_schedule_is_the_nearest_whole_number_of_records(nominal: int, scale: float, every: int, epochs: int) -> None:
     budget = Budget("any", {"256": 32}, {"node": scale, "graph": 7}, {"node": every, "graph": 1})

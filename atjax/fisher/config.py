@@ -22,15 +22,17 @@ class FisherConfig:
         hidden: Width of the anchors. The paper's is 256; 64 is what a small machine affords.
         seeds: R, random initialisations an anchor.
         ridge: L2 penalty of the last layer's fit, which keeps its optimum finite on separable data.
-        max_examples: By level, the most training examples whose gradients are taken; a larger training set is sampled.
+        max_passes: By level, the most backward passes a model. An example takes one for each direction its label can
+            vary in, C - 1 for C classes; a training set that would take more is sampled.
         max_nodes: For node tasks, the most nodes of the graph around the sampled examples.
-        chunk: Per-example gradients taken at once; bounds memory, changes no result.
+        chunk: Nodes in flight at once, for each initialisation (one example is the least): the graphs' nodes, padding
+            included, or for node tasks the graph's nodes for every backward pass. Bounds memory, changes no result.
     """
 
     hidden: int
     seeds: int
     ridge: float
-    max_examples: Mapping[str, int]
+    max_passes: Mapping[str, int]
     max_nodes: int
     chunk: int
 
@@ -38,13 +40,13 @@ class FisherConfig:
         for name in ("hidden", "seeds", "ridge", "max_nodes", "chunk"):
             if not getattr(self, name) > 0:
                 raise UserError(f"fisher.{name} must be positive; it is {getattr(self, name)}.")
-        if min(self.max_examples.values()) < 2:
-            raise UserError(f"fisher.max_examples must be at least 2; it is {dict(self.max_examples)}.")
+        if min(self.max_passes.values()) < 2:
+            raise UserError(f"fisher.max_passes must be at least 2; it is {dict(self.max_passes)}.")
 
     @property
     def key(self) -> str:
         """Readable name of the settings that the numbers depend on, ending in a short hash of them all."""
         settings = {k: v for k, v in dataclasses.asdict(self).items() if k != "chunk"} | {"version": VERSION}
-        settings["max_examples"] = dict(self.max_examples)
+        settings["max_passes"] = dict(self.max_passes)
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         return f"diagonal-h{self.hidden}-r{self.seeds}-{digest}"

@@ -87,10 +87,20 @@ def _outputs(gnn: GNN, variables: Variables, batch: Batch) -> tuple[Params, Call
     return theta, outputs
 
 
-def _sum_of_squares(pullback: Callable[[jax.Array], tuple[Params]], cotangents: jax.Array) -> Params:
-    """Sum of (J^T l)^2 over cotangents l with a leading axis."""
-    (gradients,) = jax.vmap(pullback)(cotangents)
-    return jax.tree.map(lambda g: jnp.sum(g * g, axis=0), gradients)
+def _sum_of_squares(
+    pullback: Callable[[jax.Array], tuple[Params]],
+    cotangent: Callable[[jax.Array], jax.Array],
+    rows: jax.Array,
+    width: int,
+) -> Params:
+    """Sum of (J^T l)^2 over cotangents l, made of ``rows`` [L, C] one by one; ``width`` backward passes at once."""
+
+    def squares(row: jax.Array) -> Params:
+        (gradient,) = pullback(cotangent(row))
+        return jax.tree.map(jnp.square, gradient)
+
+    each = jax.vmap(squares)(rows) if width >= len(rows) else jax.lax.map(squares, rows, batch_size=width)
+    return jax.tree.map(lambda g: jnp.sum(g, axis=0), each)
 
 
 def _accumulate(per_chunk: Callable[[Any], Params], theta: Params, chunks: Any) -> Sums:
@@ -122,12 +132,13 @@ def graph_sums(gnn: GNN, loss: Loss, variables: Variables, features: jax.Array, 
         example = gather(features, index)
         theta, outputs = _outputs(gnn, variables, example)
         value, pullback = jax.vjp(lambda theta: outputs(theta)[0], theta)
-        return _sum_of_squares(pullback, label_directions(loss, value) * example.graph_mask[0])
+        directions = label_directions(loss, value) * example.graph_mask[0]
+        return _sum_of_squares(pullback, lambda row: row, directions, len(directions))
 
     return _accumulate(jax.vmap(one), split_params(variables["params"])[0], examples)
 
 
-def node_sums(gnn: GNN, loss: Loss, variables: Variables, graph: Batch, nodes: jax.Array) -> Sums:
+def node_sums(gnn: GNN, loss: Loss, variables: Variables, graph: Batch, nodes: jax.Array, width: int) -> Sums:
     """Sums over nodes of one graph: one forward pass, and C - 1 backward passes a node.
 
     Args:
@@ -136,14 +147,14 @@ def node_sums(gnn: GNN, loss: Loss, variables: Variables, graph: Batch, nodes: j
         variables: Its parameters and BatchNorm statistics.
         graph: The graph.
         nodes: Ids of the example nodes in M chunks, int [M, B]; -1 counts nothing.
+        width: Backward passes of one node at once.
     """
     theta, outputs = _outputs(gnn, variables, graph)
     values, pullback = jax.vjp(outputs, theta)
 
     def one(node: jax.Array) -> Params:
         directions = label_directions(loss, values[node]) * (node >= 0)
-        cotangents = jnp.zeros((len(directions), *values.shape), values.dtype).at[:, node].set(directions)
-        return _sum_of_squares(pullback, cotangents)
+        return _sum_of_squares(pullback, lambda row: jnp.zeros_like(values).at[node].set(row), directions, width)
 
     return _accumulate(jax.vmap(one), theta, nodes)
 

@@ -55,16 +55,17 @@ def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tu
     return jax.lax.map(one, variables)
 
 
-@functools.partial(jax.jit, static_argnames=("gnn", "loss"))
-def _sums(gnn: GNN, loss: Loss, variables: Variables, data: Any, chunk: BatchIndex | jax.Array) -> Sums:
+@functools.partial(jax.jit, static_argnames=("gnn", "loss", "width"))
+def _sums(gnn: GNN, loss: Loss, variables: Variables, data: Any, chunk: BatchIndex | jax.Array, width: int) -> Sums:
     """`Sums` of R models over one padded shape of examples, flattened to [R, P] each."""
 
     def one(variables: Variables) -> Sums:
         if isinstance(chunk, BatchIndex):
             return graph_sums(gnn, loss, variables, data, chunk)
-        return node_sums(gnn, loss, variables, data, chunk)
+        return node_sums(gnn, loss, variables, data, chunk, width)
 
-    sums = jax.vmap(one)(variables)
+    # Small graphs go through all models at once; a large graph fills the cache by itself.
+    sums = jax.vmap(one)(variables) if isinstance(chunk, BatchIndex) else jax.lax.map(one, variables, batch_size=width)
     return Sums(*(jax.vmap(lambda tree: ravel_pytree(tree)[0])(tree) for tree in sums))
 
 
@@ -86,7 +87,7 @@ def design_alpha(task: Task, design: Design, examples: Examples, config: FisherC
     gnn = build(design, hidden=config.hidden, level=task.level, num_outputs=task.num_outputs)
     variables = fitted(gnn, task, examples, config)
     data = examples.batch if examples.features is None else examples.features
-    parts = [_sums(gnn, task.loss, variables, data, chunk) for chunk in examples.chunks]
+    parts = [_sums(gnn, task.loss, variables, data, chunk, examples.width) for chunk in examples.chunks]
     first, second = (np.sum([np.asarray(part[k], np.float64) for part in parts], axis=0) for k in (0, 1))
     return moments(first, second, examples.sampled, examples.population).alpha
 

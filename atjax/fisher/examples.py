@@ -1,6 +1,6 @@
 """What the Fisher information of a task is taken over: training data to fit on, and examples to differentiate.
 
-A training set beyond `FisherConfig.max_examples` is sampled. For a node task with more nodes than
+A training set that needs more backward passes than `FisherConfig.max_passes` is sampled. For a node task with more nodes than
 `FisherConfig.max_nodes`, only the surroundings of the examples are kept: their neighbours hop by hop until the
 allowance is spent, the last hop at random, and all edges among the nodes kept.
 """
@@ -29,6 +29,7 @@ class Examples:
         features: Node features of all graphs, [V, D], for graph tasks; else None.
         chunks: The examples differentiated: for graph tasks one `BatchIndex` [M, B, ...] for each padded shape, for
             node tasks one array of node ids [M, B].
+        width: For node tasks, backward passes of one node at once.
         sampled: n, how many examples that is.
         population: N, how many training examples there are.
     """
@@ -38,6 +39,7 @@ class Examples:
     labels: jax.Array
     features: jax.Array | None
     chunks: tuple[BatchIndex | jax.Array, ...]
+    width: int
     sampled: int
     population: int
 
@@ -52,7 +54,8 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     """
     train = task.split(seed).train
     rng = np.random.default_rng([seed, 0xF15])
-    count = min(len(train), config.max_examples[task.level])
+    directions = task.num_outputs if task.loss == "mse" else task.num_outputs - 1
+    count = min(len(train), max(2, config.max_passes[task.level] // directions))
     chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
     if task.level == "node":
         return _node_examples(task, config, train, chosen, rng)
@@ -72,6 +75,7 @@ def _graph_examples(task: Task, config: FisherConfig, train: np.ndarray, chosen:
         jnp.asarray(task.labels[train]),
         jnp.asarray(nodes),
         chunks,
+        1,
         len(chosen),
         len(train),
     )
@@ -117,6 +121,7 @@ def _node_examples(
         jnp.asarray(task.labels[inside]),
         None,
         (jnp.asarray(_in_chunks(position[chosen], width)),),
+        max(1, config.chunk // len(kept)),
         len(chosen),
         len(train),
     )

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# The searches behind docs/results.md. Start it again to go on where it stopped.
+# Usage: sweep.sh TASKS SEEDS, such as: sweep.sh cox2,bzr 0,1,2,3,4
+set -euo pipefail
+python=${PYTHON:-python}
+for seed in ${2//,/ }; do
+  "$python" -m atjax.search -m task="$1" seed="$seed" search.prior=transfer search.trials=3 search.resume=true
+  "$python" -m atjax.search -m task="$1" seed="$seed" search.prior=uniform search.trials=10 search.resume=true
+done

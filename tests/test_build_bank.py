@@ -1,0 +1,214 @@
+"""Building a bank: each training once, whoever is at work and however they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+import atjax
+from atjax.bank import Bank, load_bank
+from atjax.bank import build as bank_build
+from atjax.errors import UserError
+from atjax.space import bank_designs
+from atjax.train import fit
+
+DESIGNS = 12
+
+
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Made-up trainings and Fisher stages; lists the designs that are trained."""
+    trained: list[str] = []
+
+    def fit(task: Any, design: Any, **kwargs: Any) -> Any:
+        trained.append(design.key)
+        return tiny.made_up(task, design, **kwargs)
+
+    alphas = 1 + np.random.default_rng(5).random((12, 5))
+    monkeypatch.setattr("atjax.bank.build.fit", fit)
+    monkeypatch.setattr("atjax.feature.anchor_alpha", lambda task, config, seed, progress: alphas)
+    return trained
+
+
+def command(bank: Path, *arguments: str, designs: int = DESIGNS) -> tuple[str, ...]:
+    return (*tiny.SMALL, f"bank={bank}", f"designs={designs}", *arguments)
+
+
+def expected_keys(designs: int = DESIGNS) -> set[str]:
+    return {design.key for design in bank_designs(tiny.space(), designs)}
+
+
+def complete(bank: Bank) -> None:
+    """Each design once, and the record that a training of it gives."""
+    assert Counter(bank.records["design"]) == dict.fromkeys(expected_keys(), 1)
+    task = atjax.load_task("digits", count=40)
+    for design in bank_designs(tiny.space(), DESIGNS):
+        made = tiny.made_up(task, design, budget=tiny.BUDGET)
+        row = bank.records[bank.records["design"] == design.key].iloc[0]
+        assert (row["validation"], row["test"], row["state"]) == (made.validation, made.test, "complete")
+
+
+def test_a_build_and_its_repeat(tmp_path: Path, made_up: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "bank"
+    assert tiny.run("build_bank", *command(folder)) == 0
+    assert "digits: 12 of 12 designs trained in " in capsys.readouterr().out
+    bank = load_bank(folder)
+    complete(bank)
+    assert list(bank.tasks.values()) == ["digits"]
+    assert bank.features["fisher"].tolist() == [tiny.fisher_key()]
+    before = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
+    assert len(made_up) == 12
+    assert tiny.run("build_bank", *command(folder)) == 0
+    assert "digits: 0 of 12 designs trained in " in capsys.readouterr().out
+    assert len(made_up) == 12
+    assert {path: path.read_bytes() for path in folder.rglob("*.parquet")} == before
+    assert len(json.loads((folder / "PROVENANCE.json").read_text())["runs"]) == 1
+
+
+def test_more_designs_are_added_to_fewer(tmp_path: Path, made_up: list[str]) -> None:
+    assert tiny.run("build_bank", *command(tmp_path, "feature=false", designs=5)) == 0
+    assert len(load_bank(tmp_path).features) == 0
+    assert set(load_bank(tmp_path).records["design"]) == expected_keys(5)
+    assert tiny.run("build_bank", *command(tmp_path, "compact=true")) == 0
+    assert len(made_up) == len(set(made_up)) == 12
+    assert [path.name.split("-")[0] for path in (tmp_path / "records").iterdir()] == ["digits"]  # merged
+    complete(load_bank(tmp_path))
+    assert tiny.run("build_bank", *command(tmp_path, "seed=1")) == 0
+    assert Counter(load_bank(tmp_path).records["seed"]) == {0: 12, 1: 12}
+
+
+def test_a_failed_training_is_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fit(*args: Any, **kwargs: Any) -> Any:
+        return tiny.unsuccessful(tiny.made_up(*args, **kwargs), "failed", "out of memory")
+
+    monkeypatch.setattr("atjax.bank.build.fit", fit)
+    assert tiny.run("build_bank", *command(tmp_path, designs=2)) == 0
+    records = load_bank(tmp_path).records
+    assert records["state"].tolist() == ["failed", "failed"]
+    assert records["reason"].tolist() == ["out of memory", "out of memory"]
+    assert records["validation"].isna().all()
+
+
+def test_the_record_of_a_real_training() -> None:
+    task, design = tiny.path_task(), bank_designs(tiny.space(), 1)[0]
+    outcome = fit(task, design, budget=tiny.BUDGET, seed=2)
+    record = bank_build.record_of(task, outcome)
+    assert (record.design, record.seed, record.task) == (design, 2, "paths")
+    assert record.content_hash == task.content_hash
+    assert (record.hidden_trained, record.epochs_trained) == (4, outcome.schedule.epochs)
+    assert record.validation_curve[record.epochs.index(record.best_epoch)] == record.validation
+    assert record.test_curve[record.epochs.index(record.best_epoch)] == record.test
+    assert record.seconds + record.compile_seconds == pytest.approx(outcome.seconds)
+    assert set(json.loads(record.versions)) >= {"atjax", "jax", "python"}
+
+
+def test_provenance_names_commands_but_no_folders_of_this_machine(tmp_path: Path, data: Path) -> None:
+    for arguments in (("designs=1",), ("designs=2", f"data.root={data}"), ("seed=3", "designs=1", "feature=false")):
+        assert tiny.run("build_bank", *tiny.TASK, "space._target_=tiny.space", f"bank={tmp_path}", *arguments) == 0
+    text = (tmp_path / "PROVENANCE.json").read_text()
+    assert str(tmp_path) not in text
+    assert str(data) not in text
+    start = "python -m atjax.build_bank"
+    rest = "space._target_=tiny.space task=digits task.count=40"
+    assert [run["command"] for run in json.loads(text)["runs"]] == [
+        f"{start} designs=1 {rest}",
+        f"{start} designs=2 {rest}",
+        f"{start} designs=1 feature=false seed=3 {rest}",
+    ]
+    (tmp_path / "PROVENANCE.json").write_text("{")
+    assert tiny.run("build_bank", *command(tmp_path)) == 2
+
+
+def test_provenance_of_a_sweep_has_a_command_for_each_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert tiny.run("build_bank", "-m", *command(tmp_path / "bank", "seed=0,1", designs=1)) == 0
+    runs = json.loads((tmp_path / "bank" / "PROVENANCE.json").read_text())["runs"]
+    assert [word for run in runs for word in run["command"].split() if "seed" in word] == ["seed=0", "seed=1"]
+
+
+def test_a_broken_provenance_is_told(tmp_path: Path) -> None:
+    (tmp_path / "PROVENANCE.json").write_text("[]")
+    with pytest.raises(UserError, match="is not readable; move it elsewhere"):
+        bank_build.note_provenance(tmp_path, ["x"])
+
+
+def test_the_progress_is_told(tmp_path: Path) -> None:
+    calls: list[tuple[int, int, str]] = []
+    designs = bank_designs(tiny.space(), 3)
+    added = bank_build.train_designs(
+        tiny.path_task(),
+        designs,
+        folder=tmp_path,
+        budget=tiny.BUDGET,
+        seed=0,
+        progress=lambda *call: calls.append(call),
+    )
+    assert added == 3
+    assert calls == [*((done, 3, design.key) for done, design in enumerate(designs)), (3, 3, "")]
+
+
+# Several processes
+
+SLOWED = (
+    "import os, sys, time, tiny, numpy, atjax.feature, atjax.bank.build as build;"
+    "log = os.open(os.environ['TRAINED'], os.O_WRONLY | os.O_APPEND | os.O_CREAT);"
+    "build.fit = lambda task, design, **k: "
+    "(time.sleep(0.1), os.write(log, (design.key + chr(10)).encode()), tiny.made_up(task, design, **k))[-1];"
+    "atjax.feature.anchor_alpha = lambda *a, **k: 1 + numpy.random.default_rng(5).random((12, 5));"
+    "sys.exit(tiny.run('build_bank', *sys.argv[1:]))"
+)
+
+
+def start(bank: Path, log: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", SLOWED, *command(bank)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=tiny.environment(TRAINED=str(log)),
+    )
+
+
+def test_two_processes_and_one_killed(tmp_path: Path, made_up: list[str]) -> None:
+    """Two builds at once train each design once; a build that is killed is completed by the next."""
+    shared, killed = tmp_path / "shared", tmp_path / "killed"
+    first, second = (start(shared, tmp_path / "log") for _ in range(2))
+    victim = start(killed, tmp_path / "victim")
+    for _ in range(6000):
+        if len(list(killed.glob("records/*.shard.parquet"))) >= 3:
+            break
+        assert victim.poll() is None, victim.communicate()
+        time.sleep(0.01)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.communicate()
+
+    for process in (first, second):
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    complete(load_bank(shared))
+    assert Counter((tmp_path / "log").read_text().split()) == dict.fromkeys(expected_keys(), 1)
+    assert len(load_bank(shared).features) == 1
+    assert not list(shared.rglob("*.tmp"))
+
+    held = set(load_bank(killed).records["design"])  # readable as it stands
+    assert 3 <= len(held) < 12
+    assert tiny.run("build_bank", *command(killed)) == 0
+    complete(load_bank(killed))
+    assert set(made_up) == expected_keys() - held
+
+
+def test_budgets_are_kept_apart(tmp_path: Path) -> None:
+    assert tiny.run("build_bank", *command(tmp_path, designs=2)) == 0
+    assert tiny.run("build_bank", *command(tmp_path, "budget.name=other", designs=2)) == 0
+    assert Counter(load_bank(tmp_path).records["budget"]) == {"quick": 2, "other": 2}

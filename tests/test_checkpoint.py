@@ -1,0 +1,194 @@
+"""Saved models: bit for bit what was saved, and a sentence for whatever is broken."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from scipy import sparse
+
+import atjax
+from atjax import checkpoint
+from atjax.checkpoint import TrainedModel
+from atjax.errors import UserError
+from atjax.model.gnn import build
+from atjax.space import Design
+from atjax.task import Graphs, Task
+from atjax.train import Fit
+
+GCN = Design("gcn", None, None, "prelu", 64, "skip_concat", 1, 2, 2, 0.1, 200)
+GAT = Design("gat", 2, None, "relu", 256, "stack", 2, 2, 3, 0.001, 800)
+VERSIONS = {"atjax": "0"}
+
+
+def outcome(task: Task, design: Design = GCN, seed: int = 0) -> Fit:
+    """A made-up training with BatchNorm statistics of its own."""
+    made = tiny.made_up(task, design, budget=tiny.BUDGET, seed=seed)
+    rng = np.random.default_rng(seed)
+    assert made.variables is not None
+    noisy = jax.tree.map(lambda leaf: leaf + rng.random(leaf.shape).astype(leaf.dtype), made.variables)
+    return dataclasses.replace(made, variables=noisy)
+
+
+def in_memory(task: Task, fit: Fit) -> TrainedModel:
+    gnn = build(fit.design, hidden=fit.schedule.hidden, level=task.level, num_outputs=task.num_outputs)
+    assert fit.variables is not None
+    return TrainedModel(gnn, fit.variables, {"num_features": task.graphs.num_features, "loss": task.loss})
+
+
+def regression(task: Task) -> Task:
+    targets = np.random.default_rng(0).normal(size=(task.num_examples, 3)).astype(np.float32)
+    return Task("regression", task.level, "mse", "mae", task.graphs, targets, 3)
+
+
+def with_sparse_features(task: Task) -> Task:
+    dense = task.graphs
+    nodes = sparse.csr_matrix(np.where(dense.nodes > 0.5, dense.nodes, 0))
+    graphs = Graphs(nodes, dense.senders, dense.receivers, dense.n_node, dense.n_edge)
+    return dataclasses.replace(task, graphs=graphs)
+
+
+TASKS = {
+    "graph": tiny.path_task(count=70),  # three batches
+    "node": tiny.path_task(count=30, level="node"),
+    "regression": regression(tiny.path_task(count=30)),
+    "sparse graph": with_sparse_features(tiny.path_task(count=30)),
+    "sparse node": with_sparse_features(tiny.path_task(count=30, level="node")),
+}
+
+
+@pytest.mark.parametrize("design", [GCN, GAT], ids=["gcn", "gat"])
+@pytest.mark.parametrize("kind", TASKS)
+def test_a_model_survives_the_round_trip(kind: str, design: Design, tmp_path: Path) -> None:
+    task = TASKS[kind]
+    fit = outcome(task, design)
+    checkpoint.save(tmp_path / "best_model", task, fit, VERSIONS)
+    model = atjax.load(tmp_path)
+    assert jax.tree.structure(model.variables) == jax.tree.structure(fit.variables)
+    for saved, loaded in zip(jax.tree.leaves(fit.variables), jax.tree.leaves(model.variables), strict=True):
+        assert loaded.dtype == saved.dtype
+        np.testing.assert_array_equal(loaded, saved)
+    outputs, expected = model.outputs(task.graphs), in_memory(task, fit).outputs(task.graphs)
+    np.testing.assert_array_equal(outputs, expected)
+    assert outputs.shape == (task.num_examples, task.num_outputs)
+    assert outputs.std() > 0
+    predicted = model.predict(task.graphs)
+    np.testing.assert_array_equal(predicted, outputs if task.loss == "mse" else outputs.argmax(axis=1))
+    assert model.info["design"] == design.as_dict()
+    assert model.info["content_hash"] == task.content_hash
+    assert (model.info["validation"], model.info["test"]) == (fit.validation, fit.test)
+    assert (model.info["seed"], model.info["epoch"], model.info["versions"]) == (0, fit.best_epoch, VERSIONS)
+
+
+def test_each_graph_has_the_outputs_it_has_alone(tmp_path: Path) -> None:
+    task = TASKS["graph"]
+    model = in_memory(task, outcome(task))
+    together = model.outputs(task.graphs)
+    for number in (0, 33, 69):
+        alone = model.outputs(task.graphs.take(np.array([number])))
+        np.testing.assert_allclose(alone[0], together[number], rtol=1e-5, atol=1e-5)
+
+
+def test_a_new_model_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
+    task, folder = TASKS["graph"], tmp_path / "best_model"
+    checkpoint.save(folder, task, outcome(task, GCN), VERSIONS)
+    (tmp_path / ".best_model.new").mkdir()  # of a run that was killed
+    (tmp_path / ".best_model.new" / "rest").write_text("")
+    second = outcome(task, GAT, seed=1)
+    checkpoint.save(folder, task, second, VERSIONS)
+    assert [path.name for path in tmp_path.iterdir()] == ["best_model"]
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "variables"]
+    model = checkpoint.load(folder)
+    np.testing.assert_array_equal(model.outputs(task.graphs), in_memory(task, second).outputs(task.graphs))
+
+
+def test_an_older_model_stays_until_the_new_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    task, folder = TASKS["graph"], tmp_path / "best_model"
+    first = outcome(task)
+    checkpoint.save(folder, task, first, VERSIONS)
+
+    def disk_full(*args: Any, **kwargs: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save(folder, task, outcome(task, GAT), VERSIONS)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        checkpoint.load(tmp_path).outputs(task.graphs), in_memory(task, first).outputs(task.graphs)
+    )
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "best_model"
+    checkpoint.save(folder, TASKS["graph"], outcome(TASKS["graph"]), VERSIONS)
+    return folder
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def change(**values: Any) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        info = json.loads((folder / "model.json").read_text()) | values
+        (folder / "model.json").write_text(json.dumps({key: value for key, value in info.items() if value != "drop"}))
+
+    return apply
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "no variables": lambda folder: shutil.rmtree(folder / "variables"),
+    "empty variables": lambda folder: [path.unlink() for path in (folder / "variables").rglob("*") if path.is_file()],  # type: ignore[dict-item, return-value]
+    "no metadata": lambda folder: (folder / "variables" / "_METADATA").unlink(),
+    "metadata cut": lambda folder: cut(folder / "variables" / "_METADATA"),
+    "manifest cut": lambda folder: cut(folder / "variables" / "manifest.ocdbt"),
+    "data cut": lambda folder: [cut(path) for path in (folder / "variables").rglob("d/*")],  # type: ignore[dict-item, return-value]
+    "model.json cut": lambda folder: cut(folder / "model.json"),
+    "model.json not text": lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe\x00"),  # type: ignore[dict-item, return-value]
+    "model.json a list": lambda folder: (folder / "model.json").write_text("[]"),  # type: ignore[dict-item, return-value]
+    "no design": change(design="drop"),
+    "design without a field": change(design={"convolution": "gcn"}),
+    "design with another field": change(design=GCN.as_dict() | {"dropout": 0.5}),
+    "unknown convolution": change(design=GCN.as_dict() | {"convolution": "cheb"}),
+    "other width": change(hidden=9),
+    "other layers": change(design=GCN.as_dict() | {"mp_layers": 4}),
+    "no width": change(hidden="drop"),
+    "other outputs": change(num_outputs=5),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_model(damage: str, sound: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "best_model"
+    shutil.copytree(sound, folder)
+    checkpoint.load(folder)
+    DAMAGES[damage](folder)
+    with pytest.raises(UserError, match="run the search again") as error:
+        checkpoint.load(folder)
+    assert str(folder) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_no_model(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(UserError, match=rf"There is no model at {path}; give the run folder of a search"):
+            atjax.load(path)
+
+
+def test_graphs_of_other_features(sound: Path) -> None:
+    model = checkpoint.load(sound)
+    graphs = TASKS["graph"].graphs
+    wider = dataclasses.replace(graphs, nodes=np.hstack([graphs.nodes, graphs.nodes]))
+    message = "trained on 3 node features, but these graphs have 6; give them the same columns"
+    with pytest.raises(UserError, match=message):
+        model.predict(wider)

@@ -1,0 +1,291 @@
+"""The command line: help, sweeps, and one sentence with exit code 2 for whatever a user can get wrong."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+from omegaconf import OmegaConf
+
+from atjax import build_bank, cli
+from atjax.errors import UserError
+from atjax.report import read
+
+UNIFORM = "search.prior=uniform"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory."""
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def refused(capsys: pytest.CaptureFixture[str], program: str, *arguments: str) -> str:
+    """The sentence on standard error, after a look at all that goes for every refusal."""
+    capsys.readouterr()
+    assert tiny.run(program, *arguments) == 2
+    out, err = capsys.readouterr()
+    assert "Traceback" not in out + err
+    assert err.startswith("atjax: ")
+    assert err.count("\n") == 1
+    assert err.endswith(".\n")
+    return err.removeprefix("atjax: ").strip()
+
+
+BAD_SEARCHES = [
+    (("task=cox",), "There is no task 'cox' (did you mean cox2?); choose from amazon_computers, "),
+    (("task=zzz",), "There is no task 'zzz'; choose from amazon_computers, "),
+    (("budget=foo",), "There is no budget 'foo'; choose from paper, quick."),
+    (("task=null",), "Config group override must be a string"),
+    (("sarch.trials=3",), "There is no setting 'sarch.trials'; see --help"),
+    (("task.cuont=3",), "There is no setting 'task.cuont'; see --help"),
+    (("+task.cuont=3",), "atjax.sources.builtin.digits does not take name=digits, count=40, cuont=3 ("),
+    (("nonsense",), "The argument 'nonsense' is not of the form key=value ("),
+    (("search.trials=[",), "The argument 'search.trials=[' is not of the form key=value ("),
+    (("seed=x",), "seed must be a whole number, 0 or more and below 2^63; it is 'x'."),
+    (("seed=-1",), "seed must be a whole number"),
+    (("seed=1.5",), "seed must be a whole number"),
+    (("seed=true",), "seed must be a whole number"),
+    (("seed=9223372036854775808",), "seed must be a whole number"),
+    (("seed=${oc.env:ATJAX_NO_SUCH}",), "KeyError raised while resolving interpolation: \"Environment variable '"),
+    (("search.trials=0",), "search.trials must be a whole number, 1 or more and below 2^63; it is 0."),
+    (("search.trials=abc",), "search.trials must be a whole number"),
+    (("search.algorithm=foo",), "search.algorithm must be one of random"),
+    (("search.prior=foo",), "search.prior must be one of transfer, uniform; it is 'foo'."),
+    (("search.resume=maybe",), "search.resume must be true or false; it is 'maybe'."),
+    (("task.count=abc",), "digits: count='abc' is out of range; give a whole number, 10 to 1797."),
+    (("task.count=5",), "digits: count=5 is out of range"),
+    (("budget.batch_size=0",), "budget.batch_size must be at least 1; it is 0."),
+    (("budget.batch_size=x",), "atjax.budget.Budget does not take name=quick, "),
+    (("bank=nowhere", "search.prior=transfer"), "There is no bank at nowhere; build one"),
+    (("bank=null", "search.prior=transfer"), "bank must be the path of a folder; it is None."),
+    (("bank=5", "search.prior=transfer"), "bank must be the path of a folder; it is 5."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_SEARCHES)
+def test_a_bad_search_ends_with_a_sentence_and_leaves_nothing(
+    arguments: tuple[str, ...], message: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, "search", *tiny.TASK, UNIFORM, *arguments).startswith(message)
+    assert tiny.files(here) == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("fisher.hidden=-1", "fisher.hidden must be positive; it is -1."),
+        ("fisher.hidden=x", "atjax.fisher.FisherConfig does not take hidden=x, "),
+        ("prior.epsilon=7", "prior.epsilon must lie between 0 and 1; it is 7."),
+        ("prior.epsilon=x", "atjax.prior.PriorConfig does not take "),
+        ("prior.top_k=0", "prior.top_k must be at least 1; it is 0."),
+    ],
+)
+@pytest.mark.parametrize("program", ["search", "embed"])
+def test_bad_settings_of_the_transfer_are_told_before_the_data_are_loaded(
+    program: str, argument: str, message: str, tmp_path: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny.fill_bank(tmp_path / "bank", designs=2)
+    nowhere = f"data.root={tmp_path / 'nowhere'}"
+    sentence = refused(capsys, program, "task=mutag", nowhere, f"bank={tmp_path / 'bank'}", argument)
+    assert sentence.startswith(message)
+    assert tiny.files(here) == []
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("designs=-1",), "designs must be a whole number, 0 or more"),
+        (("designs=99999",), "The space 'paper' has 29952 designs; designs=99999 asks for more."),
+        (("feature=maybe",), "feature must be true or false; it is 'maybe'."),
+        (("compact=2",), "compact must be true or false; it is 2."),
+        (("task=cox",), "There is no task 'cox'"),
+        (("task.count=5",), "digits: count=5 is out of range"),
+        (("bank=null",), "bank must be the path of a folder; it is None."),
+    ],
+)
+def test_a_bad_build_leaves_no_bank(
+    arguments: tuple[str, ...], message: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, "build_bank", *tiny.TASK, *arguments).startswith(message)
+    assert tiny.files(here) == []
+
+
+def test_no_data_and_no_network(
+    tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+        monkeypatch.setenv(name.lower(), "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+    monkeypatch.setenv("ATJAX_DATA", str(tmp_path / "empty"))
+    sentence = refused(capsys, "search", "task=mutag", UNIFORM)
+    assert sentence.startswith(f"mutag: tu-original/MUTAG.zip not found under {tmp_path / 'empty'}, and no download")
+    assert "take a task that needs no files (digits, digits_knn)" in sentence
+    assert tiny.files(here) == []
+    assert not [path for path in (tmp_path / "empty").rglob("*") if path.is_file()]
+
+
+def test_a_truncated_archive(data: Path, tmp_path: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archive = tmp_path / "data" / "tu-original" / "MUTAG.zip"
+    archive.parent.mkdir(parents=True)
+    archive.write_bytes((data / "tu-original" / "MUTAG.zip").read_bytes()[:-100])
+    sentence = refused(capsys, "search", "task=mutag", UNIFORM, f"data.root={tmp_path / 'data'}")
+    assert sentence.startswith("mutag: this is no zip archive, or a truncated or damaged one (")
+    assert f"mend or delete {archive}" in sentence
+    assert tiny.files(here) == []
+    assert tiny.files(tmp_path / "data") == ["tu-original", "tu-original/MUTAG.zip"]
+
+
+def test_a_run_directory_that_cannot_be_made(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "file").write_text("")
+    sentence = refused(capsys, "search", *tiny.TASK, UNIFORM, "hydra.run.dir=file/run")
+    assert sentence == "file/run cannot be read or written (Not a directory); mend that first."
+    assert tiny.files(here) == ["file"]
+
+
+def test_a_refusal_leaves_an_earlier_run_alone(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("atjax.search.loop.fit", tiny.made_up)
+    monkeypatch.setattr("atjax.search.run.write_html", tiny.no_page)
+    run = here / "run"
+    common = (*tiny.SMALL, UNIFORM, "hydra.run.dir=run", "search.trials=1")
+    assert tiny.run("search", *common) == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    refused(capsys, "search", *common, "task.count=5")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert OmegaConf.load(run / "config.yaml").task.count == 40
+
+
+def test_a_fault_of_ours_is_not_dressed_up(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what a user can mend becomes a sentence; the rest keeps its traceback."""
+    monkeypatch.setattr("sys.argv", ["x", *tiny.TASK])
+    monkeypatch.setattr("atjax.compilation.keep_compiled", lambda folder: None)
+
+    def faulty(cfg: object) -> None:
+        raise ValueError("a fault of ours")
+
+    with pytest.raises(ValueError, match="a fault of ours"):
+        cli.run(faulty, "embed")
+
+
+@pytest.mark.parametrize("program", ["search", "embed", "build_bank"])
+def test_help(program: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tiny.run(program, "--help") == 0
+    out, err = capsys.readouterr()
+    assert f"Usage: python -m atjax.{program} task=NAME" in out
+    assert "Example" in out
+    assert "task: amazon_computers, " in out
+    assert "fisher:\n  _target_: atjax.fisher.FisherConfig\n  hidden: 64\n" in out
+    assert "$" not in out.replace("${data.root}", "")
+    assert err == ""
+    assert tiny.files(here) == []
+
+
+def test_a_sweep_has_a_run_directory_for_each_job(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("atjax.search.loop.fit", tiny.made_up)
+    monkeypatch.setattr("atjax.search.run.write_html", tiny.no_page)
+    assert tiny.run("search", "-m", *tiny.SMALL, UNIFORM, "search.trials=2", "seed=0,1") == 0
+    for seed in (0, 1):
+        assert read(here / "runs" / "digits" / f"random-uniform-quick-seed{seed}")["seed"] == seed
+    capsys.readouterr()
+    assert tiny.run("search", "-m", *tiny.SMALL, UNIFORM, "search.trials=2", "seed=2,x") == 2
+    err = capsys.readouterr().err
+    assert err == "atjax: seed must be a whole number, 0 or more and below 2^63; it is 'x'.\n"
+    names = {path.name for path in (here / "runs" / "digits").iterdir()}
+    assert names == {f"random-uniform-quick-seed{seed}" for seed in (0, 1, 2)}
+
+
+def test_exit_codes_of_the_process(here: Path) -> None:
+    """As the shell sees it: the sentence, alone on standard error, and 2."""
+    done = subprocess.run(
+        [sys.executable, "-m", "atjax.search", "task=cox"], capture_output=True, text=True, env=tiny.environment()
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("atjax: There is no task 'cox' (did you mean cox2?); choose from ")
+    assert done.stderr.count("\n") == 1
+    assert tiny.files(here) == []
+
+
+def test_ctrl_c_before_there_is_a_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("atjax.config.build_task", interrupted)
+    assert tiny.run("search", *tiny.TASK, UNIFORM) == 130
+    assert capsys.readouterr().err == "atjax: stopped.\n"
+
+
+# The values of settings
+
+
+@pytest.mark.parametrize("value", [0, 5, 2**63 - 1])
+def test_whole_numbers(value: int) -> None:
+    assert cli.whole(value, "x", 0) == value
+
+
+@pytest.mark.parametrize("value", [-1, 2**63, 1.0, "1", None, True])
+def test_no_whole_numbers(value: object) -> None:
+    with pytest.raises(UserError, match="x must be a whole number, 0 or more"):
+        cli.whole(value, "x", 0)
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", None])
+def test_no_flags(value: object) -> None:
+    assert cli.flag(True, "x") is True
+    assert cli.flag(False, "x") is False
+    with pytest.raises(UserError, match="x must be true or false"):
+        cli.flag(value, "x")
+
+
+# Embed
+
+
+def test_embed_prints_feature_and_neighbours(
+    tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ATJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    alphas = tiny.np.linspace(2, 9, 12)[:, None] + tiny.np.array([-0.5, 0.5])
+    monkeypatch.setattr("atjax.feature.anchor_alpha", lambda task, settings, seed, progress: alphas)
+    bank = tiny.fill_bank(tmp_path / "bank")
+    assert tiny.run("embed", *tiny.TASK, f"bank={bank}", "projection.iterations=20") == 0
+    first = capsys.readouterr().out
+    rows = [line for line in first.splitlines() if "general-" in line]
+    assert len(rows) == 12
+    assert "2.00" in rows[0]  # alpha, mean over initialisations
+    assert "0.71" in rows[0]  # its standard deviation
+    assert "9.00" in rows[-1]
+    for name in "abcd":
+        assert sum(line.startswith(f"│ {name} ") for line in first.splitlines()) == 1
+    assert "tasks of the bank lie within distance" in first or "No task of the bank lies within" in first
+    assert "computed in" in first
+    assert tiny.run("embed", *tiny.TASK, f"bank={bank}", "projection.iterations=20") == 0
+    second = capsys.readouterr().out
+    assert "read from the cache" in second
+    assert second.split("Feature read")[0] == first.split("Feature computed")[0]
+    assert tiny.files(here) == []
+    shutil.rmtree(bank / "features")
+    (tmp_path / "other").mkdir()
+    assert tiny.run("embed", *tiny.TASK, f"bank={tiny.fill_bank(tmp_path / 'other', 'ab', designs=9)}") == 0
+    assert "and 3 are needed. The prior is uniform." in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_provenance_leaves_out_folders() -> None:
+    overrides = ["task=cox2", "designs=5", "bank=/x/y", "data.root=/z", "seed=1", "+budget.more=2", "++bank=q"]
+    assert build_bank.command([*overrides, "task.root=/t"]) == [
+        *("python -m atjax.build_bank", "+budget.more=2", "designs=5", "seed=1", "task=cox2")
+    ]

@@ -1,0 +1,221 @@
+"""The task feature, its cache and its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from atjax import feature, fisher
+from atjax.errors import UserError
+from atjax.feature import TaskFeature, task_feature
+from atjax.fisher import FisherConfig
+from atjax.space import ANCHORS
+from atjax.task import Graphs, Split, Task
+
+CONFIG = FisherConfig(hidden=4, seeds=2, ridge=1e-2, max_passes={"graph": 20, "node": 20}, max_nodes=50, chunk=64)
+
+
+def make_task(**changes: Any) -> Task:
+    """20 pairs of nodes, two classes."""
+    count = 20
+    nodes = np.random.default_rng(0).normal(size=(2 * count, 3)).astype(np.float32)
+    first = np.arange(0, 2 * count, 2)
+    graphs = Graphs.from_edges(nodes, first, first + 1, np.full(count, 2))
+    labels = (np.arange(count) % 2).astype(np.int32)
+    task = Task("pairs", "graph", "cross_entropy", "accuracy", graphs, labels, 2)
+    return dataclasses.replace(task, **changes)
+
+
+class Stage:
+    """Stands in for the Fisher stage: random alphas, and a count of how often it was asked."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, task: Task, config: FisherConfig, *, seed: int, progress: Callable | None) -> np.ndarray:
+        self.calls += 1
+        if progress is not None:
+            progress(12, 12)
+        return 1 + np.random.default_rng(self.calls).random((12, config.seeds))
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    fake = Stage()
+    monkeypatch.setattr(feature, "anchor_alpha", fake)
+    return fake
+
+
+# The numbers
+
+
+@given(hnp.arrays(np.float64, (12, 3), elements=st.floats(1, 1e6)))
+def test_vector_is_the_mean_over_seeds_scaled_to_norm_1(alphas: np.ndarray) -> None:
+    made = TaskFeature(alphas, "key", 0.0)
+    np.testing.assert_array_equal(made.alpha, [np.mean(row) for row in alphas])
+    np.testing.assert_allclose(made.vector, made.alpha / np.sqrt(np.sum(made.alpha**2)))
+    np.testing.assert_allclose(np.linalg.norm(made.vector), 1)
+
+
+def test_feature_is_made_of_the_alphas_of_the_anchors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The real stage, on one anchor; then read back, number for number."""
+    monkeypatch.setattr(feature, "anchor_alpha", functools.partial(fisher.anchor_alpha, anchors=ANCHORS[9:10]))
+    calls: list[tuple[int, int]] = []
+    task = make_task()
+    made = task_feature(task, config=CONFIG, seed=1, cache=tmp_path, progress=lambda *done: calls.append(done))
+    assert calls == [(1, 1)]
+    assert made.alphas.shape == (1, 2)
+    assert made.alphas.dtype == np.float64
+    assert np.all(made.alphas > 1)
+    assert made.fisher == CONFIG.key
+    assert not made.cached
+    read = task_feature(task, config=CONFIG, seed=1, cache=tmp_path)
+    assert read.cached
+    assert (read.fisher, read.seconds) == (made.fisher, made.seconds)
+    np.testing.assert_array_equal(read.alphas, made.alphas)
+    # Targets that are all 0 leave the last layer at 0, and nothing before it matters.
+    still = make_task(loss="mse", metric="mae", labels=np.zeros((20, 2), np.float32))
+    with pytest.raises(UserError) as error:
+        task_feature(still, config=CONFIG, cache=tmp_path)
+    assert str(error.value) == (
+        "pairs: the Fisher information of anchor 1 is 0 or not finite, so the task has no feature; "
+        "check its features and labels, or search with search.prior=uniform."
+    )
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("fault", [np.nan, np.inf])
+def test_anchor_without_a_number_is_named(monkeypatch: pytest.MonkeyPatch, fault: float) -> None:
+    alphas = np.full((12, 2), 2.0)
+    alphas[[6, 8], 1] = fault
+    monkeypatch.setattr(feature, "anchor_alpha", lambda *_, **__: alphas)
+    with pytest.raises(UserError, match="of anchor 7 is 0 or not finite"):
+        task_feature(make_task(), config=CONFIG)
+
+
+# The cache
+
+
+def test_second_call_is_read_from_the_cache(stage: Stage, tmp_path: Path) -> None:
+    cache = tmp_path / "not" / "there" / "yet"
+    made, read = (task_feature(make_task(), config=CONFIG, cache=cache) for _ in range(2))
+    assert stage.calls == 1
+    assert (made.cached, read.cached) == (False, True)
+    assert (read.fisher, read.seconds) == (made.fisher, made.seconds)
+    np.testing.assert_array_equal(read.alphas, made.alphas)
+    assert [path.suffix for path in cache.iterdir()] == [".json"]
+
+
+def test_without_a_cache_nothing_is_kept(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        task_feature(make_task(), config=CONFIG)
+    assert stage.calls == 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "bytes"])
+def test_broken_cache_file_is_made_anew(stage: Stage, tmp_path: Path, damage: str) -> None:
+    task_feature(make_task(), config=CONFIG, cache=tmp_path)
+    (path,) = tmp_path.iterdir()
+    content = path.read_bytes()
+    path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "bytes": b"\xff\xfe" + content}[damage])
+    made = task_feature(make_task(), config=CONFIG, cache=tmp_path)
+    assert stage.calls == 2
+    assert not made.cached
+    assert task_feature(make_task(), config=CONFIG, cache=tmp_path).cached
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_whatever_the_numbers_depend_on_has_a_place_of_its_own(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task()
+    graphs = dataclasses.replace(task.graphs, nodes=task.graphs.nodes + 1)
+    train, validation, test = (getattr(task.split(0), name) for name in ("train", "validation", "test"))
+    asked: list[dict[str, Any]] = [
+        {"task": task, "config": CONFIG},
+        {"task": task, "config": CONFIG, "seed": 1},
+        {"task": task, "config": dataclasses.replace(CONFIG, ridge=0.1)},
+        {"task": make_task(graphs=graphs), "config": CONFIG},
+        {"task": make_task(labels=1 - task.labels), "config": CONFIG},
+        {"task": make_task(fixed_split=Split(train[2:], validation, test)), "config": CONFIG},
+        {"task": make_task(fixed_split=Split(train[3:], validation, test)), "config": CONFIG},
+    ]
+    for number, arguments in enumerate(asked, start=1):
+        assert not task_feature(**arguments, cache=tmp_path).cached
+        assert stage.calls == number
+    # Neither the name nor how the work is cut up changes the numbers.
+    for same in ({"task": make_task(name="renamed"), "config": CONFIG}, {"task": task, "config": with_(chunk=1)}):
+        assert task_feature(**same, cache=tmp_path).cached
+    monkeypatch.setattr(feature.runtime, "versions", lambda: {"atjax": "another"})
+    assert not task_feature(task, config=CONFIG, cache=tmp_path).cached
+
+
+def test_failed_write_leaves_the_cache_as_it_was(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader never sees half a file: it is complete before it has its name."""
+    named: list[str] = []
+
+    def replace(source: Path, target: Path) -> None:
+        named.append(Path(source).read_text())
+        assert Path(source).parent == Path(target).parent
+        assert not Path(target).exists()
+        Path(source).rename(target)
+
+    monkeypatch.setattr(feature.os, "replace", replace)
+    task_feature(make_task(), config=CONFIG, cache=tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == named
+
+
+# The settings
+
+
+def with_(**changes: Any) -> FisherConfig:
+    return dataclasses.replace(CONFIG, **changes)
+
+
+@pytest.mark.parametrize("name", ["hidden", "seeds", "ridge", "max_nodes", "chunk"])
+@pytest.mark.parametrize("value", [0, -3, float("nan")])
+def test_settings_must_be_positive(name: str, value: float) -> None:
+    with pytest.raises(UserError) as error:
+        with_(**{name: value})
+    assert str(error.value) == f"fisher.{name} must be positive; it is {value}."
+
+
+@pytest.mark.parametrize("level", ["graph", "node"])
+def test_two_examples_are_the_least(level: str) -> None:
+    examples = {"graph": 2, "node": 2, level: 1}
+    with pytest.raises(UserError) as error:
+        with_(max_passes=examples)
+    assert str(error.value) == f"fisher.max_passes must be at least 2; it is {examples}."
+
+
+def test_key_tells_all_settings_apart_but_chunk() -> None:
+    others = [
+        with_(hidden=5),
+        with_(seeds=3),
+        with_(ridge=2e-2),
+        with_(max_nodes=51),
+        with_(max_passes={"graph": 20, "node": 21}),
+        with_(max_passes={"graph": 21, "node": 20}),
+    ]
+    assert len({config.key for config in (CONFIG, *others)}) == 7
+    assert with_(chunk=1).key == CONFIG.key == with_(max_passes={"node": 20, "graph": 20}).key
+    assert CONFIG.key.startswith("diagonal-h4-r2-")
+    changed = {field.name for field in dataclasses.fields(FisherConfig)}
+    assert changed == {"hidden", "seeds", "ridge", "max_nodes", "max_passes", "chunk"}, "test the new one too"
+
+
+def test_key_changes_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = CONFIG.key
+    monkeypatch.setattr("atjax.fisher.config.VERSION", -1)
+    assert CONFIG.key != before

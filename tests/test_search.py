@@ -1,0 +1,533 @@
+"""The search end to end: what it writes, that it is reproducible, and that breaking it off loses nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+import atjax
+from atjax import checkpoint
+from atjax.bank import append, load_bank
+from atjax.bank.store import append_feature
+from atjax.errors import UserError
+from atjax.prior import Prior, uniform_prior
+from atjax.report import Result, read
+from atjax.search.loop import SearchConfig, run_trials
+from atjax.space import FIELDS, Design
+from atjax.task import Task
+from atjax.train import Fit
+
+UNIFORM = (*tiny.SMALL, "search.prior=uniform")
+
+
+def search(folder: Path, *arguments: str, code: int = 0, base: tuple[str, ...] = UNIFORM) -> Result:
+    """Run a small search in this process, and read what it wrote."""
+    assert tiny.run("search", *base, f"hydra.run.dir={folder}", *arguments) == code
+    return read(folder)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up trainings, and no figures."""
+    monkeypatch.setattr("atjax.search.loop.fit", tiny.made_up)
+    monkeypatch.setattr("atjax.search.run.write_html", tiny.no_page)
+
+
+def replace_fit(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, Fit], Fit]) -> None:
+    """Made-up trainings, changed by their number, and no figures."""
+    monkeypatch.setattr("atjax.search.run.write_html", tiny.no_page)
+    count = iter(range(1000))
+
+    def fit(*args: Any, **kwargs: Any) -> Fit:
+        return change(next(count), tiny.made_up(*args, **kwargs))
+
+    monkeypatch.setattr("atjax.search.loop.fit", fit)
+
+
+def stop_at(number: int) -> Callable[[int, Fit], Fit]:
+    """Ctrl-C during the trial of this number."""
+
+    def change(trial: int, outcome: Fit) -> Fit:
+        if trial == number:
+            raise KeyboardInterrupt
+        return outcome
+
+    return change
+
+
+# What a search writes; with real trainings
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run directory of a search with real trainings."""
+    folder = tmp_path_factory.mktemp("trained")
+    search(folder, "search.trials=4", "task.count=60")
+    return folder
+
+
+def test_the_result(trained: Path) -> None:
+    result = read(trained)
+    assert (result["state"], result["seed"], result["algorithm"]) == ("complete", 0, "random")
+    assert (result["prior_source"], result["space"], result["embedding"]) == ("uniform", "tiny", None)
+    assert [trial["number"] for trial in result["trials"]] == [0, 1, 2, 3]
+    assert {trial["state"] for trial in result["trials"]} == {"complete"}
+    designs = [Design(**trial["design"]) for trial in result["trials"]]
+    assert len(set(designs)) == 4
+    assert all(design in tiny.space() for design in designs)
+    assert result["prior"] == {
+        dimension.name: {str(choice): pytest.approx(1 / len(dimension.choices)) for choice in dimension.choices}
+        for dimension in tiny.space().dimensions
+    }
+    assert result["budget"] == {
+        **{"name": "quick", "hidden": {"64": 4, "256": 4}, "batch_size": 32},
+        **{"epochs_scale": {"graph": 0.01, "node": 0.025}, "eval_every": {"graph": 2, "node": 5}},
+    }
+    assert result["task"]["examples"] == {"train": 48, "validation": 6, "test": 6}
+    seconds = result["seconds"]
+    assert seconds["total"] == pytest.approx(seconds["data"] + seconds["search"])  # type: ignore[operator]
+    for trial, design in zip(result["trials"], designs):
+        curve = trial["curve"]
+        assert curve is not None
+        at = curve["epoch"].index(trial["epoch"])  # type: ignore[arg-type]
+        assert (curve["validation"][at], curve["test"][at]) == (trial["validation"], trial["test"])
+        assert trial["validation"] == max(curve["validation"])  # type: ignore[type-var]
+        assert curve["epoch"] == list(range(2, design.epochs // 100 + 1, 2))
+
+
+def best_by_validation(result: Result) -> int:
+    """The best trial by a plain reading of the rule: best validation, then lower validation loss; never by test."""
+    done = [trial for trial in result["trials"] if trial["state"] == "complete"]
+    return min(done, key=lambda t: (-t["validation"], t["validation_loss"]))["number"]  # type: ignore[operator]
+
+
+def test_the_best_is_picked_by_validation(trained: Path) -> None:
+    result = read(trained)
+    best = result["best"]
+    assert best is not None
+    trial = result["trials"][best_by_validation(result)]
+    assert best == {key: trial[key] for key in best}  # type: ignore[literal-required]
+
+
+def test_the_files(trained: Path) -> None:
+    result = read(trained)
+    top = {path.name for path in trained.iterdir()}
+    assert top == {"result.json", "trials.csv", "report.html", "best_model", "config.yaml"}
+    with open(trained / "trials.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, trial in zip(rows, result["trials"], strict=True):
+        assert int(row["number"]) == trial["number"]
+        assert float(row["validation"]) == trial["validation"]
+        assert float(row["test"]) == trial["test"]
+        for field in FIELDS:
+            value = trial["design"][field]
+            assert row[field] == ("" if value is None else str(value))
+    page = (trained / "report.html").read_text()
+    assert page.startswith("<!doctype html>") or page.startswith("<!DOCTYPE html>")
+    assert "<svg" in page
+
+
+def test_the_model_repeats_its_test_metric_in_a_new_process(trained: Path) -> None:
+    code = (
+        "import atjax, numpy, sys; task = atjax.load_task('digits', count=60); model = atjax.load(sys.argv[1]);"
+        "test = task.split(0).test; all = model.predict(task.graphs)[test];"
+        "print(numpy.mean(all == task.labels[test]), numpy.array_equal(all, model.predict(task.graphs.take(test))))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(trained)], capture_output=True, text=True, env=tiny.environment()
+    )
+    assert done.returncode == 0, done.stderr
+    metric, alike = done.stdout.split()
+    best = read(trained)["best"]
+    assert best is not None
+    assert float(metric) == best["test"]
+    assert alike == "True"
+
+
+def test_the_same_command_gives_the_same_result(trained: Path, tmp_path: Path) -> None:
+    again = search(tmp_path / "again", "search.trials=4", "task.count=60")
+    assert tiny.timeless(again) == tiny.timeless(read(trained))
+    other = search(tmp_path / "other", "search.trials=4", "task.count=60", "seed=1")
+    assert tiny.timeless(other)["trials"] != tiny.timeless(again)["trials"]
+
+
+# One run after another; from here on trainings are made up
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_earlier_run_is_set_aside(tmp_path: Path) -> None:
+    first = search(tmp_path / "run", "search.trials=2")
+    second = search(tmp_path / "run", "search.trials=2", "seed=1")
+    third = search(tmp_path / "run", "search.trials=3", "seed=2")
+    assert read(tmp_path / "run" / "previous" / "1") == first
+    assert read(tmp_path / "run" / "previous" / "2") == second
+    assert read(tmp_path / "run") == third
+    assert checkpoint.load(tmp_path / "run" / "previous" / "1").info["seed"] == 0
+    assert checkpoint.load(tmp_path / "run").info["seed"] == 2
+    assert {path.name for path in (tmp_path / "run" / "previous" / "1").iterdir()} == {
+        *("result.json", "trials.csv", "report.html", "best_model", "config.yaml")
+    }
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_python_function_does_as_the_command(tmp_path: Path) -> None:
+    command = search(tmp_path / "command", "search.trials=3", "seed=4")
+    task = atjax.load_task("digits", count=40)
+    function = atjax.search(  # type: ignore[operator]
+        task, trials=3, seed=4, space=tiny.space(), budget=tiny.BUDGET, folder=tmp_path / "function"
+    )
+    assert tiny.timeless(function) == tiny.timeless(command)
+    written = tiny.timeless(read(tmp_path / "function"))
+    assert written == tiny.timeless(command)
+
+
+# Breaking off and going on
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_ctrl_c_keeps_what_was_done_and_resume_goes_on(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replace_fit(monkeypatch, lambda _, outcome: outcome)
+    unbroken = search(tmp_path / "unbroken", "search.trials=4")
+    replace_fit(monkeypatch, stop_at(number))
+    capsys.readouterr()
+    broken = search(tmp_path / "run", "search.trials=4", code=130)
+    out, err = capsys.readouterr()
+    assert err == "atjax: stopped.\n"
+    assert "search.resume=true goes on from here" in out
+    assert broken["state"] == "interrupted"
+    assert tiny.timeless(broken)["trials"] == tiny.timeless(unbroken)["trials"][:number]
+    assert (broken["best"] is None) == (number == 0)
+    assert (tmp_path / "run" / "report.html").exists()
+    assert len((tmp_path / "run" / "trials.csv").read_text().splitlines()) == 1 + number
+    trained: list[int] = []
+    replace_fit(monkeypatch, lambda trial, outcome: (trained.append(trial), outcome)[1])
+    resumed = search(tmp_path / "run", "search.trials=4", "search.resume=true")
+    assert len(trained) == 4 - number  # what is on record is not trained again
+    assert tiny.timeless(resumed) == tiny.timeless(unbroken)
+    assert resumed["seconds"]["search"] >= broken["seconds"]["search"]  # type: ignore[operator]
+    assert not (tmp_path / "run" / "previous").exists()
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("moment", ["atjax.checkpoint.save", "atjax.search.run.write", "atjax.search.run.write_html"])
+def test_ctrl_c_while_files_are_written(moment: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it comes, the result on disk is whole: each trial in it had its say in what is best."""
+    unbroken = search(tmp_path / "unbroken", "search.trials=4")
+    module, _, name = moment.rpartition(".")
+    original = getattr(sys.modules[module], name)
+    for count in range(1, 4):
+        calls = iter(range(100))
+
+        def faulty(*args: Any, calls: Any = calls, count: int = count, **kwargs: Any) -> Any:
+            if next(calls) == count - 1:
+                raise KeyboardInterrupt
+            return original(*args, **kwargs)
+
+        folder = tmp_path / str(count)
+        with monkeypatch.context() as patch:
+            patch.setattr(moment, faulty)
+            code = tiny.run("search", *UNIFORM, f"hydra.run.dir={folder}", "search.trials=4")
+        if code == 0:  # not so many calls
+            continue
+        assert code == 130
+        broken = read(folder)
+        if broken["trials"]:
+            assert broken["best"] is not None
+            assert broken["best"]["number"] == best_by_validation(broken)
+        resumed = search(folder, "search.trials=4", "search.resume=true")
+        assert tiny.timeless(resumed) == tiny.timeless(unbroken)
+        assert resumed["best"] is not None
+        assert checkpoint.load(folder).info["design"] == resumed["best"]["design"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_resume_extends_a_search(tmp_path: Path) -> None:
+    longer = search(tmp_path / "longer", "search.trials=5")
+    search(tmp_path / "run", "search.trials=2")
+    assert tiny.timeless(search(tmp_path / "run", "search.trials=5", "search.resume=true")) == tiny.timeless(longer)
+    unchanged = search(tmp_path / "run", "search.trials=5", "search.resume=true")
+    assert tiny.timeless(unchanged) == tiny.timeless(longer)
+    fewer = search(tmp_path / "run", "search.trials=2", "search.resume=true")
+    assert tiny.timeless(fewer) == tiny.timeless(longer)  # never drops a trial
+
+
+@pytest.mark.usefixtures("quick")
+def test_resume_without_an_earlier_run_starts_one(tmp_path: Path) -> None:
+    fresh = search(tmp_path / "fresh", "search.trials=2", "search.resume=true")
+    assert tiny.timeless(fresh) == tiny.timeless(search(tmp_path / "plain", "search.trials=2"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_resume_refuses_another_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    search(run, "search.trials=2")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    for argument, message in {
+        "seed=1": "holds a search with seed 0, not 1",
+        "space._target_=atjax.space.paper_space": "holds a search with space 'tiny', not 'paper'",
+        "task.count=50": "holds a search on other data or another budget",
+        "budget.batch_size=16": "holds a search on other data or another budget",
+        "budget.name=mine": "holds a search on other data or another budget",
+    }.items():
+        capsys.readouterr()
+        search(run, "search.trials=3", "search.resume=true", argument, code=2)
+        assert message in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    result = json.loads((run / "result.json").read_text())
+    first, second = result["trials"]
+    first["design"], second["design"] = second["design"], first["design"]
+    (run / "result.json").write_text(json.dumps(result))
+    capsys.readouterr()
+    search(run, "search.trials=3", "search.resume=true", code=2)
+    assert "Trial 0 on record is" in capsys.readouterr().err
+
+
+MADE_UP = (
+    "import time, tiny, atjax.search.loop as loop;"
+    "loop.fit = lambda *a, **k: (time.sleep(0.3), tiny.made_up(*a, **k))[1];"
+)
+
+
+def start(folder: Path, before: str, *arguments: str) -> subprocess.Popen[str]:
+    """A search in a process of its own, which Ctrl-C reaches even where the tests run in the background."""
+    code = (
+        f"import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); {before}"
+        "runpy.run_module('atjax.search', run_name='__main__', alter_sys=True)"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", code, *UNIFORM, f"hydra.run.dir={folder}", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=tiny.environment(),
+    )
+
+
+def wait_for_trials(process: subprocess.Popen[str], folder: Path, trials: int) -> None:
+    for _ in range(6000):
+        if (folder / "result.json").exists() and len(read(folder)["trials"]) >= trials:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    raise AssertionError("no trial in two minutes")
+
+
+@pytest.mark.parametrize("before", [MADE_UP, pytest.param("", marks=pytest.mark.slow)], ids=["made_up", "real"])
+def test_a_real_ctrl_c_then_a_real_kill_then_the_rest(
+    before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three processes; the trials are those of one unbroken search."""
+    if before:
+        monkeypatch.setattr("atjax.search.loop.fit", tiny.made_up)
+    arguments = ("search.trials=12", "task.count=60")
+    run = tmp_path / "run"
+    process = start(run, before, *arguments)
+    wait_for_trials(process, run, 1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 130, err
+    assert err == "atjax: stopped.\n"
+    assert "search.resume=true goes on from here" in out
+    stopped = read(run)
+    assert stopped["state"] == "interrupted"
+    assert 1 <= len(stopped["trials"]) < 12
+    assert (run / "report.html").exists()
+
+    process = start(run, before, *arguments, "search.resume=true")
+    wait_for_trials(process, run, len(stopped["trials"]) + 1)
+    process.kill()
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    killed = read(run)
+    assert killed["state"] == "running"
+    assert killed["best"] is not None
+    checkpoint.load(run)
+
+    resumed = search(run, *arguments, "search.resume=true")
+    unbroken = search(tmp_path / "unbroken", *arguments)
+    assert tiny.timeless(resumed) == tiny.timeless(unbroken)
+
+
+# Trials that fail
+
+
+def test_a_failing_trial_is_recorded_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(trial: int, outcome: Fit) -> Fit:
+        states = {0: "diverged", 2: "failed"}
+        return tiny.unsuccessful(outcome, states[trial], f"reason {trial}") if trial in states else outcome
+
+    replace_fit(monkeypatch, change)
+    result = search(tmp_path, "search.trials=4")
+    assert [trial["state"] for trial in result["trials"]] == ["diverged", "complete", "failed", "complete"]
+    assert [trial["reason"] for trial in result["trials"]] == ["reason 0", "", "reason 2", ""]
+    assert result["trials"][0]["validation"] is None
+    assert result["best"] is not None
+    assert result["best"]["number"] == best_by_validation(result)
+    assert result["state"] == "complete"
+    assert "diverged" in capsys.readouterr().out
+
+
+def test_a_search_whose_trials_all_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_fit(monkeypatch, lambda trial, outcome: tiny.unsuccessful(outcome, "failed", "out of memory"))
+    result = search(tmp_path, "search.trials=2")
+    assert result["best"] is None
+    assert [trial["state"] for trial in result["trials"]] == ["failed", "failed"]
+    assert {path.name for path in tmp_path.iterdir()} == {"result.json", "trials.csv", "report.html", "config.yaml"}
+    resumed = search(tmp_path, "search.trials=3", "search.resume=true")
+    assert len(resumed["trials"]) == 3
+
+
+@pytest.mark.usefixtures("quick")
+def test_more_trials_than_designs(tmp_path: Path) -> None:
+    """12 designs, 14 trials: each design once before any comes twice."""
+    result = search(tmp_path, "search.trials=14")
+    designs = [Design(**trial["design"]) for trial in result["trials"]]
+    assert len(set(designs[:12])) == 12
+    assert len(designs) == 14
+
+
+# The transferred prior
+
+
+@pytest.fixture
+def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A made-up Fisher stage, with a cache of its own."""
+    monkeypatch.setenv("ATJAX_CACHE", str(tmp_path / "cache"))
+    alphas = 1 + np.random.default_rng(9).random((12, 5))
+    monkeypatch.setattr("atjax.feature.anchor_alpha", lambda task, config, seed, progress: alphas)
+
+
+TRANSFER = (*tiny.TASK, "prior.threshold=2", "projection.iterations=20", "search.trials=1")
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_the_transferred_prior_is_used_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = tiny.fill_bank(tmp_path / "bank")
+    result = search(tmp_path / "run", f"bank={bank}", base=TRANSFER)
+    assert result["prior_source"] == "transfer"
+    assert result["prior_reason"] == "4 of 4 tasks of the bank lie within distance 2."
+    embedding = result["embedding"]
+    assert embedding is not None
+    assert [len(row) for row in embedding["alpha"]] == [5] * 12
+    assert np.linalg.norm(embedding["feature"]) == pytest.approx(1)  # type: ignore[arg-type]
+    assert np.linalg.norm(embedding["vector"]) == pytest.approx(1, abs=1e-5)  # type: ignore[arg-type]
+    assert sorted(near["task"] for near in embedding["nearest"]) == ["a", "b", "c", "d"]
+    assert sum(near["weight"] for near in embedding["nearest"]) == pytest.approx(1)  # type: ignore[misc]
+    for table in result["prior"].values():
+        assert sum(table.values()) == pytest.approx(1)  # type: ignore[arg-type]
+        assert min(table.values()) > 0  # type: ignore[type-var, operator]
+    assert result["prior"]["convolution"] != pytest.approx(dict.fromkeys(result["prior"]["convolution"], 0.2))
+    assert set(result["seconds"]) == {"data", "feature", "prior", "search", "total"}
+    assert "4 of 4 tasks of the bank" in capsys.readouterr().out.replace("\n", " ")
+    again = search(tmp_path / "run", f"bank={bank}", base=TRANSFER)
+    assert tiny.timeless(again) == tiny.timeless(result)
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_the_tasks_own_records_are_never_used(tmp_path: Path) -> None:
+    """Perfect scores on this very task, under another name, and under its name with other data: nothing changes."""
+    bank = tiny.fill_bank(tmp_path / "bank")
+    clean = search(tmp_path / "clean", f"bank={bank}", base=TRANSFER)
+    task = atjax.load_task("digits", count=40)
+    rows = load_bank(bank)
+    for name, content in [("alias", task.content_hash), ("digits", "f" * 64)]:
+        for number, design in enumerate(atjax.paper_space()):
+            if number % 1500 == 0:
+                append(bank, tiny.record(name, content, design, 1.0))
+        first = rows.features.iloc[0]
+        append_feature(
+            bank,
+            tiny.FeatureRow(name, "graph", content, 0, first["fisher"], np.ones((12, 5)), 1.0, "{}", "2030-01-01"),
+        )
+    assert len(load_bank(bank).tasks) == 6
+    salted = search(tmp_path / "salted", f"bank={bank}", base=TRANSFER)
+    assert tiny.timeless(salted) == tiny.timeless(clean)
+
+
+@pytest.mark.usefixtures("quick", "features")
+@pytest.mark.parametrize(
+    ("bank_of", "arguments", "message"),
+    [
+        ({"budget": "paper"}, (), "The bank has 0 other tasks"),
+        ({"tasks": "ab"}, (), "The bank has 2 other tasks"),
+        ({"designs": 7}, (), "The bank's tasks share too few designs"),
+        ({}, ("fisher.hidden=32",), "The bank has 0 other tasks"),
+        ({}, ("prior.threshold=0",), "No task of the bank lies within distance 0. The prior is uniform."),
+    ],
+)
+def test_without_comparable_tasks_the_prior_is_uniform_and_says_so(
+    bank_of: dict, arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bank = tiny.fill_bank(tmp_path / "bank", **bank_of)
+    result = search(tmp_path / "run", f"bank={bank}", *arguments, base=TRANSFER)
+    out = " ".join(capsys.readouterr().out.split())
+    assert result["prior_source"] == "uniform"
+    assert result["prior_reason"] is not None
+    assert result["prior_reason"].startswith(message)
+    assert message in out
+    for table in result["prior"].values():
+        assert table == pytest.approx(dict.fromkeys(table, 1 / len(table)))
+    plain = search(tmp_path / "plain", "search.prior=uniform", base=TRANSFER)
+    assert [trial["design"] for trial in result["trials"]] == [trial["design"] for trial in plain["trials"]]
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_a_broken_bank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = tiny.fill_bank(tmp_path / "bank")
+    broken = next((bank / "records").iterdir())
+    broken.write_bytes(broken.read_bytes()[:200])
+    for folder, message in [
+        (bank, f"{broken} is no readable Parquet file, perhaps cut off; delete it"),
+        (tmp_path / "none", f"There is no bank at {tmp_path / 'none'}; build one"),
+        (tmp_path / "cache", f"The folder {tmp_path / 'cache'} holds no records of a bank"),
+    ]:
+        (tmp_path / "cache").mkdir(exist_ok=True)
+        capsys.readouterr()
+        assert tiny.run("search", *TRANSFER, f"bank={folder}", f"hydra.run.dir={tmp_path / 'run'}") == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"atjax: {message}")
+        assert err.count("\n") == 1
+        assert not [path for path in tmp_path.glob("run/**/*") if path.is_file()]
+
+
+# The loop by itself
+
+
+def outcomes(task: Task, prior: Prior, **settings: Any) -> list[Fit]:
+    trials = run_trials(task, prior, tiny.space(), tiny.BUDGET, **settings)
+    return list(trials)
+
+
+@pytest.mark.usefixtures("quick")
+def test_trials_come_one_by_one_and_the_progress_is_told() -> None:
+    task = tiny.path_task()
+    prior = uniform_prior(tiny.space())
+    calls: list[tuple[int, int, int]] = []
+    fits = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, progress=lambda *call: calls.append(call))
+    assert [call[0] for call in calls] == [0, 1, 2]
+    recorded = [fit.design for fit in fits[:2]]
+    rest = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=recorded)
+    assert [fit.design for fit in rest] == [fits[2].design]
+    with pytest.raises(UserError, match="Trial 1 on record is .* it would be .*; start anew without search.resume"):
+        outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=[recorded[0], recorded[0]])
+
+
+@pytest.mark.parametrize(("algorithm", "trials"), [("grid", 3), ("random", 0)])
+def test_settings_of_a_search(algorithm: str, trials: int) -> None:
+    with pytest.raises(UserError, match=r"search\.(algorithm|trials) must be"):
+        SearchConfig(algorithm, trials)
