@@ -1,8 +1,8 @@
 """What the Fisher information of a task is taken over: training data to fit on, and examples to differentiate.
 
-A training set that needs more backward passes than `FisherConfig.max_passes` is sampled. For a node task with more nodes than
-`FisherConfig.max_nodes`, only the surroundings of the examples are kept: their neighbours hop by hop until the
-allowance is spent, the last hop at random, and all edges among the nodes kept.
+A training set that needs more backward passes than `FisherConfig.max_passes` is sampled. For a node task with more
+nodes than `FisherConfig.max_nodes`, only the surroundings of the examples are kept: their neighbours hop by hop until
+the allowance is spent, the last hop at random, and all edges among the nodes kept.
 """
 
 from __future__ import annotations
