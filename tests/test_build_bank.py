@@ -120,7 +120,7 @@ def test_provenance_names_commands_but_no_folders_of_this_machine(tmp_path: Path
     assert str(tmp_path) not in text
     assert str(data) not in text
     start = "python -m atjax.build_bank"
-    rest = "space._target_=tiny.space task=digits task.count=40"
+    rest = "space._target_=tiny.space task.count=40 task=digits"
     assert [run["command"] for run in json.loads(text)["runs"]] == [
         f"{start} designs=1 {rest}",
         f"{start} designs=2 {rest}",

@@ -124,7 +124,7 @@ def note_provenance(folder: Path, command: Sequence[str]) -> None:
     with store.exclusively(folder, "provenance"):
         try:
             runs = json.loads(path.read_text())["runs"] if path.exists() else []
-        except (json.JSONDecodeError, KeyError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not readable; move it elsewhere and start again.") from error
         run = {"command": " ".join(command), "date": now(), "device": runtime.device(), "versions": runtime.versions()}
         runs = [old for old in runs if (old["command"], old["versions"]) != (run["command"], run["versions"])] + [run]

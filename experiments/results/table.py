@@ -59,24 +59,22 @@ def main() -> None:
     )
     print("|---|---|---|---|---|---|---|")
     everything = [triple for triples in rows.values() for triple in triples]
-    for task, triples in [*rows.items(), ("all", everything)]:
-        transfer, short, long = (list(column) for column in zip(*triples))
+    for task, found_here in [*rows.items(), ("all", everything)]:
+        transfer, short, long = (list(column) for column in zip(*found_here))
         gains = [[t - u for t, u in zip(transfer, other)] for other in (short, long)]
-        cells = [task, str(len(triples)), *map(spread, (transfer, short, long, *gains))]
+        cells = [task, str(len(found_here)), *map(spread, (transfer, short, long, *gains))]
         print("| " + " | ".join(cells) + " |")
     for k, (name, other) in enumerate(((f"{SHORT} uniform trials", 1), (f"{LONG} uniform trials", 2))):
         pairs = [(triple[0], triple[other]) for triple in everything]
         wins, losses = sum(a > b for a, b in pairs), sum(a < b for a, b in pairs)
         gains = [a - b for a, b in pairs]
         error = statistics.stdev(gains) / len(gains) ** 0.5
-        print(
-            f"{'' if k else chr(10)}Against {name}: {wins} wins, {losses} losses, {len(pairs) - wins - losses} ties; "
-        )
+        ties = len(pairs) - wins - losses
+        print(f"{'' if k else chr(10)}Against {name}: {wins} wins, {losses} losses, {ties} ties;")
         print(f"mean gain {statistics.mean(gains):.2f} points, standard error {error:.2f} over {len(gains)} searches.")
     if fell_back:
-        print(
-            f"\nUniform for want of a close task: {', '.join(f'{task} seed {seed}' for task, seed in sorted(fell_back))}."
-        )
+        named = ", ".join(f"{task} seed {seed}" for task, seed in sorted(fell_back))
+        print(f"\nUniform for want of a close task: {named}.")
 
 
 if __name__ == "__main__":
