@@ -132,18 +132,15 @@ def load(path: str | Path) -> TrainedModel:
     folder = Path(path).absolute()
     if not (folder / "model.json").exists():
         folder = folder / "best_model"
+    if not (folder / "model.json").exists():
+        raise UserError(f"There is no model at {path}; give the run folder of a search, or its best_model.")
     try:
         info = json.loads((folder / "model.json").read_text())
-    except FileNotFoundError:
-        raise UserError(f"There is no model at {path}; give the run folder of a search, or its best_model.") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{folder / 'model.json'} is broken; run the search again.") from error
-    design = Design(**info["design"])
-    gnn = build(design, hidden=info["hidden"], level=info["level"], num_outputs=info["num_outputs"])
-    like = initialize(gnn, info["num_features"], jax.random.key(0))
-    try:
+        size = {name: info[name] for name in ("hidden", "level", "num_outputs")}
+        gnn = build(Design(**info["design"]), **size)
+        like = initialize(gnn, info["num_features"], jax.random.key(0))
         with ocp.StandardCheckpointer() as checkpointer:
             variables = checkpointer.restore(folder / "variables", like)
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"The checkpoint in {folder} is broken or incomplete; run the search again.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"The model in {folder} is broken or incomplete; run the search again.") from error
     return TrainedModel(gnn, variables, info)

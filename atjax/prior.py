@@ -46,7 +46,7 @@ class PriorConfig:
     """
 
     top_k: int = 16
-    threshold: float = 0.5
+    threshold: float = 1.0
     epsilon: float = 0.1
     distance_floor: float = 0.05
     correct: bool = True

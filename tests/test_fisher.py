@@ -126,7 +126,7 @@ def fit(task: Task, design: Design = SMALL) -> Variables:
 
 
 def model(variables: Variables, r: int) -> Variables:
-    return jax.tree.map(lambda leaf: leaf[r], variables)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[r], variables)  # sliced on the host, where nothing compiles
 
 
 # The oracle: the definition, one example after another, with dense matrices
@@ -178,9 +178,9 @@ def all_scores(gnn: GNN, task: Task, variables: Variables, examples: np.ndarray)
         )
     results = []
     for batch, row in zip(batches, rows):
-        probabilities, tree = scores(gnn, task.loss, variables, batch)
-        leaves = [np.asarray(leaf)[row].reshape(*probabilities[row].shape, -1) for leaf in jax.tree.leaves(tree)]
-        results.append((np.asarray(probabilities)[row], np.concatenate(leaves, axis=-1)))
+        probabilities, *leaves = (np.asarray(x)[row] for x in jax.tree.leaves(scores(gnn, task.loss, variables, batch)))
+        flat = [leaf.reshape(*probabilities.shape, -1) for leaf in leaves]
+        results.append((probabilities, np.concatenate(flat, axis=-1)))
     return tuple(np.concatenate(parts) for parts in zip(*results))  # type: ignore[return-value]
 
 

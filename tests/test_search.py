@@ -523,7 +523,7 @@ def test_trials_come_one_by_one_and_the_progress_is_told() -> None:
     recorded = [fit.design for fit in fits[:2]]
     rest = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=recorded)
     assert [fit.design for fit in rest] == [fits[2].design]
-    with pytest.raises(UserError, match="Trial 1 on record is .* it would be .*; start anew without search.resume"):
+    with pytest.raises(UserError, match=r"Trial 1 on record is .* it would be .*; start anew without search.resume"):
         outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=[recorded[0], recorded[0]])
 
 

@@ -1,10 +1,11 @@
-"""Searches small enough for tests: a space of one compiled program, made-up trainings and banks, programs in process."""
+"""What makes searches small enough for tests: a space of one compiled program, made-up trainings and banks."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
 import functools
+import itertools
 import os
 import sys
 import zlib
@@ -130,7 +131,7 @@ def path_task(name: str = "paths", *, seed: int = 0, count: int = 20, level: Any
     rng = np.random.default_rng(seed)
     n_node = rng.integers(2, 6, count) if level == "graph" else np.array([count])
     start = np.concatenate([[0], np.cumsum(n_node)])
-    senders = np.concatenate([np.arange(a, b - 1) for a, b in zip(start, start[1:])])
+    senders = np.concatenate([np.arange(a, b - 1) for a, b in itertools.pairwise(start)])
     nodes = rng.normal(size=(start[-1], 3)).astype(np.float32)
     graphs = Graphs.from_edges(nodes, senders, senders + 1, n_node)
     labels = np.resize([0, 1], count).astype(np.int32)
