@@ -161,7 +161,8 @@ SLOWED = (
     "import os, random, sys, time, tiny, numpy, atjax.feature, atjax.bank.build as build;"
     "log = os.open(os.environ['TRAINED'], os.O_WRONLY | os.O_APPEND | os.O_CREAT);"
     "build.fit = lambda task, design, **k: "
-    "(time.sleep(random.uniform(0, 0.5)), os.write(log, (design.key + chr(10)).encode()), tiny.made_up(task, design, **k))[-1];"
+    "(time.sleep(random.uniform(0, 0.5)), os.write(log, (design.key + chr(10)).encode()), "
+    "tiny.made_up(task, design, **k))[-1];"
     "atjax.feature.anchor_alpha = lambda *a, **k: 1 + numpy.random.default_rng(5).random((12, 5));"
     "sys.exit(tiny.run('build_bank', *sys.argv[1:]))"
 )
