@@ -155,14 +155,27 @@ def test_the_progress_is_told(tmp_path: Path) -> None:
     assert calls == [*((done, 3, design.key) for done, design in enumerate(designs)), (3, 3, "")]
 
 
+def test_what_another_process_has_just_finished_is_not_trained_again(tmp_path: Path, made_up: list[str]) -> None:
+    """The other one, played by the progress callback, does all the designs once this one has begun."""
+    task, designs = tiny.path_task(), bank_designs(tiny.space(), 3)
+    settings: dict[str, Any] = {"folder": tmp_path, "budget": tiny.BUDGET, "seed": 0}
+
+    def meanwhile(done: int, total: int, key: str) -> None:
+        if done == 1:
+            assert bank_build.train_designs(task, designs, progress=lambda *call: None, **settings) == 2
+
+    assert bank_build.train_designs(task, designs, progress=meanwhile, **settings) == 1
+    assert Counter(made_up) == {design.key: 1 for design in designs}
+
+
 # Several processes
 
 SLOWED = (
     "import os, random, sys, time, tiny, numpy, atjax.feature, atjax.bank.build as build;"
     "log = os.open(os.environ['TRAINED'], os.O_WRONLY | os.O_APPEND | os.O_CREAT);"
-    "build.fit = lambda task, design, **k: "
-    "(time.sleep(random.uniform(0, 0.5)), os.write(log, (design.key + chr(10)).encode()), "
-    "tiny.made_up(task, design, **k))[-1];"
+    "wait = lambda: time.sleep(random.uniform(0, 0.5));"
+    "note = lambda design: os.write(log, (design.key + chr(10)).encode());"
+    "build.fit = lambda task, design, **k: (wait(), note(design), tiny.made_up(task, design, **k))[-1];"
     "atjax.feature.anchor_alpha = lambda *a, **k: 1 + numpy.random.default_rng(5).random((12, 5));"
     "sys.exit(tiny.run('build_bank', *sys.argv[1:]))"
 )

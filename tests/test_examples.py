@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -155,8 +155,8 @@ def test_whole_node_task(loss: Loss) -> None:
 def test_cut_out_node_task(seed: int, most: int, max_nodes: int) -> None:
     """Every example and training node is the node that it was: it has its features, its label, its neighbours."""
     task = node_task(seed)
-    settings = dataclasses.replace(CONFIG, max_passes={"node": 2 * most}, max_nodes=max_nodes)  # two an example
-    examples, train = draw_examples(task, settings, seed), task.split(seed).train
+    config = dataclasses.replace(CONFIG, max_passes={"node": 2 * most}, max_nodes=max_nodes)  # two an example
+    examples, train = draw_examples(task, config, seed), task.split(seed).train
     nodes = np.asarray(examples.batch.graph.nodes)
     position = [int(np.flatnonzero((task.graphs.nodes == row).all(axis=1))[0]) for row in nodes]
     ids = chunked_ids(examples)
@@ -186,12 +186,13 @@ def test_chunk_counts_rows_of_cotangents() -> None:
 # Graph tasks
 
 
+@settings(max_examples=8)  # every new shape compiles a gather
 @given(st.lists(st.integers(1, 30), min_size=10, max_size=30), st.integers(2, 30), st.sampled_from([1, 20, 64, 10**6]))
 def test_chunks_hold_each_graph_once(sizes: list[int], most: int, chunk: int) -> None:
     """Alone, with its own features and edges; whatever else stands in a batch is padding."""
     task = graph_task(np.array(sizes))
-    settings = dataclasses.replace(CONFIG, max_passes={"graph": most}, chunk=chunk)
-    examples, train = draw_examples(task, settings, 0), task.split(0).train
+    config = dataclasses.replace(CONFIG, max_passes={"graph": most}, chunk=chunk)
+    examples, train = draw_examples(task, config, 0), task.split(0).train
     ids = chunked_ids(examples)
     chosen = ids[ids >= 0]
     assert len(np.unique(chosen)) == len(chosen) == examples.sampled == min(most, len(train))
@@ -259,10 +260,10 @@ def test_sparse_features_are_those_of_the_dense_task() -> None:
 def test_passes_are_counted_by_directions(passes: int, sampled: int) -> None:
     """Two an example, for three classes as for two targets."""
     split = Split(np.arange(12), np.array([12]), np.array([13]))
-    settings = dataclasses.replace(CONFIG, max_passes={"graph": passes, "node": passes})
+    config = dataclasses.replace(CONFIG, max_passes={"graph": passes, "node": passes})
     tasks = (graph_task(np.full(20, 2), "mse"), node_task(), node_task(loss="mse"))
     for task in (dataclasses.replace(task, fixed_split=split) for task in tasks):
-        assert draw_examples(task, settings, 0).sampled == sampled
+        assert draw_examples(task, config, 0).sampled == sampled
 
 
 @pytest.mark.parametrize("level", ["graph", "node"])
@@ -270,9 +271,9 @@ def test_what_is_sampled_follows_the_seed(level: Level) -> None:
     train = np.arange(25)
     task: Any = graph_task(np.full(30, 3)) if level == "graph" else node_task(loss="mse")
     task = dataclasses.replace(task, fixed_split=Split(train, np.array([25, 26]), np.array([27, 28, 29])))
-    settings = dataclasses.replace(CONFIG, max_passes={level: 5 if level == "graph" else 10}, max_nodes=12)
-    drawn = [sorted(chunked_ids(draw_examples(task, settings, seed))[:5].tolist()) for seed in range(30)]
-    again = [sorted(chunked_ids(draw_examples(task, settings, seed))[:5].tolist()) for seed in range(30)]
+    config = dataclasses.replace(CONFIG, max_passes={level: 5 if level == "graph" else 10}, max_nodes=12)
+    drawn = [sorted(chunked_ids(draw_examples(task, config, seed))[:5].tolist()) for seed in range(30)]
+    again = [sorted(chunked_ids(draw_examples(task, config, seed))[:5].tolist()) for seed in range(30)]
     assert drawn == again
     assert len({tuple(ids) for ids in drawn}) > 20
     if level == "graph":

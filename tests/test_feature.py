@@ -70,7 +70,8 @@ def test_feature_is_made_of_the_alphas_of_the_anchors(monkeypatch: pytest.Monkey
     """The real stage, on one anchor; then read back, number for number."""
     monkeypatch.setattr(feature, "anchor_alpha", functools.partial(fisher.anchor_alpha, anchors=ANCHORS[9:10]))
     calls: list[tuple[int, int]] = []
-    task = make_task()
+    targets = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
+    task = make_task(loss="mse", metric="mae", labels=targets)
     made = task_feature(task, config=CONFIG, seed=1, cache=tmp_path, progress=lambda *done: calls.append(done))
     assert calls == [(1, 1)]
     assert made.alphas.shape == (1, 2)
@@ -83,9 +84,9 @@ def test_feature_is_made_of_the_alphas_of_the_anchors(monkeypatch: pytest.Monkey
     assert (read.fisher, read.seconds) == (made.fisher, made.seconds)
     np.testing.assert_array_equal(read.alphas, made.alphas)
     # Targets that are all 0 leave the last layer at 0, and nothing before it matters.
-    still = make_task(loss="mse", metric="mae", labels=np.zeros((20, 2), np.float32))
+    still = dataclasses.replace(task, labels=0 * targets)
     with pytest.raises(UserError) as error:
-        task_feature(still, config=CONFIG, cache=tmp_path)
+        task_feature(still, config=CONFIG, seed=1, cache=tmp_path)
     assert str(error.value) == (
         "pairs: the Fisher information of anchor 1 is 0 or not finite, so the task has no feature; "
         "check its features and labels, or search with search.prior=uniform."

@@ -538,6 +538,16 @@ def test_trials_come_one_by_one_and_the_progress_is_told() -> None:
         outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=[recorded[0], recorded[0]])
 
 
+@pytest.mark.usefixtures("quick")
+def test_designs_are_drawn_from_the_prior() -> None:
+    probabilities = tiny.space().uniform()
+    probabilities["epochs"] = {200: 0.0, 800: 1.0, 1600: 0.0}
+    prior = Prior(probabilities, (), "transfer", "")
+    fits = outcomes(tiny.path_task(), prior, config=SearchConfig("random", 4), seed=0)
+    assert {fit.design.epochs for fit in fits} == {800}
+    assert len({fit.design for fit in fits}) == 4  # all that there are
+
+
 @pytest.mark.parametrize(("algorithm", "trials"), [("grid", 3), ("random", 0)])
 def test_settings_of_a_search(algorithm: str, trials: int) -> None:
     with pytest.raises(UserError, match=r"search\.(algorithm|trials) must be"):
