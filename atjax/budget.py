@@ -38,18 +38,22 @@ class Budget:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        for what, table in {"epochs_scale": self.epochs_scale, "eval_every": self.eval_every}.items():
-            if any(value <= 0 for value in table.values()):
-                raise UserError(f"budget.{what} must be positive; it is {dict(table)}.")
+        # YAML reads an unquoted 64 as a number.
+        object.__setattr__(self, "hidden", {str(nominal): real for nominal, real in self.hidden.items()})
+        for what, table in {"hidden": self.hidden, "eval_every": self.eval_every}.items():
+            if any(not isinstance(value, int) or value < 1 for value in table.values()):
+                raise UserError(f"budget.{what} must hold whole numbers of at least 1; it is {dict(table)}.")
+        if any(value <= 0 for value in self.epochs_scale.values()):
+            raise UserError(f"budget.epochs_scale must be positive; it is {dict(self.epochs_scale)}.")
         if self.batch_size < 1:
             raise UserError(f"budget.batch_size must be at least 1; it is {self.batch_size}.")
 
     def width(self, hidden: int) -> int:
         """The real width for a nominal one."""
-        return int(self.hidden.get(str(hidden), hidden))
+        return self.hidden.get(str(hidden), hidden)
 
     def schedule(self, design: Design, level: Level) -> Schedule:
         """What is trained for a design; epochs are a multiple of ``eval_every``, so that one program does for all."""
-        every = int(self.eval_every[level])
+        every = self.eval_every[level]
         records = max(1, round(design.epochs * self.epochs_scale[level] / every))
         return Schedule(self.width(design.hidden), records * every, every)

@@ -151,6 +151,7 @@ def test_whatever_the_numbers_depend_on_has_a_place_of_its_own(
         {"task": make_task(labels=1 - task.labels), "config": CONFIG},
         {"task": make_task(fixed_split=Split(train[2:], validation, test)), "config": CONFIG},
         {"task": make_task(fixed_split=Split(train[3:], validation, test)), "config": CONFIG},
+        {"task": make_task(fixed_split=Split(train[3:], validation, test)), "config": CONFIG, "seed": 1},
     ]
     for number, arguments in enumerate(asked, start=1):
         assert not task_feature(**arguments, cache=tmp_path).cached
@@ -162,8 +163,9 @@ def test_whatever_the_numbers_depend_on_has_a_place_of_its_own(
     assert not task_feature(task, config=CONFIG, cache=tmp_path).cached
 
 
-def test_failed_write_leaves_the_cache_as_it_was(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A reader never sees half a file: it is complete before it has its name."""
+def test_cache_file_is_complete_before_it_has_its_name(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     named: list[str] = []
 
     def replace(source: Path, target: Path) -> None:

@@ -447,10 +447,17 @@ def test_schedule_is_the_nearest_whole_number_of_records(nominal: int, scale: fl
     ("change", "message"),
     [
         ({"epochs_scale": {"node": 0.0, "graph": 1.0}}, "budget.epochs_scale must be positive"),
-        ({"eval_every": {"node": 1, "graph": -5}}, "budget.eval_every must be positive"),
+        ({"eval_every": {"node": 1, "graph": -5}}, "budget.eval_every must hold whole numbers of at least 1"),
+        ({"eval_every": {"node": 1, "graph": 0.5}}, "budget.eval_every must hold whole numbers of at least 1"),
+        ({"hidden": {"64": "x"}}, "budget.hidden must hold whole numbers of at least 1"),
         ({"batch_size": 0}, "budget.batch_size must be at least 1; it is 0."),
     ],
 )
 def test_a_budget_that_trains_nothing_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         dataclasses.replace(TINY, **change)
+
+
+def test_a_width_named_by_a_number_counts() -> None:
+    """YAML reads an unquoted 64 as a number."""
+    assert dataclasses.replace(TINY, hidden={64: 3}).width(64) == 3  # type: ignore[dict-item]
