@@ -17,10 +17,10 @@ import orbax.checkpoint as ocp
 
 from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
 from atjax.errors import UserError
-from atjax.model.gnn import GNN, Variables, apply, build
+from atjax.model.gnn import GNN, Variables, apply, build, initialize
 from atjax.space import Design
 from atjax.task import Graphs, Task
-from atjax.train import Fit, initialize
+from atjax.train import Fit
 
 _BATCH = 32
 
@@ -64,8 +64,7 @@ class TrainedModel:
             return np.asarray(_apply(self.gnn, self.variables, single_batch(graphs)))
         ids = np.arange(len(graphs.n_node))
         index = index_batches(graphs, deal(graphs, ids, _BATCH), shape_for(graphs, ids, _BATCH))
-        nodes = graphs.nodes if isinstance(graphs.nodes, np.ndarray) else graphs.nodes.toarray()
-        raw = np.asarray(_apply_indexed(self.gnn, self.variables, jnp.asarray(nodes), index))
+        raw = np.asarray(_apply_indexed(self.gnn, self.variables, jnp.asarray(graphs.dense().nodes), index))
         result = np.empty((len(ids), raw.shape[-1]), raw.dtype)
         result[index.graphs[index.graphs >= 0]] = raw[index.graphs >= 0]
         return result

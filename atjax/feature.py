@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from atjax import runtime
+from atjax.atomic import write_text
 from atjax.errors import UserError
 from atjax.fisher import FisherConfig, anchor_alpha
 from atjax.task import Task, hash_arrays
@@ -80,10 +80,7 @@ def task_feature(
         )
     feature = TaskFeature(alphas, config.key, time.perf_counter() - start)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"alphas": alphas.tolist(), "seconds": feature.seconds}))
-        os.replace(temporary, path)
+        write_text(path, json.dumps({"alphas": alphas.tolist(), "seconds": feature.seconds}))
     return feature
 
 

@@ -6,6 +6,7 @@ them into padded `jraph.GraphsTuple`s.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import itertools
@@ -54,6 +55,12 @@ class Graphs:
     @property
     def num_features(self) -> int:
         return int(self.nodes.shape[1])
+
+    def dense(self) -> Graphs:
+        """The same graphs with dense node features."""
+        if isinstance(self.nodes, np.ndarray):
+            return self
+        return dataclasses.replace(self, nodes=self.nodes.toarray())
 
     @functools.cached_property
     def node_start(self) -> np.ndarray:

@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,9 +22,10 @@ import optax
 from atjax import compilation, metrics
 from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
 from atjax.budget import Budget, Schedule
-from atjax.model.gnn import GNN, Variables, apply, build
+from atjax.likelihood import negative_log_likelihood
+from atjax.model.gnn import GNN, Variables, apply, build, initialize
 from atjax.space import Design
-from atjax.task import Graphs, Loss, Split, Task
+from atjax.task import Loss, Split, Task
 
 WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
@@ -113,22 +114,6 @@ class Steps(NamedTuple):
     batches: BatchIndex | None
 
 
-def negative_log_likelihood(loss: Loss, outputs: jax.Array, labels: jax.Array) -> jax.Array:
-    """Per example, [N]: cross-entropy in nats, or half the squared error (Gaussian of variance 1, less a constant)."""
-    if loss == "mse":
-        return 0.5 * jnp.sum((outputs - labels) ** 2, axis=-1)
-    return optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
-
-
-def initialize(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
-    """Random parameters and fresh BatchNorm statistics."""
-    # Parameters depend on widths only, so a graph of two nodes will do. Only the initialisers are run, by kernels that
-    # all models share: a compiled `init` would cost seconds a model.
-    one = np.ones(1, np.int32)
-    smallest = Graphs(np.zeros((2, num_features), np.float32), one, one, np.array([2], np.int32), one)
-    return cast(Variables, gnn.lazy_init(key, jax.eval_shape(lambda: single_batch(smallest))))
-
-
 @jax.jit
 def _start(variables: Variables) -> TrainState:
     params = variables["params"]
@@ -214,12 +199,11 @@ def _node_loader(task: Task, split: Split) -> _Loader:
 
 
 def _graph_loader(task: Task, split: Split, batch_size: int, seed: int) -> _Loader:
-    graphs = task.graphs
+    graphs = task.graphs.dense()
     held_out = np.concatenate([split.validation, split.test])
     shape = shape_for(graphs, split.train, batch_size).union(shape_for(graphs, held_out, batch_size))
     evaluation = index_batches(graphs, deal(graphs, held_out, batch_size), shape)
-    nodes = graphs.nodes if isinstance(graphs.nodes, np.ndarray) else graphs.nodes.toarray()
-    data = GraphData(jnp.asarray(nodes), jnp.asarray(task.labels), BatchIndex(*map(jnp.asarray, evaluation)))
+    data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(task.labels), BatchIndex(*map(jnp.asarray, evaluation)))
     rng = np.random.default_rng([seed, 0xBA7C])
 
     def steps(rates: np.ndarray) -> Steps:

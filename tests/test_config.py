@@ -7,8 +7,11 @@ from pathlib import Path
 import pooch
 import pytest
 
+from atjax import config
 from atjax.config import conf_dir, data_root, load_task, task_names
+from atjax.embedding import ProjectionConfig
 from atjax.errors import UserError
+from atjax.prior import PriorConfig
 
 ALL = [
     *("amazon_computers", "amazon_photo", "bzr", "citeseer", "coauthor_cs", "coauthor_physics", "cora", "cox2", "dd"),
@@ -63,3 +66,9 @@ def test_options_reach_the_source() -> None:
 def test_user_faults(name: str, options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         load_task(name, **options)
+
+
+def test_the_files_and_the_classes_have_the_same_defaults() -> None:
+    """Python users who give no settings get what the command line gives."""
+    assert config.load("prior", "product") == PriorConfig()
+    assert config.load("projection", "default") == ProjectionConfig()

@@ -25,10 +25,9 @@ from atjax.fisher import FisherConfig, anchor_alpha, engine
 from atjax.fisher.diagonal import Moments, graph_sums, label_directions, moments, node_sums
 from atjax.fisher.engine import design_alpha, fitted, prepare
 from atjax.fisher.examples import draw_examples
-from atjax.model.gnn import GNN, build
+from atjax.model.gnn import GNN, Variables, build, initialize
 from atjax.space import ANCHORS, Design
 from atjax.task import Graphs, Level, Loss, Split, Task
-from atjax.train import Variables, initialize
 
 HIDDEN, WIDTH, TARGETS = 4, 3, 2
 TIGHT = {"rtol": 1e-9}

@@ -17,10 +17,10 @@ from atjax.batch import Batch, BatchIndex, BatchShape, deal, index_batches, sing
 from atjax.budget import Budget, Schedule
 from atjax.compilation import counting
 from atjax.errors import UserError
-from atjax.model.gnn import GNN, build
+from atjax.model.gnn import GNN, build, initialize
 from atjax.space import Design
 from atjax.task import Graphs, Task
-from atjax.train import Fit, GraphData, NodeData, Steps, cosine, fit, initialize, train_block
+from atjax.train import Fit, GraphData, NodeData, Steps, cosine, fit, train_block
 
 TINY = Budget("tiny", {}, {"graph": 1, "node": 1}, {"graph": 5, "node": 5}, batch_size=8)
 DESIGN = Design("general", None, "mean", "prelu", 8, "skip_sum", 1, 1, 2, 0.01, 20)

@@ -22,11 +22,11 @@ import atjax.search.__main__ as search_program
 from atjax import build_bank, cli, config, embed
 from atjax.bank import FeatureRow, Record, append, append_feature
 from atjax.budget import Budget
-from atjax.model.gnn import GNN, Variables, build
+from atjax.model.gnn import GNN, Variables, build, initialize
 from atjax.report import Result
 from atjax.space import Design, Dimension, Space, bank_designs, paper_space
 from atjax.task import Graphs, Task
-from atjax.train import Curve, Fit, initialize
+from atjax.train import Curve, Fit
 
 REPOSITORY = Path(__file__).parent.parent
 BUDGET = Budget("quick", {"64": 4, "256": 4}, {"graph": 0.01, "node": 0.025}, {"graph": 2, "node": 5})

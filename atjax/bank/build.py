@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from atjax import runtime
+from atjax.atomic import write_text
 from atjax.bank import store
 from atjax.bank.records import FeatureRow, Record, feature_key, record_key
 from atjax.budget import Budget
@@ -128,6 +128,4 @@ def note_provenance(folder: Path, command: Sequence[str]) -> None:
             raise UserError(f"{path} is not readable; move it elsewhere and start again.") from error
         run = {"command": " ".join(command), "date": now(), "device": runtime.device(), "versions": runtime.versions()}
         runs = [old for old in runs if (old["command"], old["versions"]) != (run["command"], run["versions"])] + [run]
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"runs": runs}, indent=1) + "\n")
-        os.replace(temporary, path)
+        write_text(path, json.dumps({"runs": runs}, indent=1) + "\n")

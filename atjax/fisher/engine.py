@@ -23,10 +23,9 @@ from atjax.fisher.config import FisherConfig
 from atjax.fisher.diagonal import Sums, graph_sums, moments, node_sums
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.last_layer import LastLayer, fit_last_layer
-from atjax.model.gnn import GNN, Variables, build
+from atjax.model.gnn import GNN, Variables, build, initialize
 from atjax.space import ANCHORS, Design
 from atjax.task import Loss, Task
-from atjax.train import initialize
 
 Progress = Callable[[int, int], None]
 

@@ -63,9 +63,7 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
 
 
 def _graph_examples(task: Task, config: FisherConfig, train: np.ndarray, chosen: np.ndarray) -> Examples:
-    graphs = task.graphs
-    nodes = graphs.nodes if isinstance(graphs.nodes, np.ndarray) else graphs.nodes.toarray()
-    graphs = Graphs(nodes, graphs.senders, graphs.receivers, graphs.n_node, graphs.n_edge)
+    graphs = task.graphs.dense()
     training = graphs.take(train)
     shape = shape_for(training, np.arange(len(train)), len(train))
     chunks = tuple(_single_graphs(graphs, ids, config.chunk) for ids in _by_size(graphs, chosen))
@@ -73,7 +71,7 @@ def _graph_examples(task: Task, config: FisherConfig, train: np.ndarray, chosen:
         single_batch(training, shape),
         jnp.arange(len(train)),
         jnp.asarray(task.labels[train]),
-        jnp.asarray(nodes),
+        jnp.asarray(graphs.nodes),
         chunks,
         1,
         len(chosen),

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from atjax.likelihood import negative_log_likelihood
 from atjax.task import Loss
 
 LastLayer = dict[str, jax.Array]
@@ -22,10 +23,7 @@ LastLayer = dict[str, jax.Array]
 def objective(loss: Loss, layer: LastLayer, hidden: jax.Array, labels: jax.Array, ridge: float) -> jax.Array:
     """The function minimised, a scalar; ``hidden`` is [N, H], ``labels`` int [N] or float [N, C]."""
     outputs = hidden @ layer["kernel"] + layer["bias"]
-    if loss == "mse":
-        each = 0.5 * jnp.sum((outputs - labels) ** 2, axis=-1)
-    else:
-        each = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
+    each = negative_log_likelihood(loss, outputs, labels)
     return jnp.mean(each) + 0.5 * ridge * jnp.sum(layer["kernel"] ** 2)
 
 

@@ -7,11 +7,12 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from atjax.batch import Batch, Features
+from atjax.batch import Batch, Features, single_batch
 from atjax.model.layers import Edges, Linear, MaskedBatchNorm, activate, convolution, l2_normalize
 from atjax.space import Design
-from atjax.task import Level
+from atjax.task import Graphs, Level
 
 Params = Any
 """A tree of parameters."""
@@ -130,3 +131,12 @@ def build(design: Design, *, hidden: int, level: Level, num_outputs: int) -> GNN
     """The GNN of a design, of this width; what only training needs is left out of its identity."""
     structure = Design(**{**design.as_dict(), "hidden": 0, "learning_rate": 0.0, "epochs": 0})  # type: ignore[arg-type]
     return GNN(structure, hidden, level, num_outputs)
+
+
+def initialize(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
+    """Random parameters and fresh BatchNorm statistics."""
+    # Parameters depend on widths only, so a graph of two nodes will do. Only the initialisers are run, by kernels that
+    # all models share: a compiled `init` would cost seconds a model.
+    one = np.ones(1, np.int32)
+    smallest = Graphs(np.zeros((2, num_features), np.float32), one, one, np.array([2], np.int32), one)
+    return cast(Variables, gnn.lazy_init(key, jax.eval_shape(lambda: single_batch(smallest))))

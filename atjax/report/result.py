@@ -6,7 +6,6 @@ not exist (not a number, infinite, never measured) is null in the file and None 
 
 import json
 import math
-import os
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Literal, NotRequired, TypedDict, Union, cast, get_args, 
 
 import numpy as np
 
+from atjax.atomic import write_text
 from atjax.errors import UserError
 from atjax.metrics import rank_key
 from atjax.task import Metric
@@ -137,18 +137,6 @@ def write(folder: Path, result: Result) -> Path:
     """
     text = json.dumps(_plain(result), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     return write_text(folder / FILE, text + "\n")
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text file under a temporary name and rename it, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="replace", newline="")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
 
 
 def read(path: Path) -> Result:

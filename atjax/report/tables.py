@@ -12,8 +12,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from atjax.atomic import write_text
 from atjax.report import words
-from atjax.report.result import FILE, Result, write_text
+from atjax.report.result import FILE, Result
 from atjax.space import FIELDS
 
 TRIALS_CSV = "trials.csv"

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from atjax import checkpoint, runtime
+from atjax.atomic import write_text
 from atjax.budget import Budget
 from atjax.errors import UserError
 from atjax.prior import Prior
 from atjax.report import best_so_far, read, write, write_html, write_trials_csv
-from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial, write_text
+from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial
 from atjax.report.result import Budget as BudgetInfo
 from atjax.report.tables import CONFIG, FILES
 from atjax.search.loop import SearchConfig
