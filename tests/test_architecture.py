@@ -72,10 +72,10 @@ def test_no_import_cycles() -> None:
 
 
 LAYERS = (
-    {"errors", "space"},
+    {"errors", "space", "atomic"},
     {"task"},
     {"config", "sources"},
-    {"batch", "metrics", "budget", "compilation", "runtime", "model"},
+    {"batch", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},
     {"train", "fisher"},
     {"feature", "checkpoint"},
     {"bank"},

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from atjax import feature, fisher
+from atjax import atomic, feature, fisher
 from atjax.errors import UserError
 from atjax.feature import TaskFeature, task_feature
 from atjax.fisher import FisherConfig
@@ -174,7 +174,7 @@ def test_cache_file_is_complete_before_it_has_its_name(
         assert not Path(target).exists()
         Path(source).rename(target)
 
-    monkeypatch.setattr(feature.os, "replace", replace)
+    monkeypatch.setattr(atomic.os, "replace", replace)
     task_feature(make_task(), config=CONFIG, cache=tmp_path)
     assert [path.read_text() for path in tmp_path.iterdir()] == named
 
