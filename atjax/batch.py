@@ -20,6 +20,7 @@ import jraph
 import numpy as np
 from scipy import sparse
 
+from atjax.neighbours import Lists
 from atjax.task import Graphs, ragged_ranges
 
 
@@ -66,11 +67,14 @@ class Batch(NamedTuple):
             ``n_edge`` [G], the last graph being padding.
         node_mask: True for real nodes, bool [V].
         graph_mask: True for real graphs, bool [G].
+        lists: The edges once more as lists, where aggregation should gather; ``senders`` and ``receivers`` may then be
+            empty for models that only aggregate.
     """
 
     graph: jraph.GraphsTuple
     node_mask: jax.Array
     graph_mask: jax.Array
+    lists: Lists | None = None
 
 
 class BatchIndex(NamedTuple):

@@ -74,7 +74,7 @@ def test_no_import_cycles() -> None:
 LAYERS = (
     {"errors", "space", "atomic"},
     {"task"},
-    {"config", "sources"},
+    {"config", "sources", "neighbours"},
     {"batch", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},
     {"train", "fisher"},
     {"feature", "checkpoint"},

@@ -21,8 +21,10 @@ from jax.flatten_util import ravel_pytree
 from atjax.batch import Batch, BatchIndex
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.diagonal import Sums, graph_sums, moments, node_sums
+from atjax.fisher.disjoint import separable, slot_sums
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.last_layer import LastLayer, fit_last_layer
+from atjax.fisher.slots import SlotIndex, Slots
 from atjax.model.gnn import GNN, Variables, build, initialize
 from atjax.space import ANCHORS, Design
 from atjax.task import Loss, Task
@@ -54,17 +56,29 @@ def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tu
     return jax.lax.map(one, variables)
 
 
-@functools.partial(jax.jit, static_argnames=("gnn", "loss", "width"))
-def _sums(gnn: GNN, loss: Loss, variables: Variables, data: Any, chunk: BatchIndex | jax.Array, width: int) -> Sums:
+@functools.partial(jax.jit, static_argnames=("gnn", "loss", "width", "slots"))
+def _sums(
+    gnn: GNN,
+    loss: Loss,
+    variables: Variables,
+    data: Any,
+    chunk: BatchIndex | SlotIndex | jax.Array,
+    width: int,
+    slots: Slots | None = None,
+) -> Sums:
     """`Sums` of R models over one padded shape of examples, flattened to [R, P] each."""
 
     def one(variables: Variables) -> Sums:
+        if isinstance(chunk, SlotIndex):
+            assert slots is not None
+            return slot_sums(gnn, loss, variables, data, chunk, slots)
         if isinstance(chunk, BatchIndex):
             return graph_sums(gnn, loss, variables, data, chunk)
         return node_sums(gnn, loss, variables, data, chunk, width)
 
-    # Small graphs go through all models at once; a large graph fills the cache by itself.
-    sums = jax.vmap(one)(variables) if isinstance(chunk, BatchIndex) else jax.lax.map(one, variables, batch_size=width)
+    # Single graphs go through all models at once. A batch of places fills the cores by itself, a large graph the cache.
+    together = {BatchIndex: len(jax.tree.leaves(variables)[0]), SlotIndex: 1}.get(type(chunk), width)
+    sums = jax.lax.map(one, variables, batch_size=together)
     return Sums(*(jax.vmap(lambda tree: ravel_pytree(tree)[0])(tree) for tree in sums))
 
 
@@ -86,7 +100,11 @@ def design_alpha(task: Task, design: Design, examples: Examples, config: FisherC
     gnn = build(design, hidden=config.hidden, level=task.level, num_outputs=task.num_outputs)
     variables = fitted(gnn, task, examples, config)
     data = examples.batch if examples.features is None else examples.features
-    parts = [_sums(gnn, task.loss, variables, data, chunk, examples.width) for chunk in examples.chunks]
+    if examples.placed is not None and separable(gnn):
+        placed, slots = examples.placed
+        parts = [_sums(gnn, task.loss, variables, data, placed, 1, slots)]
+    else:
+        parts = [_sums(gnn, task.loss, variables, data, chunk, examples.width) for chunk in examples.chunks]
     first, second = (np.sum([np.asarray(part[k], np.float64) for part in parts], axis=0) for k in (0, 1))
     return moments(first, second, examples.sampled, examples.population).alpha
 

@@ -104,7 +104,7 @@ class GNN(nn.Module):
         x = graph.nodes
         for dense in self.pre:
             x = dense(x, mask, train)
-        edges = Edges.of(graph.senders, graph.receivers, x)
+        edges = Edges.of(graph.senders, graph.receivers, x, batch.lists)
         for conv in self.mp:
             x = conv(x, edges, mask, train)
         x = l2_normalize(x)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from atjax.batch import Features
+from atjax.neighbours import Lists, gather_max, gather_sum
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -25,18 +26,22 @@ class Edges(NamedTuple):
         senders: int32 [E].
         receivers: int32 [E], ascending.
         degree: Incoming edges of each node, float [V].
+        lists: The edges as lists, if the batch has them.
     """
 
     senders: jax.Array
     receivers: jax.Array
     degree: jax.Array
+    lists: Lists | None
 
     @classmethod
-    def of(cls, senders: jax.Array, receivers: jax.Array, like: jax.Array) -> Edges:
+    def of(cls, senders: jax.Array, receivers: jax.Array, like: jax.Array, lists: Lists | None = None) -> Edges:
         """Count the degrees once for all layers; ``like`` [V, d] gives V and the type."""
+        if lists is not None:
+            return cls(senders, receivers, jnp.asarray(lists.degree, like.dtype), lists)
         ones = jnp.ones(receivers.shape, like.dtype)
         degree = jax.ops.segment_sum(ones, receivers, like.shape[0], indices_are_sorted=True)
-        return cls(senders, receivers, degree)
+        return cls(senders, receivers, degree, None)
 
     def sum(self, messages: jax.Array) -> jax.Array:
         """Sum what arrives at each node: [E, H] -> [V, H]."""
@@ -48,10 +53,11 @@ class Edges(NamedTuple):
 
     def aggregate(self, x: jax.Array, aggregation: str) -> jax.Array:
         """Aggregate the neighbours' rows of ``x``: [V, H] -> [V, H]; 0 for a node without neighbours."""
-        messages = x[self.senders]
         if aggregation == "max":
-            return jnp.where(self.degree[:, None] > 0, self.max(messages), 0)
-        total = self.sum(messages)
+            if self.lists is not None:
+                return gather_max(x, self.lists)
+            return jnp.where(self.degree[:, None] > 0, self.max(x[self.senders]), 0)
+        total = gather_sum(x, self.lists) if self.lists is not None else self.sum(x[self.senders])
         return total / jnp.maximum(self.degree, 1)[:, None] if aggregation == "mean" else total
 
 

@@ -1,0 +1,88 @@
+"""One backward pass over disjoint graphs against a gradient of every graph by itself, in float64."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_fisher import ANCHORS, CONFIG, built, fit, float64, make_task, model, random_graphs
+
+from atjax.fisher import engine
+from atjax.fisher.diagonal import graph_sums
+from atjax.fisher.disjoint import separable, slot_sums
+from atjax.fisher.engine import design_alpha
+from atjax.fisher.examples import draw_examples
+from atjax.fisher.slots import MOST_SIZES, lay_out
+from atjax.space import Design
+
+__all__ = ["float64"]
+
+DESIGNS = [
+    *(ANCHORS[k] for k in (3, 4, 8)),
+    Design("gcn", None, None, "relu", 0, "stack", 1, 2, 2, 0.0, 0),
+    Design("sage", None, "max", "elu", 0, "skip_sum", 1, 2, 2, 0.0, 0),
+    Design("general", None, "max", "leaky_relu", 0, "skip_concat", 1, 2, 2, 0.0, 0),
+]
+
+
+@pytest.mark.parametrize("nodes", [8, 40])
+@pytest.mark.parametrize(("design", "classes"), list(zip(DESIGNS, itertools.cycle((2, 4, None)))))
+def test_sums_are_those_of_every_graph_alone(design: Design, classes: int | None, nodes: int) -> None:
+    task = make_task("graph", classes)
+    examples = draw_examples(task, CONFIG, 0)
+    slots, placed = lay_out(task.graphs, task.split(0).train, nodes)
+    gnn, variables = built(task, design), fit(task, design)
+    assert separable(gnn)
+    alone = jax.jit(functools.partial(graph_sums, gnn, task.loss))
+    together = jax.jit(functools.partial(slot_sums, gnn, task.loss), static_argnums=3)
+    for r in range(2):
+        one = model(variables, r)
+        parts = [alone(one, examples.features, chunk) for chunk in examples.chunks]
+        expected = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *parts)
+        got = together(one, examples.features, jax.tree.map(jnp.asarray, placed), slots)
+        jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, rtol=1e-10, atol=1e-10 * e.max()), got, expected)
+
+
+@pytest.mark.parametrize("kind", ["gin", "gat"])
+def test_other_designs_take_every_graph_alone(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    heads, aggregation = (2, None) if kind == "gat" else (None, "sum")
+    design = Design(kind, heads, aggregation, "relu", 0, "stack", 1, 1, 2, 0.0, 0)
+    task = make_task("graph", 2)
+    examples = draw_examples(task, CONFIG, 0)
+    assert not separable(built(task, design))
+    monkeypatch.setattr(engine, "slot_sums", None)
+    assert np.all(design_alpha(task, design, examples, CONFIG) >= 1)
+
+
+@pytest.mark.parametrize("nodes", [1, 17, 60, 10**6])
+def test_every_graph_has_a_place(nodes: int) -> None:
+    rng = np.random.default_rng(nodes)
+    sizes = rng.integers(1, 40, 30)
+    graphs = random_graphs(rng, [(int(n), int(min(n * (n - 1) // 2, 2 * n))) for n in sizes])
+    ids = np.sort(rng.permutation(30)[:23])
+    slots, placed = lay_out(graphs, ids, nodes)
+    assert len(slots.groups) <= MOST_SIZES
+    assert placed.nodes.shape[1] == slots.num_nodes
+    assert sorted(placed.graphs[placed.graphs >= 0]) == ids.tolist()
+    start = np.cumsum(slots.sizes) - slots.sizes
+    for batch in zip(*placed[:3], *placed.lists.incoming, placed.lists.degree):
+        index, mask, ids_here, first, more, owner, degree = batch
+        seen = np.zeros(slots.num_nodes, int)
+        for place, graph in zip(start, ids_here):
+            size = graphs.n_node[graph] if graph >= 0 else 0
+            here = np.arange(place, place + size)
+            seen[here] = 1
+            np.testing.assert_array_equal(
+                index[here], np.arange(graphs.node_start[graph], graphs.node_start[graph] + size)
+            )
+            for node, row in zip(index[here], here):
+                senders = sorted(graphs.senders[graphs.receivers == node])
+                found = [*first[row], *more[owner == row].ravel()]
+                assert sorted(index[[n for n in found if n < slots.num_nodes]]) == senders
+                assert degree[row] == len(senders)
+        np.testing.assert_array_equal(mask, seen == 1)
+        assert np.all(first[~mask] == slots.num_nodes)
