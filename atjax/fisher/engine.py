@@ -77,8 +77,10 @@ def _sums(
         return node_sums(gnn, loss, variables, data, chunk, width)
 
     # Single graphs go through all models at once. A batch of places fills the cores by itself, a large graph the cache.
-    together = {BatchIndex: len(jax.tree.leaves(variables)[0]), SlotIndex: 1}.get(type(chunk), width)
-    sums = jax.lax.map(one, variables, batch_size=together)
+    if isinstance(chunk, BatchIndex):
+        sums = jax.vmap(one)(variables)
+    else:
+        sums = jax.lax.map(one, variables, batch_size=width if width > 1 else None)
     return Sums(*(jax.vmap(lambda tree: ravel_pytree(tree)[0])(tree) for tree in sums))
 
 
