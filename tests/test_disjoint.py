@@ -34,16 +34,16 @@ DESIGNS = [
 def test_sums_are_those_of_every_graph_alone(design: Design, classes: int | None, nodes: int) -> None:
     task = make_task("graph", classes)
     examples = draw_examples(task, CONFIG, 0)
-    slots, placed = lay_out(task.graphs, task.split(0).train, nodes)
+    placed = jax.tree.map(jnp.asarray, lay_out(task.graphs, task.split(0).train, nodes))
     gnn, variables = built(task, design), fit(task, design)
     assert separable(gnn)
     alone = jax.jit(functools.partial(graph_sums, gnn, task.loss))
-    together = jax.jit(functools.partial(slot_sums, gnn, task.loss), static_argnums=3)
+    together = jax.jit(functools.partial(slot_sums, gnn, task.loss))
     for r in range(2):
         one = model(variables, r)
         parts = [alone(one, examples.features, chunk) for chunk in examples.chunks]
         expected = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *parts)
-        got = together(one, examples.features, jax.tree.map(jnp.asarray, placed), slots)
+        got = together(one, examples.features, placed)
         jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, rtol=1e-10, atol=1e-10 * e.max()), got, expected)
 
 
@@ -64,12 +64,13 @@ def test_every_graph_has_a_place(nodes: int) -> None:
     sizes = rng.integers(1, 40, 30)
     graphs = random_graphs(rng, [(int(n), int(min(n * (n - 1) // 2, 2 * n))) for n in sizes])
     ids = np.sort(rng.permutation(30)[:23])
-    slots, placed = lay_out(graphs, ids, nodes)
+    placed = lay_out(graphs, ids, nodes)
+    slots = placed.slots
     assert len(slots.groups) <= MOST_SIZES
     assert placed.nodes.shape[1] == slots.num_nodes
     assert sorted(placed.graphs[placed.graphs >= 0]) == ids.tolist()
     start = np.cumsum(slots.sizes) - slots.sizes
-    for batch in zip(*placed[:3], *placed.lists.incoming, placed.lists.degree):
+    for batch in zip(placed.nodes, placed.node_mask, placed.graphs, *placed.lists.incoming, placed.lists.degree):
         index, mask, ids_here, first, more, owner, degree = batch
         seen = np.zeros(slots.num_nodes, int)
         for place, graph in zip(start, ids_here):

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
+from atjax.batch import Batch
 from atjax.fisher.diagonal import Sums, label_directions, split_params
 from atjax.fisher.slots import SlotIndex, Slots, fill
 from atjax.model.gnn import GNN, Params, Variables
@@ -35,7 +36,7 @@ def separable(gnn: GNN) -> bool:
     return gnn.design.convolution in ("general", "gcn", "sage")
 
 
-def slot_sums(gnn: GNN, loss: Loss, variables: Variables, features: jax.Array, index: SlotIndex, slots: Slots) -> Sums:
+def slot_sums(gnn: GNN, loss: Loss, variables: Variables, features: jax.Array, examples: SlotIndex) -> Sums:
     """Sums over the graphs of S batches; the same numbers as `atjax.fisher.diagonal.graph_sums`.
 
     Args:
@@ -43,24 +44,20 @@ def slot_sums(gnn: GNN, loss: Loss, variables: Variables, features: jax.Array, i
         loss: The task's loss.
         variables: Its parameters and BatchNorm statistics.
         features: Node features of all graphs, [V, D].
-        index: S batches, leading axis S. An empty place counts nothing.
-        slots: Their places.
+        examples: S batches, leading axis S. An empty place counts nothing.
     """
     theta, _ = split_params(variables["params"])
     zeros = jax.tree.map(jnp.zeros_like, theta)
 
     def add(sums: Sums, index: SlotIndex) -> tuple[Sums, None]:
-        inputs, deltas = _backward(gnn, loss, variables, features, index, slots)
-        return _add(sums, inputs, deltas, slots), None
+        inputs, deltas = _backward(gnn, loss, variables, fill(features, index))
+        return _add(sums, inputs, deltas, index.slots), None
 
-    return jax.lax.scan(add, Sums(zeros, zeros), index)[0]
+    return jax.lax.scan(add, Sums(zeros, zeros), examples)[0]
 
 
-def _backward(
-    gnn: GNN, loss: Loss, variables: Variables, features: jax.Array, index: SlotIndex, slots: Slots
-) -> tuple[Inputs, Taps]:
+def _backward(gnn: GNN, loss: Loss, variables: Variables, batch: Batch) -> tuple[Inputs, Taps]:
     """Inputs [V, ...] and deltas [V, L, ...] of one batch, for L label directions."""
-    batch = fill(features, index, slots)
     shapes = jax.eval_shape(lambda: tapped(gnn, variables, batch, None)[2])
     shifts = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
 
@@ -81,6 +78,7 @@ def _backward(
 
 
 def _add(sums: Sums, inputs: Inputs, deltas: Taps, slots: Slots) -> Sums:
+    """Add f_i and f_i^2 of the examples of one batch."""
     first, second = (_flat(tree) for tree in sums)
     new: dict[str, tuple[jax.Array, jax.Array]] = {}
     # Maps of the same input are one product: their deltas lie side by side.

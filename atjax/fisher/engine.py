@@ -2,7 +2,7 @@
 
 For each anchor: initialise R models at random, calibrate their BatchNorm statistics on the training data, fit their
 last layers to the optimum, and take the first two moments of the diagonal Fisher information. All R models go through
-one compiled program a step; anchors are compiled and run side by side.
+one compiled program a step, one after the other where one fills the machine; anchors are compiled and run side by side.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from atjax.fisher.diagonal import Sums, graph_sums, moments, node_sums
 from atjax.fisher.disjoint import separable, slot_sums
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.last_layer import LastLayer, fit_last_layer
-from atjax.fisher.slots import SlotIndex, Slots
+from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import GNN, Variables, build, initialize
 from atjax.space import ANCHORS, Design
 from atjax.task import Loss, Task
@@ -56,31 +56,21 @@ def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tu
     return jax.lax.map(one, variables)
 
 
-@functools.partial(jax.jit, static_argnames=("gnn", "loss", "width", "slots"))
+@functools.partial(jax.jit, static_argnames=("gnn", "loss", "width"))
 def _sums(
-    gnn: GNN,
-    loss: Loss,
-    variables: Variables,
-    data: Any,
-    chunk: BatchIndex | SlotIndex | jax.Array,
-    width: int,
-    slots: Slots | None = None,
+    gnn: GNN, loss: Loss, variables: Variables, data: Any, chunk: SlotIndex | BatchIndex | jax.Array, width: int
 ) -> Sums:
-    """`Sums` of R models over one padded shape of examples, flattened to [R, P] each."""
+    """`Sums` of R models over examples of one layout, flattened to [R, P] each."""
 
     def one(variables: Variables) -> Sums:
         if isinstance(chunk, SlotIndex):
-            assert slots is not None
-            return slot_sums(gnn, loss, variables, data, chunk, slots)
+            return slot_sums(gnn, loss, variables, data, chunk)
         if isinstance(chunk, BatchIndex):
             return graph_sums(gnn, loss, variables, data, chunk)
         return node_sums(gnn, loss, variables, data, chunk, width)
 
-    # Single graphs go through all models at once. A batch of places fills the cores by itself, a large graph the cache.
-    if isinstance(chunk, BatchIndex):
-        sums = jax.vmap(one)(variables)
-    else:
-        sums = jax.lax.map(one, variables, batch_size=width if width > 1 else None)
+    # A chunk of one model fills the cores by itself. Even a batch axis of one would be carried through the program.
+    sums = jax.lax.map(one, variables, batch_size=width if width > 1 else None)
     return Sums(*(jax.vmap(lambda tree: ravel_pytree(tree)[0])(tree) for tree in sums))
 
 
@@ -102,11 +92,8 @@ def design_alpha(task: Task, design: Design, examples: Examples, config: FisherC
     gnn = build(design, hidden=config.hidden, level=task.level, num_outputs=task.num_outputs)
     variables = fitted(gnn, task, examples, config)
     data = examples.batch if examples.features is None else examples.features
-    if examples.placed is not None and separable(gnn):
-        placed, slots = examples.placed
-        parts = [_sums(gnn, task.loss, variables, data, placed, 1, slots)]
-    else:
-        parts = [_sums(gnn, task.loss, variables, data, chunk, examples.width) for chunk in examples.chunks]
+    chunks = examples.chunks if examples.placed is None or not separable(gnn) else (examples.placed,)
+    parts = [_sums(gnn, task.loss, variables, data, chunk, examples.width) for chunk in chunks]
     first, second = (np.sum([np.asarray(part[k], np.float64) for part in parts], axis=0) for k in (0, 1))
     return moments(first, second, examples.sampled, examples.population).alpha
 

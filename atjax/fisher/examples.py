@@ -15,7 +15,7 @@ import numpy as np
 
 from atjax.batch import Batch, BatchIndex, BatchShape, bucket, index_batches, shape_for, single_batch
 from atjax.fisher.config import FisherConfig
-from atjax.fisher.slots import SlotIndex, Slots, lay_out
+from atjax.fisher.slots import SlotIndex, lay_out
 from atjax.neighbours import lists
 from atjax.task import Graphs, Task, ragged_ranges
 
@@ -31,7 +31,7 @@ class Examples:
         features: Node features of all graphs, [V, D], for graph tasks; else None.
         chunks: The examples differentiated: for graph tasks one `BatchIndex` [M, B, ...] for each padded shape, for
             node tasks one array of node ids [M, B].
-        placed: For graph tasks, the same examples in batches of many, leading axis S, and their places; else None.
+        placed: For graph tasks, the same examples in S batches of many; else None.
         width: For node tasks, backward passes of one node at once.
         sampled: n, how many examples that is.
         population: N, how many training examples there are.
@@ -42,7 +42,7 @@ class Examples:
     labels: jax.Array
     features: jax.Array | None
     chunks: tuple[BatchIndex | jax.Array, ...]
-    placed: tuple[SlotIndex, Slots] | None
+    placed: SlotIndex | None
     width: int
     sampled: int
     population: int
@@ -71,14 +71,14 @@ def _graph_examples(task: Task, config: FisherConfig, train: np.ndarray, chosen:
     training = graphs.take(train)
     shape = shape_for(training, np.arange(len(train)), len(train))
     chunks = tuple(_single_graphs(graphs, ids, config.chunk) for ids in _by_size(graphs, chosen))
-    slots, placed = lay_out(graphs, chosen, config.chunk)
+    placed = lay_out(graphs, chosen, config.chunk)
     return Examples(
         single_batch(training, shape),
         jnp.arange(len(train)),
         jnp.asarray(task.labels[train]),
         jnp.asarray(graphs.nodes),
         chunks,
-        (jax.tree.map(jnp.asarray, placed), slots),
+        jax.tree.map(jnp.asarray, placed),
         1,
         len(chosen),
         len(train),

@@ -7,8 +7,8 @@ and what belongs to a graph is a static slice.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -55,23 +55,27 @@ class Slots:
         return blocks
 
 
-class SlotIndex(NamedTuple):
-    """Where the parts of a batch come from; each with leading axes of batches.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SlotIndex:
+    """Where the parts of a batch come from; each but the places may have a leading axis of S batches.
 
     Attributes:
         nodes: Row of the feature matrix for every node, int32 [V].
         node_mask: True for real nodes, bool [V].
         graphs: Id of the graph in every place, -1 if it is empty, int32 [B].
         lists: The edges, as ids within the batch.
+        slots: The places, the same in all batches.
     """
 
     nodes: Array
     node_mask: Array
     graphs: Array
     lists: Lists
+    slots: Slots = dataclasses.field(metadata={"static": True})
 
 
-def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int) -> tuple[Slots, SlotIndex]:
+def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int) -> SlotIndex:
     """Deal graphs into batches of about so many nodes.
 
     Args:
@@ -80,7 +84,7 @@ def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int) -> tuple[Slots, SlotInd
         nodes: V, about; one graph is the least.
 
     Returns:
-        The places, and S batches, leading axis S.
+        S batches, leading axis S.
     """
     count = int(np.clip(nodes * len(ids) // max(1, int(graphs.n_node[ids].sum())), 1, len(ids)))
     dealt = deal(graphs, ids, count)
@@ -117,9 +121,9 @@ def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int) -> tuple[Slots, SlotInd
             order = np.argsort(owners, kind="stable")
             near.append(neighbours(owners[order], others[order], slots.num_nodes, widths[name], rows[name]))
         degree[here] = degrees["incoming"][index[here]]
-        return SlotIndex(index, mask, places.astype(np.int32), Lists(near[0], near[1], degree))
+        return SlotIndex(index, mask, places.astype(np.int32), Lists(near[0], near[1], degree), slots)
 
-    return slots, jax.tree.map(lambda *arrays: np.stack(arrays), *[batch(places) for places in dealt])
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *[batch(places) for places in dealt])
 
 
 def _merge(sizes: list[int]) -> Slots:
@@ -141,10 +145,10 @@ def _merge(sizes: list[int]) -> Slots:
     return Slots(tuple(groups))
 
 
-def fill(features: jax.Array, index: SlotIndex, slots: Slots) -> Batch:
+def fill(features: jax.Array, index: SlotIndex) -> Batch:
     """Make one batch on the device: pick the rows of ``features`` [V, D] that ``index`` names."""
     none = jnp.zeros(0, jnp.int32)
-    sizes = jnp.asarray(slots.sizes)
+    sizes = jnp.asarray(index.slots.sizes)
     return Batch(
         jraph.GraphsTuple(
             nodes=features[index.nodes],
