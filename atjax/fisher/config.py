@@ -25,8 +25,8 @@ class FisherConfig:
         max_passes: By level, the most backward passes a model. An example takes one for each direction its label can
             vary in, C - 1 for C classes; a training set that would take more is sampled.
         max_nodes: For node tasks, the most nodes of the graph around the sampled examples.
-        chunk: Nodes in flight at once (one example is the least): those of a batch of graphs, or for node tasks the
-            graph's nodes for every backward pass. Bounds memory, changes no result.
+        chunk: Nodes in flight at once: those of a batch of graphs (twice the largest graph is the least), or for node
+            tasks the graph's nodes for every backward pass (one pass is the least). Bounds memory, changes no result.
     """
 
     hidden: int

@@ -81,15 +81,17 @@ def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int) -> SlotIndex:
     Args:
         graphs: All graphs.
         ids: Those to deal.
-        nodes: V, about; one graph is the least.
+        nodes: V, about. Twice the largest graph is the least: with no other graphs beside it, a stratum that holds it
+            is mostly padding.
 
     Returns:
         S batches, leading axis S.
     """
-    count = int(np.clip(nodes * len(ids) // max(1, int(graphs.n_node[ids].sum())), 1, len(ids)))
+    total, largest = int(graphs.n_node[ids].sum()), int(graphs.n_node[ids].max())
+    count = int(np.clip(max(nodes, 2 * largest) * len(ids) // max(1, total), 1, len(ids)))
     dealt = deal(graphs, ids, count)
-    largest = np.where(dealt >= 0, graphs.n_node[dealt], 0).max(axis=0)
-    slots = _merge([bucket(max(1, int(size))) for size in largest])
+    needed = np.where(dealt >= 0, graphs.n_node[dealt], 0).max(axis=0)
+    slots = _merge([bucket(max(1, int(size))) for size in needed])
     start = np.cumsum(slots.sizes) - slots.sizes
     inside = np.isin(np.repeat(np.arange(len(graphs.n_node)), graphs.n_edge), ids)
     # Edges beyond the lists' width need further rows; all batches have as many as the one that needs most.
