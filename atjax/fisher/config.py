@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from atjax.errors import UserError
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same settings come to give other numbers, so that stored features are not mixed with new ones."""
 
 
