@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
+import jax
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -44,9 +45,13 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
         except (UserError, OmegaConfBaseException, OSError) as error:
             _remove_empty(Path(HydraConfig.get().runtime.output_dir))
             _fail(_sentence(error))
+        finally:
+            # A sweep would keep the programs of all its jobs mapped, and Linux allows a process 65,530 mappings.
+            jax.clear_caches()
 
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
     try:
+        runtime.make_reproducible()
         compilation.keep_compiled(runtime.cache_dir() / "xla")
         program()
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:

@@ -20,6 +20,7 @@ import numpy as np
 import optax
 
 from atjax.errors import UserError
+from atjax.products import matmul
 
 MINIMUM_TASKS = 3
 """A triplet needs three tasks."""
@@ -101,8 +102,8 @@ def embedding_distance(embeddings: np.ndarray, embedding: np.ndarray) -> np.ndar
 
 def project(weights: Weights, inputs: jax.Array) -> jax.Array:
     """g and its normalisation: [..., A] to [..., D] of norm 1."""
-    hidden = jax.nn.relu(inputs @ weights.w1 + weights.b1)
-    z = hidden @ weights.w2 + weights.b2
+    hidden = jax.nn.relu(matmul(inputs, weights.w1) + weights.b1)
+    z = matmul(hidden, weights.w2) + weights.b2
     return z / jnp.sqrt(jnp.sum(z**2, axis=-1, keepdims=True) + _SMALLEST)
 
 
@@ -117,7 +118,7 @@ def ranking_loss(z: jax.Array, triplets: jax.Array, distances: jax.Array, margin
         margin: The margin.
     """
     i, j, k = triplets.T
-    similarity = z @ z.T
+    similarity = matmul(z, z.T)
     y = jnp.nan_to_num(jnp.sign(distances[i, k] - distances[i, j]))
     loss = jnp.maximum(0, margin - y * (similarity[i, j] - similarity[i, k])) * jnp.abs(y)
     return jnp.sum(loss) / jnp.maximum(1, jnp.sum(jnp.abs(y)))

@@ -9,6 +9,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from atjax import runtime
+
+runtime.make_reproducible()
+
 hypothesis.settings.register_profile("atjax", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("atjax")
 

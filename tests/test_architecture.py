@@ -72,7 +72,7 @@ def test_no_import_cycles() -> None:
 
 
 LAYERS = (
-    {"errors", "space", "atomic"},
+    {"errors", "space", "atomic", "products"},
     {"task"},
     {"config", "sources", "neighbours"},
     {"batch", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},

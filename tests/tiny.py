@@ -74,7 +74,8 @@ def run(program: str, *arguments: str) -> int:
 
 def environment(**more: str) -> dict[str, str]:
     """Environment of a process of its own, in which ``tiny`` can be imported too."""
-    return os.environ | {"PYTHONPATH": f"{REPOSITORY}{os.pathsep}{REPOSITORY / 'tests'}"} | more
+    path = os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests"), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"PYTHONPATH": path.rstrip(os.pathsep)} | more
 
 
 @functools.cache

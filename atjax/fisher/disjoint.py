@@ -22,6 +22,7 @@ from atjax.fisher.diagonal import Sums, label_directions, split_params
 from atjax.fisher.slots import SlotIndex, Slots, fill
 from atjax.model.gnn import GNN, Params, Variables
 from atjax.model.taps import Inputs, Taps, tapped
+from atjax.products import einsum, matmul
 from atjax.task import Loss
 
 UNROLL = 2
@@ -115,7 +116,7 @@ def _add_products(
     shape = delta.shape[1:]
 
     def square(x: jax.Array, delta: jax.Array) -> jax.Array:
-        product = (x.T @ delta.reshape(-1, shape[0] * shape[1])).reshape(-1, *shape)
+        product = matmul(x.T, delta.reshape(-1, shape[0] * shape[1])).reshape(-1, *shape)
         return jnp.sum(product**2, axis=1)
 
     def add(sums: tuple[jax.Array, jax.Array], rows: Sequence[jax.Array]) -> tuple[tuple[jax.Array, jax.Array], None]:
@@ -125,7 +126,7 @@ def _add_products(
     sums = (first, second)
     for xs, ds in zip(slots.cut(x), slots.cut(delta)):
         if jax.default_backend() != "cpu":
-            f = jnp.sum(jnp.einsum("ind,inlh->idlh", xs, ds) ** 2, axis=2)
+            f = jnp.sum(einsum("ind,inlh->idlh", xs, ds) ** 2, axis=2)
             sums = (sums[0] + jnp.sum(f, axis=0), sums[1] + jnp.sum(f**2, axis=0))
             continue
         steps, rest = divmod(len(xs), UNROLL)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from atjax.batch import Features
 from atjax.neighbours import Lists, gather_max, gather_sum
+from atjax.products import matmul
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -88,7 +89,7 @@ class Linear(nn.Module):
     def __call__(self, x: Features) -> jax.Array:
         width = x.shape[-1] if isinstance(x, jax.Array) else x.num_columns
         kernel = self.param("kernel", nn.initializers.glorot_uniform(), (width, self.features))
-        y = x @ kernel
+        y = matmul(x, kernel) if isinstance(x, jax.Array) else x @ kernel
         return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
 
 
