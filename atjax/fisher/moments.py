@@ -1,0 +1,241 @@
+"""What estimators yield and statistics read: the Fisher information in three reduced forms, each in blocks.
+
+F [P, P] is never formed. A statistic reads one of
+
+* `Diagonal`: estimates d_u [P] of the diagonal of F, one a unit u, summed within J blocks of units,
+* `Gram`: the products of score rows r with F = mean_u sum of r r^T: all of F's spectrum, for examples are few,
+* `Factors`: the Kronecker factors of every linear map.
+
+A unit is what is drawn independently: a training example (of N, without replacement), or a random sketch (N infinite).
+Statistics that are not linear in F are corrected for the noise of a sample where a closed form is known, and every
+statistic has a standard error, by leaving out one block of units after another (Efron and Stein, 1981; the
+finite-population factor of Cochran, 1977, makes it 0 where every example was used).
+
+Numbers are kept in units of exp(log_scale), so that squares neither overflow nor underflow in single precision.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Estimate(NamedTuple):
+    """A statistic of one model: its value, a scalar or [K], and the standard error of that, 0 where it is exact."""
+
+    value: jax.Array
+    error: jax.Array
+
+
+class Layer(NamedTuple):
+    """One block of the parameters theta, in their order.
+
+    Attributes:
+        name: Path of the module, such as ``mp_0/conv/neighbour``.
+        shape: Shape of the block: [d, H] for a linear map, [H] or [] for others.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of parameters."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+
+def jackknife(function: Callable[[jax.Array], jax.Array], counts: jax.Array, population: jax.Array | float) -> Estimate:
+    """Value and standard error of a function of blocks.
+
+    Args:
+        function: Maps weights of the blocks [J], 1 or 0, to a statistic of those with weight 1.
+        counts: Units in each block, [J]; an empty block is not left out.
+        population: N, of which the units are a sample without replacement, or infinity.
+    """
+    present = (counts > 0).astype(counts.dtype)
+    number = jnp.sum(present)
+    without = present * (1 - jnp.eye(len(counts), dtype=counts.dtype))
+    # The value is the first of the loop, so that the function is compiled once.
+    values = jax.lax.map(function, jnp.vstack([present, without]))
+    value, each = values[0], values[1:]
+    weight = (present > 0).reshape(-1, *[1] * (each.ndim - 1))
+    mean = jnp.sum(jnp.where(weight, each, 0), axis=0) / number
+    spread = jnp.sum(jnp.where(weight, (each - mean) ** 2, 0), axis=0)
+    unseen = jnp.maximum(1 - jnp.sum(counts) / population, 0)
+    error = jnp.sqrt((number - 1) / number * spread * unseen)
+    # One block says nothing of its own uncertainty, unless it holds everything.
+    return Estimate(value, jnp.where(unseen == 0, 0, jnp.where(number > 1, error, jnp.nan)))
+
+
+def square_of_mean(first: jax.Array, second: jax.Array, count: jax.Array, population: jax.Array | float) -> jax.Array:
+    """An unbiased estimate of the square of a population mean, from n units drawn without replacement.
+
+    A mean squared is a mean over pairs of units, in which the pairs of a unit with itself have to be weighted as they
+    occur in the population, not as they occur in the sample:
+
+        N/n S2 / N^2 + (N - 1) / (N n (n - 1)) (S1^2 - S2)
+
+    Args:
+        first: S1, the sum of what the units yield.
+        second: S2, the sum of (unbiased estimates of) their squares.
+        count: n; with a single unit the plain square is returned.
+        population: N, or infinity.
+    """
+    own = 1 / (count * population)
+    pairs = jnp.where(count > 1, (1 - 1 / population) / (count * jnp.maximum(count - 1, 1)), 0)
+    return jnp.where(count > 1, own * second + pairs * (first**2 - second), (first / count) ** 2)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Diagonal:
+    """Estimates of the diagonal of F, of one model.
+
+    Attributes:
+        first: Sums over each block's units of d_u, [J, P]; mean d_u is an unbiased estimate of the diagonal.
+        second: Sums of d_u^2, or of unbiased estimates of it, [J, P].
+        counts: Units in each block, float [J].
+        population: N, the number of training examples, or infinity for independent draws; a scalar.
+        log_scale: The diagonal is exp(log_scale) times what is kept here; a scalar.
+        layers: Which part of P belongs to which layer.
+    """
+
+    first: jax.Array
+    second: jax.Array
+    counts: jax.Array
+    population: jax.Array
+    log_scale: jax.Array
+    layers: tuple[Layer, ...] = dataclasses.field(metadata={"static": True})
+
+    def estimate(self, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Estimate:
+        """A statistic of the diagonal and its standard error.
+
+        Args:
+            function: Maps the diagonal [P] and its square [P], both unbiased, to a scalar or [K]. They are in units of
+                exp(log_scale) and exp(2 log_scale).
+        """
+
+        def of(weights: jax.Array) -> jax.Array:
+            count = weights @ self.counts
+            first, second = weights @ self.first, weights @ self.second
+            return function(first / count, square_of_mean(first, second, count, self.population))
+
+        return jackknife(of, self.counts, self.population)
+
+    def by_layer(self, vector: jax.Array) -> list[jax.Array]:
+        """Cut a vector [P] into the layers' blocks, each of its own shape."""
+        blocks, start = [], 0
+        for layer in self.layers:
+            blocks.append(vector[start : start + layer.size].reshape(layer.shape))
+            start += layer.size
+        return blocks
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Gram:
+    """Products of all pairs of score rows of one model: the nonzero spectrum of F without F.
+
+    With rows r_a [P] and F = 1/n sum_a r_a r_a^T over the rows of n units, F and K / n share their nonzero eigenvalues,
+    tr F = tr K / n, and tr F^2 = |K|^2 / n^2 (Papyan, 2019).
+
+    Attributes:
+        products: K, r_a . r_b, [M, M]; rows and columns of padding are 0.
+        unit: The unit that each row belongs to, int [M], 0 to n - 1; -1 for padding.
+        count: n, a scalar.
+        population: N, or infinity; a scalar.
+        log_scale: K is exp(log_scale) times what is kept here; a scalar.
+        parameters: P.
+        blocks: J, into how many the units are dealt for standard errors.
+    """
+
+    products: jax.Array
+    unit: jax.Array
+    count: jax.Array
+    population: jax.Array
+    log_scale: jax.Array
+    parameters: int = dataclasses.field(metadata={"static": True})
+    blocks: int = dataclasses.field(default=8, metadata={"static": True})
+
+    def estimate(self, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Estimate:
+        """A statistic of the spectrum and its standard error.
+
+        Args:
+            function: Maps K [M, M] of the units that count (all others 0) and their number to a scalar or [K].
+        """
+        block = jnp.where(self.unit >= 0, self.unit % self.blocks, self.blocks)
+        seen = jax.ops.segment_max(jnp.ones_like(self.unit), self.unit, self.unit.shape[0])  # units in use
+        dealt = jnp.arange(len(seen)) % self.blocks
+        sizes = jax.ops.segment_sum((seen > 0).astype(self.products.dtype), dealt, self.blocks)
+
+        def of(weights: jax.Array) -> jax.Array:
+            row = jnp.append(weights, 0)[block]
+            return function(self.products * row[:, None] * row[None, :], weights @ sizes)
+
+        return jackknife(of, sizes, self.population)
+
+    def second_moment(self, products: jax.Array, count: jax.Array) -> jax.Array:
+        """tr F^2, unbiased, from K of n units (see `square_of_mean`); a scalar."""
+        same = self.unit[:, None] == self.unit[None, :]
+        squares = products**2
+        total, own = jnp.sum(squares), jnp.sum(jnp.where(same, squares, 0))
+        pairs = (1 - 1 / self.population) / (count * jnp.maximum(count - 1, 1))
+        exact = total / count**2
+        return jnp.where(count > 1, own / (count * self.population) + pairs * (total - own), exact)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Factors:
+    """Kronecker factors of the linear maps of one model.
+
+    As Martens and Grosse (2015) define them, in the form that Eschenhagen et al. (2023) call "expand". The map of
+    layer l is used at every node; with inputs x and output gradients delta, F_l is about A_l (x) B_l,
+
+        A_l = mean over nodes of x x^T,    B_l = mean over examples of sum over nodes of delta delta^T.
+
+    Attributes:
+        inputs: Of every linear map, sums over each block's nodes of x x^T, a tuple of [J, d, d].
+        deltas: Sums over each block's nodes and label directions of delta delta^T, a tuple of [J, H, H].
+        nodes: Nodes in each block, [J].
+        counts: Examples in each block, [J].
+        population: N; a scalar.
+        log_scale: B is exp(log_scale) times what is kept here; a scalar.
+    """
+
+    inputs: tuple[jax.Array, ...]
+    deltas: tuple[jax.Array, ...]
+    nodes: jax.Array
+    counts: jax.Array
+    population: jax.Array
+    log_scale: jax.Array
+
+    def estimate(self, function: Callable[[list[tuple[jax.Array, jax.Array]]], jax.Array]) -> Estimate:
+        """A statistic of the factors and its standard error.
+
+        Args:
+            function: Maps the list of (A_l [d, d], B_l [H, H]) to a scalar or [K].
+        """
+
+        def of(weights: jax.Array) -> jax.Array:
+            nodes, examples = weights @ self.nodes, weights @ self.counts
+
+            def total(sums: jax.Array) -> jax.Array:
+                return jnp.einsum("j,jab->ab", weights, sums)
+
+            return function([(total(a) / nodes, total(b) / examples) for a, b in zip(self.inputs, self.deltas)])
+
+        return jackknife(of, self.counts, self.population)
+
+
+Reduced = Diagonal | Gram | Factors
+Statistic = Callable[..., Any]
+"""A function of ``diagonal``, ``gram`` or ``factors``, named so, to an `Estimate`; see `atjax.fisher.statistics`."""

@@ -1,0 +1,180 @@
+"""What is known of how designs perform: the embedded bank, and GraphGym's published grid.
+
+A `Performances` also says how well a perfect feature could do, for the performances are noisy: their similarities are
+compared with those that the same experiment would give again.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scores import halves, kendall
+
+from atjax import config, load_bank
+from atjax.bank import performance_matrix
+from atjax.bank.records import goodness
+
+GRAPHGYM = {
+    "AmazonComputers": "amazon_computers",
+    "AmazonPhoto": "amazon_photo",
+    "CiteSeer": "citeseer",
+    "CoauthorCS": "coauthor_cs",
+    "CoauthorPhysics": "coauthor_physics",
+    "Cora": "cora",
+    "TU_BZR": "bzr",
+    "TU_COX2": "cox2",
+    "TU_DD": "dd",
+    "TU_ENZYMES": "enzymes",
+    "TU_IMDB": "imdb_multi",
+    "TU_PROTEINS": "proteins",
+}
+"""The real tasks of GraphGym's grid, and what atjax calls them."""
+
+GRAPHGYM_SEEDS = 3
+"""Repeats that the grid averages over: the accuracies of TU_BZR are multiples of 1 / (3 x 81), and their deviations
+those of 3 numbers, divided by 3."""
+
+DRAWS = 200
+"""Repeats of a noisy experiment that a ceiling is averaged over."""
+
+
+@dataclass(frozen=True, eq=False)
+class Retest:
+    """A second look at the similarities between tasks, n times.
+
+    Attributes:
+        name: How it was had.
+        similarity: Taken for the feature, [n, T, T].
+        target: Taken for the performances, [n, T, T]; None: the bank's own.
+        both: Whether both sides are noisy looks at the truth. If not, the bank stands for the truth, and the other side
+            is a noisy look at it; that asks a little too much, for the bank's similarities are already blurred.
+    """
+
+    name: str
+    similarity: np.ndarray
+    target: np.ndarray | None = None
+    both: bool = False
+
+    def ceiling(self, score: float) -> float:
+        """What a feature that knows the truth would score, from the score of this look.
+
+        Where both sides are noisy, r = sin(pi tau / 2) is taken for the correlation of two looks (normal theory), its
+        root for that of one look with the truth (Spearman, 1904).
+        """
+        if not self.both:
+            return score
+        return float(2 / np.pi * np.arcsin(np.sqrt(np.sin(np.pi / 2 * np.clip(score, 0, 1)))))
+
+
+@dataclass(frozen=True, eq=False)
+class Performances:
+    """Performances of D designs on T tasks.
+
+    Attributes:
+        name: Of the bank.
+        tasks: Names, [T].
+        levels: ``node`` or ``graph``, [T].
+        values: More is better, [D, T].
+        retests: What noise does to the similarities; the first one gives the ceiling.
+    """
+
+    name: str
+    tasks: tuple[str, ...]
+    levels: np.ndarray
+    values: np.ndarray
+    retests: tuple[Retest, ...]
+
+    @property
+    def similarity(self) -> np.ndarray:
+        """Kendall's tau-b between tasks over designs, [T, T]."""
+        return kendall(self.values)
+
+    @property
+    def distance(self) -> np.ndarray:
+        """d_g = (1 - tau) / 2, what the projection is trained on, [T, T]."""
+        distance = np.clip((1 - self.similarity) / 2, 0, 1)
+        np.fill_diagonal(distance, 0)
+        return distance
+
+
+def noisy(values: np.ndarray, error: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Similarities after normal noise of the given standard error [D, T] is added to the performances, [n, T, T]."""
+    return kendall(values + error * rng.normal(size=(DRAWS, *values.shape)))
+
+
+def design_halves(values: np.ndarray, rng: np.random.Generator) -> Retest:
+    """Half of the designs against the other half."""
+    split = halves(len(values), DRAWS, rng)
+    first, second = (np.stack([kendall(values[pair[side]]) for pair in split]) for side in (0, 1))
+    return Retest("half of the designs against the other half", first, second, both=True)
+
+
+def embedded() -> Performances:
+    """The bank that atjax ships, by validation performance.
+
+    It holds one training of each design, and its ceilings are rough. (1) The same trainings looked at by their test
+    examples, which are as many: what is left out is the noise of training. (2) Binomial noise of the validation sets:
+    as though designs erred on them independently (they do not, so this asks too little), noise of training left out
+    too.
+    """
+    bank = load_bank()
+    matrix = performance_matrix(bank)
+    validation = matrix.to_numpy(float)
+    records = bank.records.assign(validation=bank.records["test"])
+    test = goodness(records).groupby([records["design"], records["content_hash"]]).mean().unstack()
+    test = test.reindex(index=matrix.index, columns=matrix.columns).to_numpy(float)
+    levels = bank.records.groupby("content_hash")["level"].first()
+    rng = np.random.default_rng(0)
+    retests = [Retest("the same trainings by their test examples", kendall(test)[None], both=True)]
+    if all(bank.records["metric"] == "accuracy"):
+        examples = np.array([denominator(column) for column in validation.T])
+        finite = np.clip(np.where(np.isfinite(validation), validation, 0.5), 0, 1)
+        error = np.sqrt(finite * (1 - finite) / examples)
+        name = f"binomial noise of {examples.min()} to {examples.max()} validation examples"
+        retests.append(Retest(name, noisy(validation, error, rng)))
+    retests.append(design_halves(validation, rng))
+    return Performances(
+        "embedded",
+        tuple(bank.tasks[content] for content in matrix.columns),
+        levels[matrix.columns].to_numpy(str),
+        validation,
+        tuple(retests),
+    )
+
+
+def denominator(shares: np.ndarray, most: int = 20000) -> int:
+    """The least n of which all shares are multiples of 1 / n: how many examples an accuracy was taken over."""
+    return math.lcm(*(Fraction(float(x)).limit_denominator(most).denominator for x in shares[np.isfinite(shares)]))
+
+
+def graphgym(folder: Path | None = None) -> Performances:
+    """GraphGym's published grid (You et al., 2020): 96 designs on 12 real tasks, mean accuracy of 3 trainings.
+
+    Its ceiling: a repeat of the three trainings, by the published deviations. These hold what changes with the split,
+    which all designs of one repeat share and which ranks nothing, so that the ceiling may be higher.
+
+    Raises:
+        FileNotFoundError: The data folder has no ``graphgym``; it is published with GraphGym, and not with atjax.
+    """
+    file = (folder or config.data_root()) / "graphgym" / "design_v2_grid_round2" / "val.csv"
+    frame = pd.read_csv(file)
+    frame = frame[frame["dataset"].isin(list(GRAPHGYM))]
+    table = frame.pivot(
+        index=["l_pre", "l_mp", "l_post", "stage", "agg"], columns="dataset", values=["accuracy", "accuracy_std"]
+    )
+    values, deviation = (table[column][list(GRAPHGYM)].to_numpy(float) for column in ("accuracy", "accuracy_std"))
+    levels = frame.groupby("dataset")["task"].first()[list(GRAPHGYM)].to_numpy(str)
+    rng = np.random.default_rng(0)
+    error = deviation / np.sqrt(GRAPHGYM_SEEDS)  # as published
+    unbiased = deviation / np.sqrt(GRAPHGYM_SEEDS - 1)  # the deviations were divided by the number of repeats
+    retests = (
+        Retest(f"a repeat of the {GRAPHGYM_SEEDS} trainings, by their deviations", noisy(values, error, rng)),
+        Retest("the same, deviations corrected for 3 being few", noisy(values, unbiased, rng)),
+        design_halves(values, rng),
+    )
+    return Performances("graphgym", tuple(GRAPHGYM.values()), levels, values, retests)

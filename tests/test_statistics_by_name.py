@@ -1,0 +1,61 @@
+"""Statistics by name: those of atjax, and a user's own."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from atjax.errors import UserError
+from atjax.fisher import statistics
+from atjax.fisher.moments import Diagonal, Layer
+from atjax.fisher.statistics import names, reads, resolve
+
+
+def test_a_statistic_of_ones_own_in_ten_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_statistics.py").write_text(
+        "import jax.numpy as jnp\n\n"
+        "def geometric(diagonal):\n"
+        "    return diagonal.estimate(lambda d, square: jnp.exp(jnp.mean(jnp.log(d))) / jnp.mean(d))\n\n"
+        "def wrong(fisher):\n"
+        "    return fisher\n"
+    )
+    (tmp_path / "broken_statistics.py").write_text("1 / 0\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    d = np.random.default_rng(0).uniform(0.5, 2, size=(16, 6)).astype(np.float32)
+    diagonal = Diagonal(d, d**2, np.ones(16, np.float32), np.float32(20), np.float32(0), (Layer("mp_0/conv", (2, 3)),))
+    statistic = resolve("own_statistics.geometric")
+    assert reads(statistic) == "diagonal"
+    value, error = jax.jit(statistic)(diagonal)
+    mean = d.mean(axis=0)
+    np.testing.assert_allclose(value, np.exp(np.log(mean).mean()) / mean.mean(), rtol=1e-5)
+    assert 0 < error < value
+    for name in ("own_statistics.absent", "broken_statistics.any", "absent_statistics.any", "own_statistics.", ".x.y"):
+        with pytest.raises(UserError, match=r"^The statistic '.*' cannot be imported \(\w+: .*check its spelling"):
+            resolve(name)
+    with pytest.raises(UserError, match=r"one argument, named diagonal, gram or factors .*, and wrong is not; rename"):
+        resolve("own_statistics.wrong")
+
+
+def test_a_name_without_a_dot_is_one_of_this_module() -> None:
+    assert resolve("alpha") is statistics.alpha
+    assert len(names()) == 14
+    for unknown, near in (("ful_alpha", "full_alpha or"), ("names", ""), ("_eigenvalues", ""), ("", "")):
+        with pytest.raises(UserError, match=rf"no statistic '{unknown}'.*{near}.*choose from alpha, full_alpha, kfac"):
+            resolve(unknown)
+
+
+def _nothing() -> None: ...
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda gram, more: gram, lambda x: x, _nothing, 3, types.SimpleNamespace(), jnp.add, print]
+)
+def test_what_is_no_statistic(wrong: Callable) -> None:
+    with pytest.raises(UserError, match="A statistic is a function of one argument"):
+        reads(wrong)
