@@ -73,7 +73,7 @@ def test_no_import_cycles() -> None:
 
 LAYERS = (
     {"errors", "space", "atomic", "products"},
-    {"task"},
+    {"task", "meta"},
     {"config", "sources", "neighbours"},
     {"batch", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},
     {"train", "fisher"},

@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from atjax.errors import UserError
+from atjax.task import Level
 
-VERSION = 2
+BY_EXAMPLE = ("empirical", "exact")
+ESTIMATORS = (*BY_EXAMPLE, "hutchinson", "monte_carlo", "reference", "sign_sketch")
+"""Names of what `atjax.fisher.estimators` has: those that take example after example, and all."""
+
+VERSION = 3
 """Raised whenever the same settings come to give other numbers, so that stored features are not mixed with new ones."""
 
 
@@ -25,8 +30,14 @@ class FisherConfig:
         max_passes: By level, the most backward passes a model. An example takes one for each direction its label can
             vary in, C - 1 for C classes; a training set that would take more is sampled.
         max_nodes: For node tasks, the most nodes of the graph around the sampled examples.
+        statistic: What the feature is made of, one after the other; see `atjax.fisher.statistics`.
+        estimator: By level, how the Fisher information is estimated; see `atjax.fisher.estimators`.
+        draws: How many, of estimators that draw.
+        tolerance: Stop adding examples or draws once the standard errors are at most this many times the spread over
+            initialisations; 0 takes them all.
         chunk: Nodes in flight at once: those of a batch of graphs (twice the largest graph is the least), or for node
-            tasks the graph's nodes for every backward pass (one pass is the least). Bounds memory, changes no result.
+            tasks the graph's nodes for every backward pass (one pass is the least). Bounds memory, changes no result;
+            0 takes what fits the device.
     """
 
     hidden: int
@@ -34,19 +45,44 @@ class FisherConfig:
     ridge: float
     max_passes: Mapping[str, int]
     max_nodes: int
-    chunk: int
+    statistic: Sequence[str] = ("alpha",)
+    estimator: Mapping[str, str] = field(default_factory=lambda: {"graph": "exact", "node": "sign_sketch"})
+    draws: int = 16
+    tolerance: float = 0.0
+    chunk: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "seeds", "ridge", "max_nodes", "chunk"):
+        for name in ("hidden", "seeds", "ridge", "max_nodes", "draws"):
             if not getattr(self, name) > 0:
                 raise UserError(f"fisher.{name} must be positive; it is {getattr(self, name)}.")
+        for name in ("tolerance", "chunk"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"fisher.{name} must not be negative; it is {getattr(self, name)}.")
+        if isinstance(self.statistic, str):
+            object.__setattr__(self, "statistic", (self.statistic,))
+        if not self.statistic:
+            raise UserError("fisher.statistic names no statistic; name at least one, such as alpha.")
+        for level in ("graph", "node"):
+            if self.estimator.get(level) not in ESTIMATORS:
+                raise UserError(
+                    f"fisher.estimator.{level} must be one of {', '.join(ESTIMATORS)}; it is "
+                    f"{self.estimator.get(level)!r}."
+                )
         if min(self.max_passes.values()) < 2:
             raise UserError(f"fisher.max_passes must be at least 2; it is {dict(self.max_passes)}.")
+
+    def by_example(self, level: Level) -> bool:
+        """Whether the estimator of a level takes example after example, and not all of them in each draw."""
+        return self.estimator[level] in BY_EXAMPLE
 
     @property
     def key(self) -> str:
         """Readable name of the settings that the numbers depend on, ending in a short hash of them all."""
         settings = {k: v for k, v in dataclasses.asdict(self).items() if k != "chunk"} | {"version": VERSION}
-        settings["max_passes"] = dict(self.max_passes)
+        settings |= {
+            "max_passes": dict(self.max_passes),
+            "estimator": dict(self.estimator),
+            "statistic": list(self.statistic),
+        }
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-        return f"diagonal-h{self.hidden}-r{self.seeds}-{digest}"
+        return f"{'+'.join(self.statistic)}-h{self.hidden}-r{self.seeds}-{digest}"

@@ -13,17 +13,18 @@ they are in the cache: a batched product followed by a sum over examples is seve
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from atjax.batch import Batch
-from atjax.fisher.diagonal import Sums, label_directions, split_params
+from atjax.fisher.cotangents import Cotangents
+from atjax.fisher.gradients import Sums, split_params
 from atjax.fisher.slots import SlotIndex, Slots, fill
 from atjax.model.gnn import GNN, Params, Variables
 from atjax.model.taps import Inputs, Taps, tapped
 from atjax.products import einsum, matmul
-from atjax.task import Loss
 
 UNROLL = 2
 """Examples a loop step on a CPU: their squares are added in one sweep over the sums."""
@@ -37,13 +38,13 @@ def separable(gnn: GNN) -> bool:
     return gnn.design.convolution in ("general", "gcn", "sage")
 
 
-def slot_sums(gnn: GNN, loss: Loss, variables: Variables, features: jax.Array, examples: SlotIndex) -> Sums:
-    """Sums over the graphs of S batches; the same numbers as `atjax.fisher.diagonal.graph_sums`.
+def slot_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array, examples: SlotIndex) -> Sums:
+    """Sums over the graphs of S batches; the same numbers as `atjax.fisher.gradients.graph_sums`.
 
     Args:
         gnn: The model; see `separable`.
-        loss: The task's loss.
-        variables: Its parameters and BatchNorm statistics.
+        cotangents: What is sent backward from every graph.
+        variables: Parameters and BatchNorm statistics.
         features: Node features of all graphs, [V, D].
         examples: S batches, leading axis S. An empty place counts nothing.
     """
@@ -51,14 +52,16 @@ def slot_sums(gnn: GNN, loss: Loss, variables: Variables, features: jax.Array, e
     zeros = jax.tree.map(jnp.zeros_like, theta)
 
     def add(sums: Sums, index: SlotIndex) -> tuple[Sums, None]:
-        inputs, deltas = _backward(gnn, loss, variables, fill(features, index))
+        inputs, deltas = backward(gnn, cotangents, variables, fill(features, index), index)
         return _add(sums, inputs, deltas, index.slots), None
 
     return jax.lax.scan(add, Sums(zeros, zeros), examples)[0]
 
 
-def _backward(gnn: GNN, loss: Loss, variables: Variables, batch: Batch) -> tuple[Inputs, Taps]:
-    """Inputs [V, ...] and deltas [V, L, ...] of one batch, for L label directions."""
+def backward(
+    gnn: GNN, cotangents: Cotangents, variables: Variables, batch: Batch, index: SlotIndex
+) -> tuple[Inputs, Taps]:
+    """Inputs [V, ...] and deltas [V, L, ...] of one batch, for L cotangents a graph."""
     shapes = jax.eval_shape(lambda: tapped(gnn, variables, batch, None)[2])
     shifts = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
 
@@ -67,7 +70,7 @@ def _backward(gnn: GNN, loss: Loss, variables: Variables, batch: Batch) -> tuple
         return values, inputs
 
     values, pullback, inputs = jax.vjp(forward, shifts, has_aux=True)
-    directions = jax.vmap(lambda value: label_directions(loss, value))(values) * batch.graph_mask[:, None, None]
+    directions = jax.vmap(cotangents.of)(values, jnp.asarray(index.graphs))
 
     def deltas(cotangent: jax.Array) -> Taps:
         return pullback(cotangent)[0]
@@ -152,3 +155,25 @@ def _flat(tree: Params) -> dict[str, jax.Array]:
 
 def _unflat(tree: Params, leaves: dict[str, jax.Array]) -> Params:
     return jax.tree_util.tree_map_with_path(lambda path, _: leaves["/".join(step.key for step in path)], tree)
+
+
+def slot_factors(
+    gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array, examples: SlotIndex
+) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...], jax.Array]:
+    """Sums for the Kronecker factors of every linear map; arguments as those of `slot_sums`.
+
+    Returns:
+        Of every linear map, in the order of the names, sums over nodes of x x^T [d, d] and over nodes and cotangents of
+        delta delta^T [H, H]; and the number of nodes.
+    """
+
+    def add(_: None, index: SlotIndex) -> tuple[None, tuple[Any, Any, jax.Array]]:
+        inputs, deltas = backward(gnn, cotangents, variables, fill(features, index), index)
+        real = jnp.asarray(index.node_mask)
+        names = sorted(inputs.linear)
+        a = [jnp.where(real[:, None], inputs.linear[name], 0) for name in names]
+        b = [jnp.where(real[:, None, None], deltas[name], 0).reshape(-1, deltas[name].shape[-1]) for name in names]
+        return None, (tuple(matmul(x.T, x) for x in a), tuple(matmul(x.T, x) for x in b), jnp.sum(real))
+
+    _, sums = jax.lax.scan(add, None, examples)
+    return jax.tree.map(lambda x: jnp.sum(x, axis=0), sums)

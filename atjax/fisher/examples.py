@@ -7,7 +7,9 @@ the allowance is spent, the last hop at random, and all edges among the nodes ke
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +21,30 @@ from atjax.fisher.slots import SlotIndex, lay_out
 from atjax.neighbours import lists
 from atjax.task import Graphs, Task, ragged_ranges
 
+CPU_CHUNK = 2048
+"""Nodes in flight on a CPU: their activations stay in the cache."""
+MOST_CHUNK = 32768
+"""On an accelerator, enough to fill it."""
+KEPT = 256
+"""Numbers kept for a node, in units of the width: about six arrays for each of eight layers."""
 
+
+def _static() -> Any:
+    return dataclasses.field(metadata={"static": True})
+
+
+Chunk = SlotIndex | BatchIndex | jax.Array
+"""Examples of one layout, leading axis M or S; for node tasks their ids [M, B]."""
+
+
+class Part(NamedTuple):
+    """A part of the examples of one layout, and how many they are; an empty place has an id below 0."""
+
+    chunk: Chunk
+    count: int
+
+
+@jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Examples:
     """The data of one Fisher computation.
@@ -27,7 +52,9 @@ class Examples:
     Attributes:
         batch: All training graphs, or the (cut-out) graph of a node task; BatchNorm is calibrated on it.
         rows: Rows of the model's output that belong to training examples, int [N].
+        ids: The ids of these examples, as chunks name them, int [N].
         labels: Their labels, [N] or [N, C].
+        targets: Labels by id, for all ids.
         features: Node features of all graphs, [V, D], for graph tasks; else None.
         chunks: The examples differentiated: for graph tasks one `BatchIndex` [M, B, ...] for each padded shape, for
             node tasks one array of node ids [M, B].
@@ -39,13 +66,65 @@ class Examples:
 
     batch: Batch
     rows: jax.Array
+    ids: jax.Array
     labels: jax.Array
+    targets: jax.Array
     features: jax.Array | None
     chunks: tuple[BatchIndex | jax.Array, ...]
     placed: SlotIndex | None
-    width: int
-    sampled: int
-    population: int
+    width: int = _static()
+    sampled: int = _static()
+    population: int = _static()
+
+    def layouts(self, together: bool) -> tuple[Chunk, ...]:
+        """The examples, many in a batch if ``together`` and the task allows it, or each by itself."""
+        return (self.placed,) if together and self.placed is not None else self.chunks
+
+    @staticmethod
+    def ids_of(chunk: Chunk) -> np.ndarray:
+        """Ids of the examples, with the chunk's leading axes."""
+        if isinstance(chunk, SlotIndex):
+            return np.asarray(chunk.graphs)
+        return np.asarray(chunk.graphs)[..., 0] if isinstance(chunk, BatchIndex) else np.asarray(chunk)
+
+    def split(self, chunk: Chunk, parts: int) -> list[Part]:
+        """Cut along the leading axis into at most so many parts of one length, the last filled up with empty places."""
+        length = len(self.ids_of(chunk))
+        each = -(-length // parts)
+        order = np.arange(-(-length // each) * each)
+        real = order < length
+
+        def take(leaf: Any, numbers: np.ndarray) -> jax.Array:
+            return jnp.asarray(leaf)[np.minimum(numbers, length - 1)]
+
+        found = []
+        for numbers, filled in zip(order.reshape(-1, each), real.reshape(-1, each)):
+            part = chunk if len(order) == each == length else jax.tree.map(lambda leaf, n=numbers: take(leaf, n), chunk)
+            if not filled.all():
+                part = _emptied(part, ~filled)
+            found.append(Part(part, int(np.sum(self.ids_of(part) >= 0))))
+        return found
+
+
+def _emptied(chunk: Chunk, which: np.ndarray) -> Chunk:
+    """Some of the leading axis without examples."""
+    if isinstance(chunk, SlotIndex):
+        return dataclasses.replace(chunk, graphs=jnp.asarray(chunk.graphs).at[which].set(-1))
+    if isinstance(chunk, BatchIndex):
+        return chunk._replace(graphs=jnp.asarray(chunk.graphs).at[which].set(-1))
+    return chunk.at[which].set(-1)
+
+
+def nodes_in_flight(config: FisherConfig) -> int:
+    """`FisherConfig.chunk`, or what fits the device where that is 0."""
+    if config.chunk:
+        return config.chunk
+    if jax.default_backend() == "cpu":
+        return CPU_CHUNK
+    statistics = jax.local_devices()[0].memory_stats() or {}
+    free = statistics.get("bytes_limit", 2**33)
+    # Several activations of every layer, in single precision, of all models side by side; half the memory is left.
+    return int(np.clip(free / 2 / (KEPT * 4 * config.hidden * config.seeds), CPU_CHUNK, MOST_CHUNK))
 
 
 def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
@@ -61,21 +140,24 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     directions = task.num_outputs if task.loss == "mse" else task.num_outputs - 1
     count = min(len(train), max(2, config.max_passes[task.level] // directions))
     chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
+    chunk = nodes_in_flight(config)
     if task.level == "node":
-        return _node_examples(task, config, train, chosen, rng)
-    return _graph_examples(task, config, train, chosen)
+        return _node_examples(task, config, chunk, train, chosen, rng)
+    return _graph_examples(task, chunk, train, chosen)
 
 
-def _graph_examples(task: Task, config: FisherConfig, train: np.ndarray, chosen: np.ndarray) -> Examples:
+def _graph_examples(task: Task, chunk: int, train: np.ndarray, chosen: np.ndarray) -> Examples:
     graphs = task.graphs.dense()
     training = graphs.take(train)
     shape = shape_for(training, np.arange(len(train)), len(train))
-    chunks = tuple(_single_graphs(graphs, ids, config.chunk) for ids in _by_size(graphs, chosen))
-    placed = lay_out(graphs, chosen, config.chunk)
+    chunks = tuple(_single_graphs(graphs, ids, chunk) for ids in _by_size(graphs, chosen))
+    placed = lay_out(graphs, chosen, chunk)
     return Examples(
         single_batch(training, shape),
         jnp.arange(len(train)),
+        jnp.asarray(train),
         jnp.asarray(task.labels[train]),
+        jnp.asarray(task.labels),
         jnp.asarray(graphs.nodes),
         chunks,
         jax.tree.map(jnp.asarray, placed),
@@ -111,23 +193,28 @@ def _in_chunks(ids: np.ndarray, width: int) -> np.ndarray:
 
 
 def _node_examples(
-    task: Task, config: FisherConfig, train: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
+    task: Task, config: FisherConfig, chunk: int, train: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
 ) -> Examples:
-    kept = surroundings(task.graphs, chosen, config.max_nodes, rng)
+    # Sketches take all training nodes that are kept as examples: the surroundings of more nodes are of use to them.
+    most = max(len(chosen), config.max_nodes // 8)
+    seeds = chosen if config.by_example("node") or len(train) <= most else rng.choice(train, most, replace=False)
+    kept = surroundings(task.graphs, np.union1d(seeds, chosen), config.max_nodes, rng)
     graph = induced(task.graphs, kept)
     position = np.full(task.num_examples, -1)
     position[kept] = np.arange(len(kept))
     inside = train[position[train] >= 0]
-    width = max(1, config.chunk // (len(kept) * max(1, task.num_outputs - 1)))
+    width = max(1, chunk // (len(kept) * max(1, task.num_outputs - 1)))
     near = jax.tree.map(jnp.asarray, lists(graph.senders, graph.receivers, len(kept)))
     return Examples(
         single_batch(graph)._replace(lists=near),
         jnp.asarray(position[inside]),
+        jnp.asarray(position[inside]),
         jnp.asarray(task.labels[inside]),
+        jnp.asarray(task.labels[kept]),
         None,
         (jnp.asarray(_in_chunks(position[chosen], width)),),
         None,
-        max(1, config.chunk // len(kept)),
+        max(1, chunk // len(kept)),
         len(chosen),
         len(train),
     )
