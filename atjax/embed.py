@@ -20,10 +20,19 @@ def main(cfg: DictConfig) -> None:
     found = cli.transfer_with_progress(prepared, task, space, budget, seed, console)
     feature = found.feature
 
-    anchors = Table("anchor", "alpha", "sd", "feature", title=f"{task.name}: Fisher of anchors ({feature.fisher})")
+    anchors = Table(
+        "anchor",
+        "mean",
+        "sd",
+        "feature",
+        title=f"{task.name}: Fisher of anchors ({feature.fisher})",
+    )
     spread = feature.alphas.std(axis=1, ddof=1) if feature.alphas.shape[1] > 1 else np.full(len(feature.alphas), np.nan)
-    for anchor, alpha, sd, entry in zip(ANCHORS, feature.alpha, spread, feature.vector):
-        anchors.add_row(anchor.key.rsplit("-lr", 1)[0], f"{alpha:.2f}", f"{sd:.2f}", f"{entry:.3f}")
+    names = [anchor.key.rsplit("-lr", 1)[0] for anchor in ANCHORS]
+    if len(feature.alphas) != len(names):  # other statistics than one number an anchor
+        names = [str(number + 1) for number in range(len(feature.alphas))]
+    for name, alpha, sd, entry in zip(names, feature.alpha, spread, feature.vector):
+        anchors.add_row(name, f"{alpha:.2f}", f"{sd:.2f}", f"{entry:.3f}")
     console.print(anchors)
     if found.embedding is not None:
         near = Table("task", "distance", "weight", title=f"embedding {np.round(found.embedding.novel, 3).tolist()}")

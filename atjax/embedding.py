@@ -36,7 +36,8 @@ class ProjectionConfig:
     Attributes:
         inputs: ``log``: the logarithm of the features, standardised over the training tasks. ``paper``: the features
             scaled to norm 1. Alphas are skewed, and the largest of them fills most of a vector of norm 1, whose other
-            entries then hardly differ between tasks; logarithms tell tasks apart by every anchor.
+            entries then hardly differ between tasks; logarithms tell tasks apart by every anchor. ``plain``: the
+            features, standardised, for statistics that can be 0 or negative.
         hidden: Width of the hidden layer.
         dimension: D, the dimension of embeddings (the paper does not state it).
         margin: Margin of the ranking loss.
@@ -45,7 +46,7 @@ class ProjectionConfig:
         batch: Triplets an update.
     """
 
-    inputs: Literal["log", "paper"] = "log"
+    inputs: Literal["log", "paper", "plain"] = "log"
     hidden: int = 16
     dimension: int = 16
     margin: float = 0.1
@@ -170,7 +171,7 @@ def train_projection(
         raise UserError("No task of the bank is known to be nearer to one task than to another; add shared designs.")
     inputs = _inputs(features, config)
     shift, scale = np.zeros(inputs.shape[1]), np.ones(inputs.shape[1])
-    if config.inputs == "log":
+    if config.inputs != "paper":
         shift, scale = inputs.mean(axis=0), inputs.std(axis=0)
         scale = np.where(scale > 1e-6, scale, 1.0)  # an anchor that all tasks agree on tells nothing
     standardised = jnp.asarray((inputs - shift) / scale, jnp.float32)
@@ -191,7 +192,11 @@ def has_order(distances: np.ndarray) -> bool:
 
 def _inputs(features: np.ndarray, config: ProjectionConfig) -> np.ndarray:
     features = np.asarray(features, np.float64)
-    return normalize(features) if config.inputs == "paper" else np.log(np.maximum(features, _SMALLEST))
+    if config.inputs == "log" and not np.all(features > 0):
+        raise UserError("The feature has entries that are not positive; set projection.inputs=plain.")
+    if config.inputs == "plain":
+        return features
+    return normalize(features) if config.inputs == "paper" else np.log(features)
 
 
 _embed = jax.jit(project)

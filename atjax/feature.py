@@ -1,10 +1,10 @@
-"""The task feature: alpha of every anchor, averaged over initialisations (paper, section 4.2)."""
+"""The task feature: alpha of every anchor, averaged over initialisations (paper, section 4.2), or other statistics."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import numpy as np
 from atjax import runtime
 from atjax.atomic import write_text
 from atjax.errors import UserError
-from atjax.fisher import FisherConfig, anchor_alpha
+from atjax.fisher import FisherConfig, Values, task_statistics
 from atjax.task import Task, hash_arrays
 
 
@@ -22,7 +22,8 @@ class TaskFeature:
     """What the Fisher information says of a task.
 
     Attributes:
-        alphas: alpha of every anchor and initialisation, float64 [A, R].
+        alphas: alpha of every anchor and initialisation, float64 [A, R]. Or [E, R] of what `FisherConfig.statistic`
+            names, one statistic after the other, each anchor by anchor, each with all its entries.
         fisher: Key of the settings.
         seconds: Wall time of its computation; that of the first one, if it was read from the cache.
         cached: Whether it was read from the cache.
@@ -71,17 +72,29 @@ def task_feature(
     if path is not None and (stored := _read(path)) is not None:
         return TaskFeature(np.array(stored["alphas"]), config.key, stored["seconds"], cached=True)
     start = time.perf_counter()
-    alphas = anchor_alpha(task, config, seed=seed, progress=progress)
+    values = task_statistics(task, config, config.statistic, seed=seed, progress=progress)
+    alphas = entries(values)
     if not np.all(np.isfinite(alphas)):
-        anchor = int(np.flatnonzero(~np.isfinite(alphas).all(axis=1))[0]) + 1
+        first = int(np.flatnonzero(~np.isfinite(alphas).all(axis=1))[0]) + 1
+        one_each = len(alphas) == len(next(iter(values.values())).value)
+        what = "anchor" if one_each else "the anchor behind entry"
         raise UserError(
-            f"{task.name}: the Fisher information of anchor {anchor} is 0 or not finite, so the task has no feature; "
+            f"{task.name}: the Fisher information of {what} {first} is 0 or not finite, so the task has no feature; "
             "check its features and labels, or search with search.prior=uniform."
         )
     feature = TaskFeature(alphas, config.key, time.perf_counter() - start)
     if path is not None:
         write_text(path, json.dumps({"alphas": alphas.tolist(), "seconds": feature.seconds}))
     return feature
+
+
+def entries(statistics: Mapping[str, Values]) -> np.ndarray:
+    """Statistics of A anchors and R initialisations as one array [E, R]; see `TaskFeature.alphas`."""
+    rows: list[np.ndarray] = []
+    for values in statistics.values():
+        for anchor in values.value:
+            rows.extend(np.atleast_2d(anchor.T))
+    return np.stack(rows)
 
 
 def _read(path: Path) -> dict | None:

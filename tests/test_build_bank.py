@@ -20,6 +20,7 @@ import atjax
 from atjax.bank import Bank, load_bank
 from atjax.bank import build as bank_build
 from atjax.errors import UserError
+from atjax.fisher import Values
 from atjax.space import bank_designs
 
 DESIGNS = 12
@@ -36,7 +37,7 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     alphas = 1 + np.random.default_rng(5).random((12, 5))
     monkeypatch.setattr("atjax.bank.build.fit", fit)
-    monkeypatch.setattr("atjax.feature.anchor_alpha", lambda task, config, seed, progress: alphas)
+    monkeypatch.setattr("atjax.feature.task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
     return trained
 
 
@@ -176,7 +177,8 @@ SLOWED = (
     "wait = lambda: time.sleep(random.uniform(0, 0.5));"
     "note = lambda design: os.write(log, (design.key + chr(10)).encode());"
     "build.fit = lambda task, design, **k: (wait(), note(design), tiny.made_up(task, design, **k))[-1];"
-    "atjax.feature.anchor_alpha = lambda *a, **k: 1 + numpy.random.default_rng(5).random((12, 5));"
+    "v = 1 + numpy.random.default_rng(5).random((12, 5));"
+    "atjax.feature.task_statistics = lambda *a, **k: {'alpha': atjax.fisher.Values(v, v)};"
     "sys.exit(tiny.run('build_bank', *sys.argv[1:]))"
 )
 

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from atjax import build_bank, cli
 from atjax.errors import UserError
+from atjax.fisher import Values
 from atjax.report import read
 
 UNIFORM = "search.prior=uniform"
@@ -260,7 +261,7 @@ def test_embed_prints_feature_and_neighbours(
     monkeypatch.setenv("ATJAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
     alphas = tiny.np.linspace(2, 9, 12)[:, None] + tiny.np.array([-0.5, 0.5])
-    monkeypatch.setattr("atjax.feature.anchor_alpha", lambda task, settings, seed, progress: alphas)
+    monkeypatch.setattr("atjax.feature.task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
     bank = tiny.fill_bank(tmp_path / "bank")
     assert tiny.run("embed", *tiny.TASK, f"bank={bank}", "projection.iterations=20") == 0
     first = capsys.readouterr().out

@@ -10,14 +10,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
-from test_fisher import ANCHORS, CONFIG, built, fit, float64, make_task, model, random_graphs
+from test_fisher import (
+    ANCHORS,
+    CONFIG,
+    alpha_of_sample,
+    built,
+    design_alpha,
+    exact,
+    fit,
+    float64,
+    make_task,
+    model,
+    random_graphs,
+)
 
 from atjax import config
-from atjax.fisher import engine
-from atjax.fisher.diagonal import graph_sums, moments
+from atjax.fisher import engine, estimators
 from atjax.fisher.disjoint import separable, slot_sums
-from atjax.fisher.engine import design_alpha
 from atjax.fisher.examples import draw_examples
+from atjax.fisher.gradients import graph_sums
 from atjax.fisher.slots import MOST_SIZES, lay_out
 from atjax.model.gnn import build
 from atjax.space import Design
@@ -40,8 +51,8 @@ def test_sums_are_those_of_every_graph_alone(design: Design, classes: int | None
     placed = jax.tree.map(jnp.asarray, lay_out(task.graphs, task.split(0).train, nodes))
     gnn, variables = built(task, design), fit(task, design)
     assert separable(gnn)
-    alone = jax.jit(functools.partial(graph_sums, gnn, task.loss))
-    together = jax.jit(functools.partial(slot_sums, gnn, task.loss))
+    alone = jax.jit(functools.partial(graph_sums, gnn, exact(task)))
+    together = jax.jit(functools.partial(slot_sums, gnn, exact(task)))
     for r in range(2):
         one = model(variables, r)
         parts = [alone(one, examples.features, chunk) for chunk in examples.chunks]
@@ -55,10 +66,9 @@ def test_other_designs_take_every_graph_alone(kind: str, monkeypatch: pytest.Mon
     heads, aggregation = (2, None) if kind == "gat" else (None, "sum")
     design = Design(kind, heads, aggregation, "relu", 0, "stack", 1, 1, 2, 0.0, 0)
     task = make_task("graph", 2)
-    examples = draw_examples(task, CONFIG, 0)
     assert not separable(built(task, design))
-    monkeypatch.setattr(engine, "slot_sums", None)
-    assert np.all(design_alpha(task, design, examples, CONFIG) >= 1)
+    monkeypatch.setattr(estimators, "slot_sums", None)
+    assert np.all(design_alpha(task, design) >= 1)
 
 
 @pytest.mark.parametrize("nodes", [1, 17, 60, 10**6])
@@ -104,11 +114,11 @@ def test_real_sizes_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None
     examples = draw_examples(task, settings, 0)
     gnn = build(anchor, hidden=settings.hidden, level="graph", num_outputs=task.num_outputs)
     variables = engine.fitted(gnn, task, examples, settings)
-    alphas = design_alpha(task, anchor, examples, settings)
+    alphas = design_alpha(task, anchor, settings)
     singles = [jax.tree.map(lambda leaf: leaf.reshape(-1, 1, *leaf.shape[2:]), chunk) for chunk in examples.chunks]
-    alone = jax.jit(functools.partial(graph_sums, gnn, task.loss))
+    alone = jax.jit(functools.partial(graph_sums, gnn, exact(task)))
     for r in (0, 4):
         parts = [jax.device_get(alone(model(variables, r), examples.features, chunk)) for chunk in singles]
-        first, second = (np.sum([ravel_pytree(part[k])[0] for part in parts], axis=0, dtype=np.float64) for k in (0, 1))
-        expected = moments(first, second, examples.sampled, examples.population).alpha
+        sums = [np.sum([ravel_pytree(part[k])[0] for part in parts], axis=0, dtype=np.float64) for k in (0, 1)]
+        expected = alpha_of_sample(*sums, examples.sampled, examples.population)
         np.testing.assert_allclose(alphas[r], expected, rtol=1e-4)

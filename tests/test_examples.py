@@ -17,7 +17,10 @@ from atjax.fisher import FisherConfig
 from atjax.fisher.examples import Examples, draw_examples, induced, surroundings
 from atjax.task import Graphs, Level, Loss, Split, Task
 
-CONFIG = FisherConfig(hidden=4, seeds=1, ridge=1e-2, max_passes={"graph": 99, "node": 99}, max_nodes=99, chunk=64)
+EXACT = {"graph": "exact", "node": "exact"}
+CONFIG = FisherConfig(
+    hidden=4, seeds=1, ridge=1e-2, max_passes={"graph": 99, "node": 99}, max_nodes=99, chunk=64, estimator=EXACT
+)
 
 seeds = st.integers(0, 2**32 - 1)
 

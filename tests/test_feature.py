@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from atjax import atomic, feature, fisher
 from atjax.errors import UserError
 from atjax.feature import TaskFeature, task_feature
-from atjax.fisher import FisherConfig
+from atjax.fisher import FisherConfig, Values
 from atjax.space import ANCHORS
 from atjax.task import Graphs, Split, Task
 
@@ -41,17 +41,21 @@ class Stage:
     def __init__(self) -> None:
         self.calls = 0
 
-    def __call__(self, task: Task, config: FisherConfig, *, seed: int, progress: Callable | None) -> np.ndarray:
+    def __call__(
+        self, task: Task, config: FisherConfig, statistics: Sequence[str], *, seed: int, progress: Callable | None
+    ) -> dict[str, Values]:
+        assert list(statistics) == ["alpha"]
         self.calls += 1
         if progress is not None:
             progress(12, 12)
-        return 1 + np.random.default_rng(self.calls).random((12, config.seeds))
+        value = 1 + np.random.default_rng(self.calls).random((12, config.seeds))
+        return {"alpha": Values(value, 0 * value)}
 
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     fake = Stage()
-    monkeypatch.setattr(feature, "anchor_alpha", fake)
+    monkeypatch.setattr(feature, "task_statistics", fake)
     return fake
 
 
@@ -68,7 +72,7 @@ def test_vector_is_the_mean_over_seeds_scaled_to_norm_1(alphas: np.ndarray) -> N
 
 def test_feature_is_made_of_the_alphas_of_the_anchors(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The real stage, on one anchor; then read back, number for number."""
-    monkeypatch.setattr(feature, "anchor_alpha", functools.partial(fisher.anchor_alpha, anchors=ANCHORS[9:10]))
+    monkeypatch.setattr(feature, "task_statistics", functools.partial(fisher.task_statistics, anchors=ANCHORS[9:10]))
     calls: list[tuple[int, int]] = []
     targets = np.random.default_rng(1).normal(size=(20, 2)).astype(np.float32)
     task = make_task(loss="mse", metric="mae", labels=targets)
@@ -98,7 +102,7 @@ def test_feature_is_made_of_the_alphas_of_the_anchors(monkeypatch: pytest.Monkey
 def test_anchor_without_a_number_is_named(monkeypatch: pytest.MonkeyPatch, fault: float) -> None:
     alphas = np.full((12, 2), 2.0)
     alphas[[6, 8], 1] = fault
-    monkeypatch.setattr(feature, "anchor_alpha", lambda *_, **__: alphas)
+    monkeypatch.setattr(feature, "task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
     with pytest.raises(UserError, match="of anchor 7 is 0 or not finite"):
         task_feature(make_task(), config=CONFIG)
 
@@ -186,12 +190,37 @@ def with_(**changes: Any) -> FisherConfig:
     return dataclasses.replace(CONFIG, **changes)
 
 
-@pytest.mark.parametrize("name", ["hidden", "seeds", "ridge", "max_nodes", "chunk"])
+@pytest.mark.parametrize("name", ["hidden", "seeds", "ridge", "max_nodes", "draws"])
 @pytest.mark.parametrize("value", [0, -3, float("nan")])
 def test_settings_must_be_positive(name: str, value: float) -> None:
     with pytest.raises(UserError) as error:
         with_(**{name: value})
     assert str(error.value) == f"fisher.{name} must be positive; it is {value}."
+
+
+@pytest.mark.parametrize("name", ["chunk", "tolerance"])
+@pytest.mark.parametrize("value", [-3, float("nan")])
+def test_settings_must_not_be_negative(name: str, value: float) -> None:
+    with pytest.raises(UserError) as error:
+        with_(**{name: value})
+    assert str(error.value) == f"fisher.{name} must not be negative; it is {value}."
+
+
+def test_estimators_and_statistics_are_checked_at_once() -> None:
+    with pytest.raises(UserError, match=r"fisher\.estimator\.node must be one of empirical, exact, .*; it is 'sketch'"):
+        with_(estimator={"graph": "exact", "node": "sketch"})
+    with pytest.raises(UserError, match="names no statistic"):
+        with_(statistic=[])
+    assert with_(statistic="alpha").statistic == ("alpha",)
+
+
+def test_entries_of_several_statistics_stand_one_after_the_other() -> None:
+    """Scalars [A, R], and lists of [R, K] with K of each anchor: rows [A + sum of K, R]."""
+    rng = np.random.default_rng(0)
+    scalar, vectors = rng.random((2, 3)), [rng.random((3, 4)), rng.random((3, 1))]
+    got = feature.entries({"a": Values(scalar, scalar), "b": Values(vectors, vectors)})
+    expected = [*scalar, *vectors[0].T, *vectors[1].T]
+    np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("level", ["graph", "node"])
@@ -210,12 +239,20 @@ def test_key_tells_all_settings_apart_but_chunk() -> None:
         with_(max_nodes=51),
         with_(max_passes={"graph": 20, "node": 21}),
         with_(max_passes={"graph": 21, "node": 20}),
+        with_(statistic=["full_alpha"]),
+        with_(statistic=["alpha", "full_alpha"]),
+        with_(estimator={"graph": "exact", "node": "exact"}),
+        with_(draws=17),
+        with_(tolerance=0.5),
     ]
-    assert len({config.key for config in (CONFIG, *others)}) == 7
+    assert len({config.key for config in (CONFIG, *others)}) == 12
     assert with_(chunk=1).key == CONFIG.key == with_(max_passes={"node": 20, "graph": 20}).key
-    assert CONFIG.key.startswith("diagonal-h4-r2-")
+    assert CONFIG.key.startswith("alpha-h4-r2-")
     changed = {field.name for field in dataclasses.fields(FisherConfig)}
-    assert changed == {"hidden", "seeds", "ridge", "max_nodes", "max_passes", "chunk"}, "test the new one too"
+    assert changed == {
+        *("hidden", "seeds", "ridge", "max_nodes", "max_passes", "chunk"),
+        *("statistic", "estimator", "draws", "tolerance"),
+    }, "test the new one too"
 
 
 def test_key_changes_with_the_version(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,17 +21,27 @@ from jax.flatten_util import ravel_pytree
 
 from atjax import compilation, config
 from atjax.batch import Batch, BatchIndex, BatchShape, index_batches, single_batch
-from atjax.fisher import FisherConfig, anchor_alpha, engine
-from atjax.fisher.diagonal import Moments, graph_sums, label_directions, moments, node_sums
-from atjax.fisher.engine import design_alpha, fitted, prepare
+from atjax.fisher import FisherConfig, anchor_alpha, engine, estimators
+from atjax.fisher.cotangents import Cotangents, label_directions
+from atjax.fisher.engine import design_statistics, fitted, prepare
+from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import draw_examples
+from atjax.fisher.gradients import graph_sums, node_sums
 from atjax.model.gnn import GNN, Variables, build, initialize
 from atjax.space import ANCHORS, Design
 from atjax.task import Graphs, Level, Loss, Split, Task
 
 HIDDEN, WIDTH, TARGETS = 4, 3, 2
 TIGHT = {"rtol": 1e-9}
-CONFIG = FisherConfig(hidden=HIDDEN, seeds=2, ridge=1e-2, max_passes={"graph": 99, "node": 99}, max_nodes=99, chunk=16)
+CONFIG = FisherConfig(
+    hidden=HIDDEN,
+    seeds=2,
+    ridge=1e-2,
+    max_passes={"graph": 99, "node": 99},
+    max_nodes=99,
+    estimator={"graph": "exact", "node": "exact"},
+    chunk=16,
+)
 SMALL = ANCHORS[9]
 """Two message-passing layers: the quickest to compile."""
 KINDS = ((4, 4), (7, 9))
@@ -41,7 +51,7 @@ KINDS = ((4, 4), (7, 9))
 @pytest.fixture(autouse=True)
 def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Random values in float64 for all parameters, those too that Flax always starts at 0 or 1 and in float32."""
-    monkeypatch.setattr(engine, "initialize", random_variables)
+    monkeypatch.setattr(engine, "random_models", random_models)
     # Switched on for all threads: `anchor_alpha` has its own.
     jax.config.update("jax_enable_x64", True)
     yield
@@ -61,6 +71,11 @@ def random_variables(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
 
     shapes = jax.eval_shape(functools.partial(initialize, gnn, num_features), key)
     return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def random_models(gnn: GNN, num_features: int, seeds: int) -> Variables:
+    models = [random_variables(gnn, num_features, jax.random.key(k)) for k in range(seeds)]
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
 
 
 def random_graphs(rng: np.random.Generator, kinds: list[tuple[int, int]]) -> Graphs:
@@ -93,7 +108,7 @@ def make_task(level: Level, classes: int | None, seed: int = 0) -> Task:
 
 
 class Outcome(NamedTuple):
-    """What `design_alpha` returns, and the sums [R, P] and counts it comes from."""
+    """alpha [R], and the sums [R, P] and counts it comes from."""
 
     alpha: np.ndarray
     first: np.ndarray
@@ -103,17 +118,30 @@ class Outcome(NamedTuple):
 
 
 def run(task: Task, design: Design = SMALL, settings: FisherConfig = CONFIG) -> Outcome:
-    """`design_alpha`, overheard where it hands its sums to `moments`."""
-    heard: list[Any] = []
+    """What the engine makes of a design."""
+    examples = draw_examples(task, settings, 0)
+    gnn = built(task, design)
+    form = estimators.diagonal(Fitted(gnn, task, fitted(gnn, task, examples, settings), examples), settings)
+    ((alpha, _),) = design_statistics(task, design, examples, settings, ["alpha"])
+    sums = (np.asarray(part).sum(axis=1) for part in (form.first, form.second))
+    return Outcome(alpha, *sums, examples.sampled, examples.population)
 
-    def listen(*arguments: Any) -> Moments:
-        heard.extend(arguments)
-        return moments(*arguments)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(engine, "moments", listen)
-        alpha = design_alpha(task, design, draw_examples(task, settings, 0), settings)
-    return Outcome(alpha, *heard)
+def design_alpha(task: Task, design: Design, settings: FisherConfig = CONFIG) -> np.ndarray:
+    """alpha of R models of one design, [R]."""
+    return design_statistics(task, design, draw_examples(task, settings, 0), settings, ["alpha"])[0][0]
+
+
+def alpha_of_sample(first: np.ndarray, own: np.ndarray, n: int, population: int) -> float:
+    """Pairs of an example with itself are weighted as they occur among all N, pairs of two as they occur there."""
+    pairs = population * (population - 1) / (n * (n - 1)) * (first**2 - own)
+    square = (population / n * own + pairs) / population**2
+    return max(1, square.mean() / (first.mean() / n) ** 2)
+
+
+def exact(task: Task) -> Cotangents:
+    """Those of the exact label expectation."""
+    return Cotangents(jnp.asarray(task.labels), jax.random.key(0), jnp.ones(()), task.loss, "exact")
 
 
 def built(task: Task, design: Design = SMALL) -> GNN:
@@ -230,9 +258,7 @@ def test_alpha_is_that_of_the_definition(level: Level, classes: int | None, anch
         m1, m2 = np.trace(fisher) / count, np.sum(np.diag(fisher) ** 2) / count
         np.testing.assert_allclose(got.first[r], each.sum(axis=0), atol=1e-9 * each.max(), **TIGHT)
         np.testing.assert_allclose(got.second[r], (each**2).sum(axis=0), atol=1e-9 * each.max() ** 2, **TIGHT)
-        computed = moments(got.first[r], got.second[r], len(train), len(train))
-        np.testing.assert_allclose(computed, (m1, m2), **TIGHT)
-        np.testing.assert_allclose([got.alpha[r], computed.alpha], m2 / m1**2, **TIGHT)
+        np.testing.assert_allclose(got.alpha[r], m2 / m1**2, **TIGHT)
         if classes is not None:
             # What the public code does, and the paper does not: square the gradient of the batch.
             batch_gradient = score[np.arange(len(train)), task.labels[train]].mean(axis=0)
@@ -255,7 +281,8 @@ def test_definition_holds_for_a_sample(level: Level) -> None:
         each = np.einsum("ny,nyp->np", probabilities, score**2)
         np.testing.assert_allclose(got.first[r], each.sum(axis=0), atol=1e-9 * each.max(), **TIGHT)
         np.testing.assert_allclose(got.second[r], (each**2).sum(axis=0), atol=1e-9 * each.max() ** 2, **TIGHT)
-        np.testing.assert_allclose(got.alpha[r], moments(*got[1:]).alpha[r], **TIGHT)
+        expected = alpha_of_sample(each.sum(axis=0), (each**2).sum(axis=0), 4, 12)
+        np.testing.assert_allclose(got.alpha[r], expected, **TIGHT)
 
 
 # The factor of the score's covariance
@@ -307,57 +334,6 @@ def test_label_directions_of_a_gaussian() -> None:
     np.testing.assert_array_equal(label_directions("mse", jnp.array([3.0, -1e9, 0.5])), np.eye(3))
 
 
-# Moments
-
-POPULATION = np.random.default_rng(5).gamma(0.5, size=(6, 7)) * np.logspace(-3, 1, 7)
-"""f_i of 6 examples and 7 parameters."""
-
-
-def moments_of(f: np.ndarray, population: int) -> Moments:
-    return moments(f.sum(axis=0), (f**2).sum(axis=0), len(f), population)
-
-
-def test_moments_of_all_examples_are_exact() -> None:
-    mean = POPULATION.mean(axis=0)
-    np.testing.assert_allclose(moments_of(POPULATION, 6), (mean.mean(), (mean**2).mean()), rtol=1e-14)
-    np.testing.assert_allclose(moments_of(POPULATION[:1], 1), (POPULATION[0].mean(), (POPULATION[0] ** 2).mean()))
-
-
-@pytest.mark.parametrize("sampled", [2, 3, 5])
-def test_moments_of_a_sample_are_unbiased(sampled: int) -> None:
-    """Averaged over all subsets they are those of the population; the square of a sample's mean is too large."""
-    subsets = [POPULATION[list(ids)] for ids in itertools.combinations(range(6), sampled)]
-    mean = np.mean([moments_of(subset, 6) for subset in subsets], axis=0)
-    exact = moments_of(POPULATION, 6)
-    np.testing.assert_allclose(mean, exact, rtol=1e-12)
-    assert np.mean([(subset.mean(axis=0) ** 2).mean() for subset in subsets]) > 1.05 * exact.m2
-
-
-def test_moments_of_several_models_at_once() -> None:
-    rows = [moments_of(POPULATION * scale, 9) for scale in (1, 2)]
-    sums = [np.stack([POPULATION * scale, (POPULATION * scale) ** 2]).sum(axis=1) for scale in (1, 2)]
-    first, second = np.stack(sums, axis=1)
-    np.testing.assert_array_equal(moments(first, second, 6, 9), np.transpose(rows))
-
-
-PARTS = hnp.arrays(np.float64, st.tuples(st.integers(2, 5), st.integers(1, 6)), elements=st.floats(0, 1e3))
-
-
-@given(PARTS, st.integers(0, 4), st.floats(1e-6, 1e6))
-def test_alpha_is_at_least_1_whatever_the_scale(f: np.ndarray, unseen: int, scale: float) -> None:
-    f = f + 1e-3
-    alpha = moments_of(f, len(f) + unseen).alpha
-    assert alpha >= 1
-    np.testing.assert_allclose(moments_of(scale * f, len(f) + unseen).alpha, alpha, rtol=1e-9)
-    if unseen == 0:
-        np.testing.assert_allclose(alpha, np.mean(f.mean(axis=0) ** 2) / np.mean(f) ** 2, rtol=1e-12)
-
-
-def test_alpha_of_no_information_is_nan() -> None:
-    assert np.isnan(moments_of(np.zeros((3, 2)), 3).alpha)
-    assert np.isnan(moments_of(np.zeros((3, 2)), 4).alpha)
-
-
 def test_targets_that_never_change_carry_no_information() -> None:
     """The fitted last layer is 0 then, so that nothing before it matters."""
     task = make_task("graph", None)
@@ -381,12 +357,12 @@ def test_padding_order_and_empty_places_change_nothing_for_graphs() -> None:
     task = make_task("graph", 3)
     train = task.split(0).train
     got, variables = run(task), fit(task)
-    sums = jax.jit(graph_sums, static_argnums=(0, 1))
+    sums = jax.jit(graph_sums, static_argnums=0)
     rows = np.insert(np.random.default_rng(1).permutation(train), 3, [-1, -1, -1]).reshape(5, 3)
     index = index_batches(task.graphs, rows.reshape(-1, 1), BatchShape(2, 40, 64))
     shaped = BatchIndex(*(array.reshape(*rows.shape, *array.shape[1:]) for array in index))
     for r in range(2):
-        result = sums(built(task), task.loss, model(variables, r), jnp.asarray(task.graphs.nodes), shaped)
+        result = sums(built(task), exact(task), model(variables, r), jnp.asarray(task.graphs.nodes), shaped)
         np.testing.assert_allclose(ravel_pytree(result.first)[0], got.first[r], rtol=1e-10, atol=1e-13)
         np.testing.assert_allclose(ravel_pytree(result.second)[0], got.second[r], rtol=1e-10, atol=1e-13)
 
@@ -395,10 +371,10 @@ def test_order_and_empty_places_change_nothing_for_nodes() -> None:
     task = make_task("node", 3)
     train = task.split(0).train
     got, variables = run(task), fit(task)
-    sums = jax.jit(node_sums, static_argnums=(0, 1, 5))
+    sums = jax.jit(node_sums, static_argnums=(0, 5))
     nodes = np.insert(np.random.default_rng(1).permutation(train), 4, [-1, -1, -1]).reshape(5, 3)
     for r in range(2):
-        result = sums(built(task), task.loss, model(variables, r), single_batch(task.graphs), jnp.asarray(nodes), 1)
+        result = sums(built(task), exact(task), model(variables, r), single_batch(task.graphs), jnp.asarray(nodes), 1)
         np.testing.assert_allclose(ravel_pytree(result.first)[0], got.first[r], rtol=1e-10, atol=1e-13)
         np.testing.assert_allclose(ravel_pytree(result.second)[0], got.second[r], rtol=1e-10, atol=1e-13)
 
@@ -472,7 +448,7 @@ def test_anchors_side_by_side_are_the_designs_alone() -> None:
     calls: list[tuple[int, int]] = []
     task, anchors = make_task("graph", 3), (ANCHORS[4], SMALL)
     alphas = anchor_alpha(task, CONFIG, anchors=anchors, progress=lambda *done: calls.append(done))
-    expected = [design_alpha(task, anchor, draw_examples(task, CONFIG, 0), CONFIG) for anchor in anchors]
+    expected = [design_alpha(task, anchor) for anchor in anchors]
     assert alphas.shape == (2, 2)
     assert alphas.dtype == np.float64
     assert np.all(alphas >= 1)
@@ -512,8 +488,7 @@ def test_prepare_calibrates_batch_norm(level: Level) -> None:
     gnn = built(task)
     examples = draw_examples(task, CONFIG, 0)
     batch = examples.batch
-    models = [random_variables(gnn, WIDTH, jax.random.key(k)) for k in range(2)]
-    start = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+    start = random_models(gnn, WIDTH, 2)
     variables, hidden = prepare(gnn, start, batch, examples.rows)
     jax.tree.map(np.testing.assert_array_equal, variables["params"], start["params"])
     if level == "graph":  # padded here, and only training graphs
@@ -548,9 +523,7 @@ def test_cox2(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As users run it: in float32."""
     monkeypatch.undo()
     jax.config.update("jax_enable_x64", False)
-    settings = FisherConfig(
-        hidden=16, seeds=2, ridge=5e-4, max_passes={"graph": 512, "node": 32}, max_nodes=4096, chunk=512
-    )
+    settings = FisherConfig(hidden=16, seeds=2, ridge=5e-4, max_passes={"graph": 512, "node": 32}, max_nodes=4096)
     alphas = anchor_alpha(config.load_task("cox2", data_root=data), settings, anchors=ANCHORS[:3])
     assert alphas.shape == (3, 2)
     assert np.isfinite(alphas).all()

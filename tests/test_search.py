@@ -21,6 +21,7 @@ from atjax import checkpoint
 from atjax.bank import append, load_bank
 from atjax.bank.store import append_feature
 from atjax.errors import UserError
+from atjax.fisher import Values
 from atjax.prior import Prior, uniform_prior
 from atjax.report import Result, read
 from atjax.search.loop import SearchConfig, run_trials
@@ -420,7 +421,7 @@ def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A made-up Fisher stage, with a cache of its own."""
     monkeypatch.setenv("ATJAX_CACHE", str(tmp_path / "cache"))
     alphas = 1 + np.random.default_rng(9).random((12, 5))
-    monkeypatch.setattr("atjax.feature.anchor_alpha", lambda task, config, seed, progress: alphas)
+    monkeypatch.setattr("atjax.feature.task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
 
 
 TRANSFER = (*tiny.TASK, "prior.threshold=2", "projection.iterations=20", "search.trials=1")

@@ -11,6 +11,7 @@ import tiny
 from atjax import api, config
 from atjax.bank import load_bank
 from atjax.embedding import ProjectionConfig
+from atjax.fisher import Values
 from atjax.prior import PriorConfig, prior_from_bank
 from atjax.report import read
 from atjax.space import paper_space
@@ -24,7 +25,7 @@ PROJECTION = ProjectionConfig(iterations=20)
 def alphas(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """A made-up Fisher stage."""
     values = 1 + np.random.default_rng(5).random((12, 5))
-    monkeypatch.setattr("atjax.feature.anchor_alpha", lambda task, config, seed, progress: values)
+    monkeypatch.setattr("atjax.feature.task_statistics", lambda *_, **__: {"alpha": Values(values, values)})
     return values
 
 

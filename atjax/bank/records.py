@@ -197,7 +197,8 @@ class FeatureRow:
         content_hash: `Task.content_hash`.
         seed: Seed of the split.
         fisher: Key of the Fisher settings; features compare only under the same settings.
-        alphas: alpha = m2 / m1^2 for every anchor and initialisation, float64 [A, R].
+        alphas: alpha = m2 / m1^2 for every anchor and initialisation, float64 [A, R], or other statistics, as the
+            settings say (`atjax.feature.TaskFeature`).
         seconds: Wall time.
         versions: Versions of the libraries, a JSON object.
         date: When it ended, ISO 8601 in UTC.

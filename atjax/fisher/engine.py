@@ -132,7 +132,8 @@ def evaluate(statistic: Statistic, form: Reduced) -> tuple[np.ndarray, np.ndarra
 
 @functools.partial(jax.jit, static_argnames="statistic")
 def _evaluate(statistic: Statistic, form: Reduced) -> tuple[jax.Array, jax.Array]:
-    return tuple(jax.vmap(statistic)(form))  # type: ignore[return-value]
+    value, error = jax.vmap(statistic)(form)
+    return value, error
 
 
 def task_statistics(

@@ -88,7 +88,7 @@ class Block(NamedTuple):
 
     first: np.ndarray
     second: np.ndarray
-    count: int
+    number: int
 
 
 # The diagonal
@@ -111,11 +111,10 @@ def diagonal(models: Fitted, config: FisherConfig, enough: Callable[[Diagonal], 
         draw = _label_draws if name == "monte_carlo" else functools.partial(_sketch_draws, *SKETCHES[name])
         blocks, population, most = draw(models, config.draws), np.inf, config.draws
     kept: list[Block] = []
-    result: Diagonal | None = None
     for block in blocks:
         kept.append(block)
-        if enough is not None and len(kept) > 1 and enough(result := _diagonal(models, kept, population, most)):
-            return result
+        if enough is not None and len(kept) > 1 and enough(_diagonal(models, kept, population, most)):
+            break
     return _diagonal(models, kept, population, most if early else len(kept))
 
 
@@ -127,15 +126,20 @@ def _diagonal(models: Fitted, blocks: Sequence[Block], population: float, rows: 
         stacked = np.stack(arrays, axis=1)
         return np.pad(stacked, ((0, 0), (0, max(0, rows - len(arrays))), (0, 0)))
 
-    counts = np.pad([float(block.count) for block in blocks], (0, max(0, rows - len(blocks))))
+    counts = np.pad([float(block.number) for block in blocks], (0, max(0, rows - len(blocks))))
     return Diagonal(
         filled([block.first for block in blocks]),
         filled([block.second for block in blocks]),
-        np.tile(counts, (count, 1)),
-        np.full(count, population),
-        np.zeros(count),
+        _each(count, counts),
+        _each(count, population),
+        _each(count, 0.0),
         models.layers,
     )
+
+
+def _each(count: int, value: float | np.ndarray) -> np.ndarray:
+    """The same for each of R models, float64 with leading axis R."""
+    return np.stack([np.asarray(value, np.float64)] * count)
 
 
 @functools.partial(jax.jit, static_argnames=("gnn", "width"))
@@ -166,9 +170,10 @@ def _example_blocks(models: Fitted, kind: Kind, early: bool) -> Iterator[Block]:
     cut = [examples.split(layout, 1 if whole else BLOCKS) for layout in layouts]
     for number in range(max(len(parts) for parts in cut)):
         here = [parts[number] for parts in cut if number < len(parts)]
-        count = sum(part.count for part in here)
+        count = sum(part.number for part in here)
         sums = [_scaled(models, models.cotangents(kind), part.chunk) for part in here]
-        yield Block(*(np.sum([each[k] for each in sums], axis=0) for k in (0, 1)), count)
+        first, second = (np.sum([each[k] for each in sums], axis=0) for k in (0, 1))
+        yield Block(first, second, count)
 
 
 def _label_draws(models: Fitted, draws: int) -> Iterator[Block]:
@@ -240,8 +245,11 @@ def _products(
     def one(variables: Variables) -> jax.Array:
         rows = []
         for chunk in chunks:
-            take = graph_rows if isinstance(chunk, BatchIndex) else node_rows
-            each = take(gnn, cotangents, variables, data, chunk)
+            if isinstance(chunk, BatchIndex):
+                each = graph_rows(gnn, cotangents, variables, data, chunk)
+            else:
+                assert isinstance(chunk, jax.Array)
+                each = node_rows(gnn, cotangents, variables, data, chunk)
             rows.append(each.reshape(-1, each.shape[-1]))
         stacked = jnp.concatenate(rows)
         return jnp.matmul(stacked, stacked.T, precision=jax.lax.Precision.HIGHEST)
@@ -263,16 +271,12 @@ def gram(models: Fitted, config: FisherConfig) -> Gram:
     ids = np.concatenate([examples.ids_of(layout).ravel() for layout in layouts])
     places = np.where(ids >= 0, np.cumsum(ids >= 0) - 1, -1)
     count = len(products)
-
-    def each(value: float) -> np.ndarray:
-        return np.full(count, value)
-
     return Gram(
         products,
-        np.tile(np.repeat(places, products.shape[1] // len(ids)), (count, 1)),
-        each(examples.sampled),
-        each(examples.population),
-        each(0.0),
+        np.stack([np.repeat(places, products.shape[1] // len(ids))] * count),
+        _each(count, examples.sampled),
+        _each(count, examples.population),
+        _each(count, 0.0),
         sum(layer.size for layer in models.layers),
     )
 
@@ -304,5 +308,5 @@ def factors(models: Fitted, config: FisherConfig) -> Factors:
         parts.append(jax.tree.map(lambda x: np.asarray(x, np.float64), _factors(*arguments)))
     inputs, deltas, nodes = jax.tree.map(lambda *each: np.stack(each, axis=1), *parts)
     count = len(nodes)
-    counts = np.tile([float(block.count) for block in blocks], (count, 1))
-    return Factors(inputs, deltas, nodes, counts, np.full(count, float(examples.population)), np.zeros(count))
+    counts = np.array([block.number for block in blocks])
+    return Factors(inputs, deltas, nodes, _each(count, counts), _each(count, examples.population), _each(count, 0.0))

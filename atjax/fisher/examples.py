@@ -41,7 +41,7 @@ class Part(NamedTuple):
     """A part of the examples of one layout, and how many they are; an empty place has an id below 0."""
 
     chunk: Chunk
-    count: int
+    number: int
 
 
 @jax.tree_util.register_dataclass

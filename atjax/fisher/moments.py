@@ -24,6 +24,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+Array = Any
+"""A `jax.Array` inside a program; on its way there a `np.ndarray`, which keeps double precision."""
+
 
 class Estimate(NamedTuple):
     """A statistic of one model: its value, a scalar or [K], and the standard error of that, 0 where it is exact."""
@@ -108,11 +111,11 @@ class Diagonal:
         layers: Which part of P belongs to which layer.
     """
 
-    first: jax.Array
-    second: jax.Array
-    counts: jax.Array
-    population: jax.Array
-    log_scale: jax.Array
+    first: Array
+    second: Array
+    counts: Array
+    population: Array
+    log_scale: Array
     layers: tuple[Layer, ...] = dataclasses.field(metadata={"static": True})
 
     def estimate(self, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Estimate:
@@ -157,11 +160,11 @@ class Gram:
         blocks: J, into how many the units are dealt for standard errors.
     """
 
-    products: jax.Array
-    unit: jax.Array
-    count: jax.Array
-    population: jax.Array
-    log_scale: jax.Array
+    products: Array
+    unit: Array
+    count: Array
+    population: Array
+    log_scale: Array
     parameters: int = dataclasses.field(metadata={"static": True})
     blocks: int = dataclasses.field(default=8, metadata={"static": True})
 
@@ -211,12 +214,12 @@ class Factors:
         log_scale: B is exp(log_scale) times what is kept here; a scalar.
     """
 
-    inputs: tuple[jax.Array, ...]
-    deltas: tuple[jax.Array, ...]
-    nodes: jax.Array
-    counts: jax.Array
-    population: jax.Array
-    log_scale: jax.Array
+    inputs: tuple[Array, ...]
+    deltas: tuple[Array, ...]
+    nodes: Array
+    counts: Array
+    population: Array
+    log_scale: Array
 
     def estimate(self, function: Callable[[list[tuple[jax.Array, jax.Array]]], jax.Array]) -> Estimate:
         """A statistic of the factors and its standard error.
