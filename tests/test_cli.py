@@ -40,8 +40,8 @@ def refused(capsys: pytest.CaptureFixture[str], program: str, *arguments: str) -
 
 
 BAD_SEARCHES = [
-    (("task=cox",), "There is no task 'cox' (did you mean cox2?); choose from amazon_computers, "),
-    (("task=zzz",), "There is no task 'zzz'; choose from amazon_computers, "),
+    (("task=cox",), "There is no task 'cox' (did you mean cox2?); choose from actor, amazon_computers, "),
+    (("task=zzz",), "There is no task 'zzz'; choose from actor, amazon_computers, "),
     (("budget=foo",), "There is no budget 'foo'; choose from paper, quick."),
     (("task=null",), "Config group override must be a string"),
     (("sarch.trials=3",), "There is no setting 'sarch.trials'; see --help"),

@@ -16,6 +16,7 @@ from atjax.prior import PriorConfig
 ALL = [
     *("amazon_computers", "amazon_photo", "bzr", "citeseer", "coauthor_cs", "coauthor_physics", "cora", "cox2", "dd"),
     *("digits", "digits_knn", "enzymes", "imdb_multi", "mutag", "proteins"),
+    *("actor", "chameleon", "chameleon_filtered", "cornell", "minesweeper", "texas", "wisconsin"),
 ]
 
 
@@ -51,8 +52,8 @@ def test_options_reach_the_source() -> None:
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("cox", {}, r"There is no task 'cox' \(did you mean cox2\?\); choose from amazon_computers, .*proteins"),
-        ("zzz", {}, r"There is no task 'zzz'; choose from amazon"),
+        ("cox", {}, r"There is no task 'cox' \(did you mean cox2\?\); choose from actor, .*proteins"),
+        ("zzz", {}, r"There is no task 'zzz'; choose from actor, amazon_computers"),
         ("../task/cox2", {}, "There is no task"),
         ("digits", {"cuont": 3}, r"'digits' has no option 'cuont' \(did you mean count\?\); choose from count"),
         ("cox2", {"root": "x"}, "'cox2' has no option 'root'.* choose from attributes, cleaned, content"),

@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from atjax.errors import UserError
-from atjax.sources import npz, planetoid, tu
+from atjax.sources import heterophilous, npz, planetoid, tu
+from atjax.sources.arrays import read_array
+from atjax.sources.files import read_archive
 from atjax.sources.text import read_table
 
 TU = {
@@ -236,7 +238,7 @@ def test_npz_is_read() -> None:
     [
         ({"adj_indptr": None}, "the file has no array adj_indptr"),
         ({"labels": None}, "the file has no array labels"),
-        ({"labels": np.array([0, None, 1], object)}, "the array labels cannot be read .*allow_pickle"),
+        ({"labels": np.array([0, None, 1], object)}, "the array labels is of type object, which is not allowed"),
         ({"labels": np.array([0.5, 1, 1])}, "labels are of type float64, not whole numbers"),
         ({"labels": np.array([0, 1])}, "adj is 3 x 3 and attr has 3 rows, but there are 2 labels"),
         ({"adj_indices": np.array([1, 2, 3])}, r"the arrays adj_\* are no CSR matrix"),
@@ -248,3 +250,105 @@ def test_npz_faults_are_named(changes: dict, message: str) -> None:
     arrays = {key: value for key, value in (npz_arrays() | changes).items() if value is not None}
     with pytest.raises(UserError, match=message):
         npz.parse(npz_bytes(**arrays))
+
+
+def heterophilous_arrays() -> dict[str, np.ndarray]:
+    masks = np.eye(4, dtype=bool)[[[0, 1], [1, 3], [2, 2]]]
+    return {
+        "node_features": np.array([[0, 1], [2, 0], [0, 0], [0, 3]], np.float32),
+        "node_labels": np.array([1, 0, 1, 0]),
+        "edges": np.array([[0, 1], [3, 1], [2, 2], [1, 0]]),
+        "train_masks": masks[0],
+        "val_masks": masks[1],
+        "test_masks": masks[2],
+    }
+
+
+def test_heterophilous_is_read() -> None:
+    raw = heterophilous.parse(npz_bytes(**heterophilous_arrays()))
+    assert raw.graphs.nodes.toarray().tolist() == [[0, 1], [2, 0], [0, 0], [0, 3]]
+    assert list(zip(raw.graphs.senders, raw.graphs.receivers)) == [(1, 0), (0, 1), (3, 1), (1, 3)]
+    assert raw.labels.tolist() == [1, 0, 1, 0]
+    assert np.argwhere(raw.masks).tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 3], [2, 0, 2], [2, 1, 2]]
+    assert raw.notes == ("Self-loops were dropped; nodes that had one: 1.",)
+
+
+def test_heterophilous_hash_is_of_the_content() -> None:
+    def hash_of(**changes: np.ndarray) -> str:
+        return heterophilous.parse(npz_bytes(**(heterophilous_arrays() | changes))).content_hash()
+
+    same = hash_of()
+    assert hash_of(edges=np.array([[0, 1], [1, 3]], np.int32)) == same
+    assert hash_of(node_features=heterophilous_arrays()["node_features"].astype(np.float64)) == same
+    other = [
+        hash_of(edges=np.array([[0, 1]])),
+        hash_of(node_labels=np.array([1, 0, 1, 1])),
+        hash_of(node_features=np.eye(4, 2)),
+        hash_of(val_masks=np.eye(4, dtype=bool)[[1, 0]]),
+    ]
+    assert len({same, *other}) == 1 + len(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"edges": None}, "the file has no array edges"),
+        ({"edges": np.array([0, 1])}, r"edges has the shape \(2,\); give two nodes an edge"),
+        ({"edges": np.array([[0, 1.5]])}, "edges are of type float64, not whole numbers"),
+        ({"edges": np.array([[0, 4]])}, "An edge names node 4, but nodes are numbered 0 to 3"),
+        ({"edges": np.array([[0, 2**64 - 1]], np.uint64)}, "edges are of type uint64, not whole numbers"),
+        ({"node_features": np.eye(3)}, r"node_features has the shape \(3, 3\), but there are 4 node_labels"),
+        ({"node_labels": np.eye(4, dtype=int)}, r"node_labels has the shape \(4, 4\); give one class each"),
+        ({"node_labels": np.array([0, 1, 2**40, 0])}, "node_labels: number 2 is 1099511627776; count classes from 0"),
+        ({"node_labels": np.array([0, 1, -2, 0])}, "node_labels: number 2 is -2; count classes from 0 without gaps"),
+        ({"node_labels": np.array([0, -1, 1, 0])}, "train_masks: node 1 has no label; take it out"),
+        ({"test_masks": np.eye(4)[:2]}, r"test_masks is float64 of the shape \(2, 4\); give true or false"),
+        ({"test_masks": np.eye(4, dtype=bool)[:2, :3]}, r"test_masks is bool of the shape \(2, 3\)"),
+        ({"test_masks": np.eye(4, dtype=bool)}, "train_masks, val_masks, test_masks differ in their number of splits"),
+        ({"test_masks": np.eye(4, dtype=bool)[[2, 3]]}, "node 3 is in two parts of split 1; leave it in one"),
+        ({"val_masks": np.eye(4, 4, 1, dtype=bool)[[0, 3]]}, "val_masks: split 1 has no nodes"),
+    ],
+)
+def test_heterophilous_faults_are_named(changes: dict, message: str) -> None:
+    arrays = {key: value for key, value in (heterophilous_arrays() | changes).items() if value is not None}
+    with pytest.raises(UserError, match=message):
+        heterophilous.parse(npz_bytes(**arrays))
+
+
+@given(
+    st.sampled_from(["?", "<i4", ">i8", "<u2", ">f4", "<f8"]),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.booleans(),
+)
+def test_arrays_of_npz_are_those_that_numpy_reads(code: str, shape: list[int], fortran: bool) -> None:
+    array = np.random.default_rng(0).integers(0, 2, shape).astype(code)
+    content = npz_bytes(x=np.array(array, order="F" if fortran else "C"))
+    found = read_array(read_archive(content), "x")
+    np.testing.assert_array_equal(found, array)
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+
+
+def npy(header: str, body: bytes = b"") -> bytes:
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + body
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the array x cannot be read"),
+        (b"\x93NUMPY\x01\x00\xff\xff{", "the array x cannot be read"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}", b"12345678"), "but has 8 bytes"),
+        (
+            npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}", b"12345678"),
+            "claims the shape|cannot be read",
+        ),
+        (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"cos\nsystem"), "of type object, which is not"),
+        (npy("__import__('os').mkdir('attacked')"), "the array x cannot be read"),
+        (npy("(" * 9000), "the array x cannot be read"),
+        (npy("{'descr': '<f8', 'shape': (1,)}", b"12345678"), "the array x cannot be read"),
+    ],
+)
+def test_arrays_that_are_damaged_or_hostile(content: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_array({"x.npy": content}, "x")

@@ -33,7 +33,15 @@ PUBLISHED: dict[str, tuple[int, int, int, int, list[int]]] = {
         [708, 462, 2050, 429, 1394, 2193, 371, 924, 775, 118, 1444, 2033, 420, 4136, 876],
     ),
     "coauthor_physics": (1, 34_493, 247_962, 8_415, [5750, 5045, 17426, 2753, 3519]),
+    "actor": (1, 7_600, 26_659, 932, [853, 1337, 1630, 1815, 1965]),
+    "chameleon": (1, 2_277, 31_371, 2_325, [456, 460, 453, 521, 387]),
+    "chameleon_filtered": (1, 890, 8_854, 2_325, [242, 134, 209, 164, 141]),
+    "cornell": (1, 183, 277, 1_703, [38, 16, 30, 82, 17]),
+    "minesweeper": (1, 10_000, 39_402, 7, [8000, 2000]),
+    "texas": (1, 183, 279, 1_703, [33, 1, 18, 101, 30]),
+    "wisconsin": (1, 251, 450, 1_703, [10, 70, 118, 32, 21]),
 }
+HETEROPHILOUS = ("actor", "chameleon", "chameleon_filtered", "cornell", "minesweeper", "texas", "wisconsin")
 CLEANED: dict[str, tuple[int, int, int, int, list[int]]] = {
     "bzr": (276, 10_004, 10_711, 9, [204, 72]),
     "cox2": (237, 9_988, 10_529, 8, [169, 68]),
@@ -95,6 +103,47 @@ def test_planetoid_equals_the_same_set_in_npz(data: Path, name: str) -> None:
     assert sorted(zip(size_of, words)) == sorted(zip(their_size_of, theirs))
     if name == "cora":
         assert sorted(zip(size_of, words, ours)) == sorted(zip(their_size_of, theirs, degree))
+
+
+@pytest.mark.parametrize("name", HETEROPHILOUS)
+def test_own_splits_of_heterophilous_sets(data: Path, name: str) -> None:
+    published = np.load(data / "heterophilous" / f"{name}.npz", allow_pickle=False)
+    random = load_task(name, data_root=data)
+    assert random.fixed_split is None
+    for number in (0, 9):
+        task = load_task(name, data_root=data, split=number)
+        split = task.split(seed=number + 5)
+        for part, key in ((split.train, "train"), (split.validation, "val"), (split.test, "test")):
+            np.testing.assert_array_equal(
+                np.isin(np.arange(task.num_examples), part), published[f"{key}_masks"][number]
+            )
+        assert task.notes[-1] == f"Split: number {number} of the set's own 10."
+        # The same examples: a task's own records are told by this, whatever the split they were made with.
+        assert task.content_hash == random.content_hash
+    assert random.metric == ("roc_auc" if name == "minesweeper" else "accuracy")
+
+
+def test_a_class_of_one_node_is_split_like_any_other(data: Path) -> None:
+    task = load_task("texas", data_root=data)
+    lone = np.flatnonzero(task.labels == 1)
+    assert len(lone) == 1
+    parts = [[lone[0] in part for part in dataclasses.astuple(task.split(seed))] for seed in range(40)]
+    assert {sum(found) for found in parts} == {1}
+    assert all(any(column) for column in zip(*parts))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"split": 10}, "texas: split=10 is unknown; give random, or a number from 0 to 9"),
+        ({"split": True}, "split=True is unknown"),
+        ({"split": "own"}, "split='own' is unknown"),
+        ({"metric": "mae"}, "texas: metric='mae' is unknown; choose from accuracy, roc_auc"),
+    ],
+)
+def test_splits_and_metrics_that_do_not_exist(data: Path, options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_task("texas", data_root=data, **options)
 
 
 def test_features_of_tu_sets(data: Path) -> None:
