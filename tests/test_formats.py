@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from atjax.errors import UserError
-from atjax.sources import heterophilous, npz, planetoid, tu
+from atjax.sources import geom_gcn, heterophilous, npz, planetoid, tu
 from atjax.sources.arrays import read_array
 from atjax.sources.files import read_archive
 from atjax.sources.text import read_table
@@ -313,6 +313,58 @@ def test_heterophilous_faults_are_named(changes: dict, message: str) -> None:
     arrays = {key: value for key, value in (heterophilous_arrays() | changes).items() if value is not None}
     with pytest.raises(UserError, match=message):
         heterophilous.parse(npz_bytes(**arrays))
+
+
+GEOM_NODES = b"node_id\tfeature\tlabel\n2\t0,1,2.5\t1\n0\t1,0,0\t0\r\n1\t0,0,0\t1\n"
+GEOM_EDGES = b"node_id\tnode_id\n0\t1\n1\t0\n2\t1\n2\t2\n"
+
+
+def test_geom_gcn_is_read() -> None:
+    graphs, labels, notes = geom_gcn.parse(GEOM_NODES, GEOM_EDGES)
+    assert graphs.nodes.toarray().tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 2.5]]
+    assert labels.tolist() == [0, 1, 1]
+    assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (0, 1), (2, 1), (1, 2)]
+    assert notes == ("Self-loops were dropped; nodes that had one: 1.",)
+
+
+def test_geom_gcn_features_by_the_columns_that_are_set() -> None:
+    nodes = b"node_id\tfeature(feature_amount:3)\tlabel\n1\t3,0,3\t1\n0\t\t0\n2\t2\t1\n"
+    graphs, labels, _ = geom_gcn.parse(nodes, GEOM_EDGES)
+    assert graphs.nodes.toarray().tolist() == [[0, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]]
+    assert labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            b"node_id\tnode_id\n0\t1\n1\t0\n2\t1\n2\t2\n",
+            b"node_id\tnode_id\n",
+            "out1_graph_edges.txt has no lines after",
+        ),
+        (b"1\t0,0,0\t1", b"1\t0,0,0", "out1_node_feature_label.txt: line 4 has 2 columns between tabs, not 3"),
+        (b"1\t0,0,0\t1", b"1\t0,0\t1", "out1_node_feature_label.txt: line 4 has 2 numbers, not 3: '0,0'"),
+        (b"1\t0,0,0\t1", b"1\t0,x,0\t1", "line 4 does not hold finite numbers: '0,x,0'"),
+        (b"1\t0,0,0\t1", b"1\t0,nan,0\t1", "line 4 does not hold finite numbers: '0,nan,0'"),
+        (b"1\t0,0,0\t1", b"0\t0,0,0\t1", "the nodes are not numbered 0 to 2, each once"),
+        (b"1\t0,0,0\t1", b"one\t0,0,0\t1", "line 4 does not hold whole numbers: 'one'"),
+        (b"1\t0,0,0\t1", b"1\t0,0,0\t-2", "out1_node_feature_label.txt: labels: number 1 is -2"),
+        (b"2\t1\n2", b"2\t3\n2", "An edge names node 3"),
+        (b"2\t1\n2", b"2,1\n2", "out1_graph_edges.txt: line 4 has 1 columns between tabs, not 2"),
+        (b"feature\t", b"feature(feature_amount:1)\t", "line 2 names feature 2, not one of 0 to 1|does not hold whole"),
+    ],
+)
+def test_geom_gcn_faults_are_named(old: bytes, new: bytes, message: str) -> None:
+    nodes, edges = GEOM_NODES.replace(old, new), GEOM_EDGES.replace(old, new)
+    assert (nodes, edges) != (GEOM_NODES, GEOM_EDGES)
+    with pytest.raises(UserError, match=message):
+        geom_gcn.parse(nodes, edges)
+
+
+def test_geom_gcn_names_the_line_of_a_feature_that_does_not_exist() -> None:
+    nodes = b"node_id\tfeature(feature_amount:3)\tlabel\n1\t3,0,3\t1\n0\t\t0\n2\t1,4\t1\n"
+    with pytest.raises(UserError, match="line 4 names feature 4, not one of 0 to 3"):
+        geom_gcn.parse(nodes, GEOM_EDGES)
 
 
 @given(

@@ -105,6 +105,38 @@ def test_planetoid_equals_the_same_set_in_npz(data: Path, name: str) -> None:
         assert sorted(zip(size_of, words, ours)) == sorted(zip(their_size_of, theirs, degree))
 
 
+@pytest.mark.parametrize(("dataset", "same"), [("texas", "texas"), ("wisconsin", "wisconsin"), ("film", "actor")])
+def test_geom_gcn_equals_the_same_set_in_npz(data: Path, dataset: str, same: str) -> None:
+    task, other = load_task("geom_gcn", data_root=data, dataset=dataset), load_task(same, data_root=data)
+    assert counts(task) == PUBLISHED[same]
+    assert (task.name, task.level) == (f"geom_gcn_{dataset}", "node")
+    # By content they are one task, so that neither is offered the records of the other.
+    assert task.content_hash == other.content_hash
+    loops = {"texas": 16, "wisconsin": 16, "film": 93}[dataset]
+    assert task.notes[-1] == f"Self-loops were dropped; nodes that had one: {loops}."
+    unverified = load_task("geom_gcn", data_root=data, dataset=dataset, content=None)
+    assert unverified.notes[-1] == f"The content was not verified: no hash of {dataset} is known."
+
+
+@pytest.mark.parametrize(
+    ("dataset", "message"),
+    [
+        ("cornell", "geom_gcn_cornell: cornell cannot be used: its published features and labels are those of texas"),
+        ("../geom-gcn/texas", "dataset='../geom-gcn/texas' is no name of a set"),
+        ("..", "is no name of a set"),
+        (None, "dataset=None is no name of a set"),
+    ],
+)
+def test_geom_gcn_sets_that_cannot_be(data: Path, dataset: str | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_task("geom_gcn", data_root=data, dataset=dataset)
+
+
+def test_a_set_with_another_hash_is_refused(data: Path) -> None:
+    with pytest.raises(UserError, match="not the expected 000000000000"):
+        load_task("geom_gcn", data_root=data, dataset="texas", content={"texas": "0" * 64})
+
+
 @pytest.mark.parametrize("name", HETEROPHILOUS)
 def test_own_splits_of_heterophilous_sets(data: Path, name: str) -> None:
     published = np.load(data / "heterophilous" / f"{name}.npz", allow_pickle=False)
