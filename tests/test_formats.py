@@ -8,6 +8,7 @@ import io
 import os
 import pickle
 import pickletools
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from atjax.sources import geom_gcn, heterophilous, npz, planetoid, tu
 from atjax.sources.arrays import read_array
 from atjax.sources.files import read_archive
 from atjax.sources.text import read_table
+from atjax.task import Task
 
 TU = {
     "S_A.txt": b"1, 2\n2, 1\n2,3\n3, 2\n4, 5\r\n5, 4\n5, 5\n",
@@ -62,6 +64,28 @@ def test_tu_hash_is_of_the_content() -> None:
         hash_of(node_labels=None),
     ]
     assert len({same, *other}) == 1 + len(other)
+
+
+def test_tu_sets_with_two_labels_a_node_or_with_attributes_only(tmp_path: Path) -> None:
+    def load(**changes: bytes | None) -> Task:
+        members = TU | {f"S_{key}.txt": value for key, value in changes.items()}
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, content in members.items():
+                if content is not None:
+                    archive.writestr(name, content)
+        (tmp_path / "tu-original").mkdir(exist_ok=True)
+        (tmp_path / "tu-original" / "S.zip").write_bytes(buffer.getvalue())
+        return tu.load("S", "S", root=str(tmp_path), features="auto")
+
+    two = load(node_labels=b"7, 0\n7, 1\n9, 0\n9, 2\n2, 0\n").graphs.nodes
+    one_hot = [[0, 1, 0, 1, 0, 0], [0, 1, 0, 0, 1, 0], [0, 0, 1, 1, 0, 0], [0, 0, 1, 0, 0, 1], [1, 0, 0, 1, 0, 0]]
+    assert two.tolist() == one_hot
+    attributes = np.array([[1.5, -2], [0.5, 100], [0, 0], [1, 1], [2, 2]])
+    expected = (attributes - attributes.mean(axis=0)) / attributes.std(axis=0)
+    np.testing.assert_allclose(load(node_labels=None).graphs.nodes, expected, rtol=1e-6)
+    degree = load(node_labels=None, node_attributes=None).graphs.nodes
+    assert degree.argmax(axis=1).tolist() == [1, 2, 1, 1, 1]
 
 
 @pytest.mark.parametrize(

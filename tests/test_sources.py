@@ -24,6 +24,11 @@ PUBLISHED: dict[str, tuple[int, int, int, int, list[int]]] = {
     "imdb_multi": (1_500, 19_502, 98_903, 65, [500] * 3),
     "mutag": (188, 3_371, 3_721, 7, [63, 125]),
     "proteins": (1_113, 43_471, 81_044, 3, [663, 450]),
+    "nci1": (4_110, 122_747, 132_753, 37, [2053, 2057]),
+    "aids": (2_000, 31_385, 32_390, 38, [400, 1600]),
+    "ptc_mr": (344, 4_915, 5_054, 18, [192, 152]),
+    "imdb_binary": (1_000, 19_773, 96_531, 65, [500, 500]),
+    "mutagenicity": (4_337, 131_488, 133_447, 14, [2401, 1936]),
     "cora": (1, 2_708, 5_278, 1_433, [351, 217, 418, 818, 426, 298, 180]),
     "citeseer": (1, 3_327, 4_552, 3_703, [249, 590, 668, 701, 596, 508]),
     "amazon_computers": (1, 13_752, 245_861, 767, [436, 2142, 1414, 542, 5158, 308, 487, 818, 2156, 291]),
@@ -49,6 +54,11 @@ CLEANED: dict[str, tuple[int, int, int, int, list[int]]] = {
     "imdb_multi": (321, 7_175, 40_038, 65, [144, 85, 92]),
     "mutag": (135, 2_545, 2_813, 6, [42, 93]),
     "proteins": (975, 42_323, 79_011, 3, [632, 343]),
+    "nci1": (3_785, 112_952, 122_526, 21, [2004, 1781]),
+    "aids": (1_110, 20_222, 21_201, 30, [310, 800]),
+    "ptc_mr": (235, 4_048, 4_224, 14, [139, 96]),
+    "imdb_binary": (493, 11_872, 54_712, 65, [261, 232]),
+    "mutagenicity": (3_335, 109_916, 113_909, 10, [1851, 1484]),
 }
 
 
@@ -71,6 +81,31 @@ def test_counts(data: Path, name: str) -> None:
 @pytest.mark.parametrize("name", CLEANED)
 def test_counts_of_cleaned_versions(data: Path, name: str) -> None:
     assert counts(load_task(name, data_root=data, cleaned=True)) == CLEANED[name]
+
+
+def test_counts_of_msrc_9(data: Path) -> None:
+    for cleaned in (False, True):
+        task = load_task("msrc_9", data_root=data, cleaned=cleaned)
+        *sizes, classes = counts(task)
+        assert sizes == [221, 8_968, 21_644, 10]
+        assert (len(classes), min(classes), max(classes)) == (8, 19, 30)
+
+
+@pytest.mark.parametrize(("dataset", "same"), [("MUTAG", "mutag"), ("IMDB-BINARY", "imdb_binary"), ("AIDS", "aids")])
+def test_any_tu_set_by_its_name(data: Path, dataset: str, same: str) -> None:
+    task, named = load_task("tu", data_root=data, dataset=dataset), load_task(same, data_root=data)
+    assert task.name == dataset
+    assert task.content_hash == named.content_hash
+    assert named.notes == tuple(note for note in task.notes if "verified" not in note)
+    assert f"The content was not verified: no hash of {dataset} is given." in task.notes
+    cleaned = load_task("tu", data_root=data, dataset=dataset, cleaned=True)
+    assert cleaned.content_hash == load_task(same, data_root=data, cleaned=True).content_hash
+
+
+def test_attributes_alone(data: Path) -> None:
+    both = load_task("aids", data_root=data, attributes=True)
+    alone = load_task("aids", data_root=data, features="attributes")
+    np.testing.assert_array_equal(alone.graphs.nodes, both.graphs.nodes[:, 38:])
 
 
 def test_citeseer_has_nodes_without_label_and_features(data: Path) -> None:
@@ -201,7 +236,11 @@ def test_features_of_tu_sets(data: Path) -> None:
     [
         ("imdb_multi", {"features": "labels"}, "the set has no node labels; take features=degree or features=constant"),
         ("imdb_multi", {"attributes": True}, "the set has no node attributes; take attributes=false"),
-        ("mutag", {"features": "spectral"}, "features='spectral' is unknown; choose labels, degree or constant"),
+        (
+            "mutag",
+            {"features": "spectral"},
+            "features='spectral' is unknown; choose from auto, labels, attributes, degree, constant",
+        ),
     ],
 )
 def test_features_that_do_not_exist(data: Path, name: str, options: dict, message: str) -> None:
