@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ def _fail(sentence: str) -> NoReturn:
 def _sentence(error: Exception) -> str:
     """What is wrong, and what to do, in one sentence."""
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
+    if missing := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
+        return f"The setting {missing[1]} must be given, as {missing[1]}=VALUE; see --help for what there is."
     match error:
         case UserError():
             return str(error)

@@ -41,8 +41,8 @@ def refused(capsys: pytest.CaptureFixture[str], program: str, *arguments: str) -
 
 
 BAD_SEARCHES = [
-    (("task=cox",), "There is no task 'cox' (did you mean cox2?); choose from amazon_computers, "),
-    (("task=zzz",), "There is no task 'zzz'; choose from amazon_computers, "),
+    (("task=cox",), "There is no task 'cox' (did you mean cox2?); choose from actor, aids, "),
+    (("task=zzz",), "There is no task 'zzz'; choose from actor, aids, "),
     (("budget=foo",), "There is no budget 'foo'; choose from paper, quick."),
     (("task=null",), "Config group override must be a string"),
     (("sarch.trials=3",), "There is no setting 'sarch.trials'; see --help"),
@@ -76,6 +76,21 @@ def test_a_bad_search_ends_with_a_sentence_and_leaves_nothing(
     arguments: tuple[str, ...], message: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert refused(capsys, "search", *tiny.TASK, UNIFORM, *arguments).startswith(message)
+    assert tiny.files(here) == []
+
+
+BAD_SETS = [
+    ("search", ("task=tu",), "The setting task.name must be given, as task.name=VALUE; see --help for what there is."),
+    ("embed", ("task=tu",), "The setting task.name must be given, as task.name=VALUE; see --help for what there is."),
+    ("embed", ("task=tu", "task.name=../x"), "../x: dataset='../x' is no name of a set; give letters, "),
+]
+
+
+@pytest.mark.parametrize(("program", "arguments", "message"), BAD_SETS)
+def test_sets_that_cannot_be(
+    program: str, arguments: tuple[str, ...], message: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refused(capsys, program, *arguments).startswith(message)
     assert tiny.files(here) == []
 
 
@@ -186,7 +201,7 @@ def test_help(program: str, here: Path, capsys: pytest.CaptureFixture[str]) -> N
     out, err = capsys.readouterr()
     assert f"Usage: python -m atjax.{program} task=NAME" in out
     assert "Example" in out
-    assert "task: amazon_computers, " in out
+    assert "task: actor, aids, amazon_computers, " in out
     assert "fisher:\n  _target_: atjax.fisher.FisherConfig\n  hidden: 64\n" in out
     assert "$" not in out.replace("${data.root}", "")
     assert err == ""

@@ -8,6 +8,7 @@ import io
 import os
 import pickle
 import pickletools
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,11 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from atjax.errors import UserError
-from atjax.sources import npz, planetoid, tu
+from atjax.sources import geom_gcn, heterophilous, npz, planetoid, tu
+from atjax.sources.arrays import read_array
+from atjax.sources.files import read_archive
 from atjax.sources.text import read_table
+from atjax.task import Task
 
 TU = {
     "S_A.txt": b"1, 2\n2, 1\n2,3\n3, 2\n4, 5\r\n5, 4\n5, 5\n",
@@ -60,6 +64,28 @@ def test_tu_hash_is_of_the_content() -> None:
         hash_of(node_labels=None),
     ]
     assert len({same, *other}) == 1 + len(other)
+
+
+def test_tu_sets_with_two_labels_a_node_or_with_attributes_only(tmp_path: Path) -> None:
+    def load(**changes: bytes | None) -> Task:
+        members = TU | {f"S_{key}.txt": value for key, value in changes.items()}
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            for name, content in members.items():
+                if content is not None:
+                    archive.writestr(name, content)
+        (tmp_path / "tu-original").mkdir(exist_ok=True)
+        (tmp_path / "tu-original" / "S.zip").write_bytes(buffer.getvalue())
+        return tu.load("S", "S", root=str(tmp_path), features="auto")
+
+    two = load(node_labels=b"7, 0\n7, 1\n9, 0\n9, 2\n2, 0\n").graphs.nodes
+    one_hot = [[0, 1, 0, 1, 0, 0], [0, 1, 0, 0, 1, 0], [0, 0, 1, 1, 0, 0], [0, 0, 1, 0, 0, 1], [1, 0, 0, 1, 0, 0]]
+    assert two.tolist() == one_hot
+    attributes = np.array([[1.5, -2], [0.5, 100], [0, 0], [1, 1], [2, 2]])
+    expected = (attributes - attributes.mean(axis=0)) / attributes.std(axis=0)
+    np.testing.assert_allclose(load(node_labels=None).graphs.nodes, expected, rtol=1e-6)
+    degree = load(node_labels=None, node_attributes=None).graphs.nodes
+    assert degree.argmax(axis=1).tolist() == [1, 2, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +262,7 @@ def test_npz_is_read() -> None:
     [
         ({"adj_indptr": None}, "the file has no array adj_indptr"),
         ({"labels": None}, "the file has no array labels"),
-        ({"labels": np.array([0, None, 1], object)}, "the array labels cannot be read .*allow_pickle"),
+        ({"labels": np.array([0, None, 1], object)}, "the array labels is of type object, which is not allowed"),
         ({"labels": np.array([0.5, 1, 1])}, "labels are of type float64, not whole numbers"),
         ({"labels": np.array([0, 1])}, "adj is 3 x 3 and attr has 3 rows, but there are 2 labels"),
         ({"adj_indices": np.array([1, 2, 3])}, r"the arrays adj_\* are no CSR matrix"),
@@ -248,3 +274,157 @@ def test_npz_faults_are_named(changes: dict, message: str) -> None:
     arrays = {key: value for key, value in (npz_arrays() | changes).items() if value is not None}
     with pytest.raises(UserError, match=message):
         npz.parse(npz_bytes(**arrays))
+
+
+def heterophilous_arrays() -> dict[str, np.ndarray]:
+    masks = np.eye(4, dtype=bool)[[[0, 1], [1, 3], [2, 2]]]
+    return {
+        "node_features": np.array([[0, 1], [2, 0], [0, 0], [0, 3]], np.float32),
+        "node_labels": np.array([1, 0, 1, 0]),
+        "edges": np.array([[0, 1], [3, 1], [2, 2], [1, 0]]),
+        "train_masks": masks[0],
+        "val_masks": masks[1],
+        "test_masks": masks[2],
+    }
+
+
+def test_heterophilous_is_read() -> None:
+    raw = heterophilous.parse(npz_bytes(**heterophilous_arrays()))
+    assert raw.graphs.nodes.toarray().tolist() == [[0, 1], [2, 0], [0, 0], [0, 3]]
+    assert list(zip(raw.graphs.senders, raw.graphs.receivers)) == [(1, 0), (0, 1), (3, 1), (1, 3)]
+    assert raw.labels.tolist() == [1, 0, 1, 0]
+    assert np.argwhere(raw.masks).tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 3], [2, 0, 2], [2, 1, 2]]
+    assert raw.notes == ("Self-loops were dropped; nodes that had one: 1.",)
+
+
+def test_heterophilous_hash_is_of_the_content() -> None:
+    def hash_of(**changes: np.ndarray) -> str:
+        return heterophilous.parse(npz_bytes(**(heterophilous_arrays() | changes))).content_hash()
+
+    same = hash_of()
+    assert hash_of(edges=np.array([[0, 1], [1, 3]], np.int32)) == same
+    assert hash_of(node_features=heterophilous_arrays()["node_features"].astype(np.float64)) == same
+    other = [
+        hash_of(edges=np.array([[0, 1]])),
+        hash_of(node_labels=np.array([1, 0, 1, 1])),
+        hash_of(node_features=np.eye(4, 2)),
+        hash_of(val_masks=np.eye(4, dtype=bool)[[1, 0]]),
+    ]
+    assert len({same, *other}) == 1 + len(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"edges": None}, "the file has no array edges"),
+        ({"edges": np.array([0, 1])}, r"edges has the shape \(2,\); give two nodes an edge"),
+        ({"edges": np.array([[0, 1.5]])}, "edges are of type float64, not whole numbers"),
+        ({"edges": np.array([[0, 4]])}, "An edge names node 4, but nodes are numbered 0 to 3"),
+        ({"edges": np.array([[0, 2**64 - 1]], np.uint64)}, "edges are of type uint64, not whole numbers"),
+        ({"node_features": np.eye(3)}, r"node_features has the shape \(3, 3\), but there are 4 node_labels"),
+        ({"node_labels": np.eye(4, dtype=int)}, r"node_labels has the shape \(4, 4\); give one class each"),
+        ({"node_labels": np.array([0, 1, 2**40, 0])}, "node_labels: number 2 is 1099511627776; count classes from 0"),
+        ({"node_labels": np.array([0, 1, -2, 0])}, "node_labels: number 2 is -2; count classes from 0 without gaps"),
+        ({"node_labels": np.array([0, -1, 1, 0])}, "train_masks: node 1 has no label; take it out"),
+        ({"test_masks": np.eye(4)[:2]}, r"test_masks is float64 of the shape \(2, 4\); give true or false"),
+        ({"test_masks": np.eye(4, dtype=bool)[:2, :3]}, r"test_masks is bool of the shape \(2, 3\)"),
+        ({"test_masks": np.eye(4, dtype=bool)}, "train_masks, val_masks, test_masks differ in their number of splits"),
+        ({"test_masks": np.eye(4, dtype=bool)[[2, 3]]}, "node 3 is in two parts of split 1; leave it in one"),
+        ({"val_masks": np.eye(4, 4, 1, dtype=bool)[[0, 3]]}, "val_masks: split 1 has no nodes"),
+    ],
+)
+def test_heterophilous_faults_are_named(changes: dict, message: str) -> None:
+    arrays = {key: value for key, value in (heterophilous_arrays() | changes).items() if value is not None}
+    with pytest.raises(UserError, match=message):
+        heterophilous.parse(npz_bytes(**arrays))
+
+
+GEOM_NODES = b"node_id\tfeature\tlabel\n2\t0,1,2.5\t1\n0\t1,0,0\t0\r\n1\t0,0,0\t1\n"
+GEOM_EDGES = b"node_id\tnode_id\n0\t1\n1\t0\n2\t1\n2\t2\n"
+
+
+def test_geom_gcn_is_read() -> None:
+    graphs, labels, notes = geom_gcn.parse(GEOM_NODES, GEOM_EDGES)
+    assert graphs.nodes.toarray().tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 2.5]]
+    assert labels.tolist() == [0, 1, 1]
+    assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (0, 1), (2, 1), (1, 2)]
+    assert notes == ("Self-loops were dropped; nodes that had one: 1.",)
+
+
+def test_geom_gcn_features_by_the_columns_that_are_set() -> None:
+    nodes = b"node_id\tfeature(feature_amount:3)\tlabel\n1\t3,0,3\t1\n0\t\t0\n2\t2\t1\n"
+    graphs, labels, _ = geom_gcn.parse(nodes, GEOM_EDGES)
+    assert graphs.nodes.toarray().tolist() == [[0, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]]
+    assert labels.tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            b"node_id\tnode_id\n0\t1\n1\t0\n2\t1\n2\t2\n",
+            b"node_id\tnode_id\n",
+            "out1_graph_edges.txt has no lines after",
+        ),
+        (b"1\t0,0,0\t1", b"1\t0,0,0", "out1_node_feature_label.txt: line 4 has 2 columns between tabs, not 3"),
+        (b"1\t0,0,0\t1", b"1\t0,0\t1", "out1_node_feature_label.txt: line 4 has 2 numbers, not 3: '0,0'"),
+        (b"1\t0,0,0\t1", b"1\t0,x,0\t1", "line 4 does not hold finite numbers: '0,x,0'"),
+        (b"1\t0,0,0\t1", b"1\t0,nan,0\t1", "line 4 does not hold finite numbers: '0,nan,0'"),
+        (b"1\t0,0,0\t1", b"0\t0,0,0\t1", "the nodes are not numbered 0 to 2, each once"),
+        (b"1\t0,0,0\t1", b"one\t0,0,0\t1", "line 4 does not hold whole numbers: 'one'"),
+        (b"1\t0,0,0\t1", b"1\t0,0,0\t-2", "out1_node_feature_label.txt: labels: number 1 is -2"),
+        (b"2\t1\n2", b"2\t3\n2", "An edge names node 3"),
+        (b"2\t1\n2", b"2,1\n2", "out1_graph_edges.txt: line 4 has 1 columns between tabs, not 2"),
+        (b"feature\t", b"feature(feature_amount:1)\t", "line 2 names feature 2, not one of 0 to 1|does not hold whole"),
+    ],
+)
+def test_geom_gcn_faults_are_named(old: bytes, new: bytes, message: str) -> None:
+    nodes, edges = GEOM_NODES.replace(old, new), GEOM_EDGES.replace(old, new)
+    assert (nodes, edges) != (GEOM_NODES, GEOM_EDGES)
+    with pytest.raises(UserError, match=message):
+        geom_gcn.parse(nodes, edges)
+
+
+def test_geom_gcn_names_the_line_of_a_feature_that_does_not_exist() -> None:
+    nodes = b"node_id\tfeature(feature_amount:3)\tlabel\n1\t3,0,3\t1\n0\t\t0\n2\t1,4\t1\n"
+    with pytest.raises(UserError, match="line 4 names feature 4, not one of 0 to 3"):
+        geom_gcn.parse(nodes, GEOM_EDGES)
+
+
+@given(
+    st.sampled_from(["?", "<i4", ">i8", "<u2", ">f4", "<f8"]),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.booleans(),
+)
+def test_arrays_of_npz_are_those_that_numpy_reads(code: str, shape: list[int], fortran: bool) -> None:
+    array = np.random.default_rng(0).integers(0, 2, shape).astype(code)
+    content = npz_bytes(x=np.array(array, order="F" if fortran else "C"))
+    found = read_array(read_archive(content), "x")
+    np.testing.assert_array_equal(found, array)
+    assert (found.dtype, found.shape) == (array.dtype, array.shape)
+
+
+def npy(header: str, body: bytes = b"") -> bytes:
+    text = header.encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + body
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the array x cannot be read"),
+        (b"\x93NUMPY\x01\x00\xff\xff{", "the array x cannot be read"),
+        (npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,)}", b"12345678"), "but has 8 bytes"),
+        (
+            npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}", b"12345678"),
+            "claims the shape|cannot be read",
+        ),
+        (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", b"cos\nsystem"), "of type object, which is not"),
+        (npy("__import__('os').mkdir('attacked')"), "the array x cannot be read"),
+        (npy("(" * 9000), "the array x cannot be read"),
+        (npy("{'descr': '<f8', 'shape': (1,)}", b"12345678"), "the array x cannot be read"),
+    ],
+)
+def test_arrays_that_are_damaged_or_hostile(content: bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_array({"x.npy": content}, "x")

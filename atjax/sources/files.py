@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import uuid
 import zipfile
@@ -158,6 +159,22 @@ def read_archive(content: bytes) -> dict[str, bytes]:
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
         raise UserError(f"this is no zip archive, or a truncated or damaged one ({error})") from None
     return members
+
+
+def plain_name(task: str, option: str, value: object) -> str:
+    """A name that becomes part of a path and a URL: letters, digits and ``_``, then also ``-``, ``+``, ``.``.
+
+    Args:
+        task: Name of the task, for the error message.
+        option: Name of the setting.
+        value: What the user gave.
+
+    Raises:
+        UserError: It is no such name.
+    """
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", value):
+        raise UserError(f"{task}: {option}={value!r} is no name of a set; give letters, digits, _, -, + and . only.")
+    return value
 
 
 def verify(found: str, expected: str | None) -> None:

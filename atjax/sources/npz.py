@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import sparse
 
 from atjax.errors import UserError
+from atjax.sources.arrays import class_labels, read_array
 from atjax.sources.edges import drop_self_loops
 from atjax.sources.files import obtain, read_archive, verify
 from atjax.task import Graphs, Task, canonical_csr, hash_arrays
@@ -59,23 +59,21 @@ def parse(content: bytes) -> tuple[Graphs, np.ndarray, tuple[str, ...]]:
     """
     members = read_archive(content)
     adjacency, features = _csr(members, "adj"), _csr(members, "attr")
-    labels = _array(members, "labels")
+    labels = class_labels(read_array(members, "labels"), "labels")
     if adjacency.shape != (len(labels), len(labels)) or features.shape[0] != len(labels):
         raise UserError(
             f"adj is {adjacency.shape[0]} x {adjacency.shape[1]} and attr has {features.shape[0]} rows, "
             f"but there are {len(labels)} labels"
         )
-    if labels.dtype.kind not in "iu":
-        raise UserError(f"labels are of type {labels.dtype}, not whole numbers")
     edges = adjacency.tocoo()
     senders, receivers, notes = drop_self_loops(edges.row, edges.col)
     graphs = Graphs.from_edges(features, senders, receivers, np.array([len(labels)]))
-    return graphs, labels.astype(np.int32), (f"Features: a bag of {features.shape[1]} words.", *notes)
+    return graphs, labels, (f"Features: a bag of {features.shape[1]} words.", *notes)
 
 
 def _csr(members: Mapping[str, bytes], part: str) -> sparse.csr_matrix:
     data, indices, indptr, shape = (
-        _array(members, f"{part}_{field}") for field in ("data", "indices", "indptr", "shape")
+        read_array(members, f"{part}_{field}") for field in ("data", "indices", "indptr", "shape")
     )
     try:
         matrix = sparse.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
@@ -83,12 +81,3 @@ def _csr(members: Mapping[str, bytes], part: str) -> sparse.csr_matrix:
     except (TypeError, ValueError) as error:
         raise UserError(f"the arrays {part}_* are no CSR matrix ({error})") from None
     return canonical_csr(matrix)
-
-
-def _array(members: Mapping[str, bytes], key: str) -> np.ndarray:
-    if f"{key}.npy" not in members:
-        raise UserError(f"the file has no array {key}")
-    try:
-        return np.lib.format.read_array(io.BytesIO(members[f"{key}.npy"]), allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"the array {key} cannot be read ({error})") from None

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from atjax.errors import UserError
 from atjax.sources.edges import drop_self_loops
-from atjax.sources.files import obtain, read_archive, verify
+from atjax.sources.files import obtain, plain_name, read_archive, verify
 from atjax.sources.text import read_table
 from atjax.task import Graphs, Task, hash_arrays
 
-Features = Literal["labels", "degree", "constant"]
+Features = Literal["auto", "labels", "attributes", "degree", "constant"]
+FEATURES: tuple[Features, ...] = get_args(Features)
 
 MIRRORS: dict[str, tuple[str, ...]] = {
     "original": (
@@ -40,7 +41,7 @@ class Raw:
     Attributes:
         graphs: Nodes and edges, without features, [V, 0], and without self-loops.
         graph_labels: As given, such as -1 and 1, [G].
-        node_labels: As given, [V], or None.
+        node_labels: As given, [V], or [V, L] in the few sets that give L labels a node; or None.
         node_attributes: Float64 [V, D], or None.
         notes: What was dropped.
     """
@@ -77,16 +78,19 @@ def load(
         dataset: Name of the set in the collection, such as ``COX2``.
         root: Folder of the data, as in `atjax.config.data_root`.
         cleaned: The version without isomorphic graphs (Ivanov, Sviridov and Burnaev, 2019).
-        features: ``labels``: one-hot over the node labels that occur; ``degree``: one-hot degree, `DEGREE_CAP` and
-            more in one; ``constant``: 1. Sets without labels take the degree by default, since BatchNorm of the
-            pre-process layers turns a constant into 0, and a constant then says nothing.
+        features: ``labels``: one-hot over the node labels that occur; ``attributes``: the node attributes alone,
+            z-scored; ``degree``: one-hot degree, `DEGREE_CAP` and more in one; ``constant``: 1; ``auto``: labels if the
+            set has them, else attributes if it has those, else the degree. Sets without labels take the degree by
+            default, since BatchNorm of the pre-process layers turns a constant into 0, which then says nothing.
         attributes: Append the node attributes, z-scored over all nodes of the set.
-        content: Expected hash of each version, by ``original`` and ``cleaned``; None skips the check.
+        content: Expected hash of each version, by ``original`` and ``cleaned``; None skips the check, and the notes say
+            so.
         mirrors: URLs to download from instead of `MIRRORS`.
 
     Raises:
         UserError: The files are absent, broken or not the expected ones; a version or feature does not exist.
     """
+    plain_name(name, "dataset", dataset)
     for option, value in {"cleaned": cleaned, "attributes": attributes}.items():
         if not isinstance(value, bool):
             raise UserError(f"{name}: {option}={value!r} is neither true nor false; give one of them.")
@@ -102,29 +106,36 @@ def load(
     path = f"{FOLDERS[version]}/{dataset}.zip"
     urls = [url.format(dataset=dataset) for url in (MIRRORS[version] if mirrors is None else mirrors)]
     raw = obtain(name, root, [path], [{path: url} for url in urls], read)
+    if content is None:
+        raw = dataclasses.replace(
+            raw, notes=(*raw.notes, f"The content was not verified: no hash of {dataset} is given.")
+        )
     return _task(name, raw, features, attributes)
 
 
 def _task(name: str, raw: Raw, features: Features, attributes: bool) -> Task:
     bare, notes = raw.graphs, raw.notes
+    if features == "auto":
+        has_attributes = raw.node_attributes is not None
+        features = "labels" if raw.node_labels is not None else "attributes" if has_attributes else "degree"
+    columns: list[np.ndarray] = []
     if features == "labels":
         if raw.node_labels is None:
             raise UserError(f"{name}: the set has no node labels; take features=degree or features=constant.")
-        values, codes = np.unique(raw.node_labels, return_inverse=True)
-        columns = [_one_hot(codes, len(values))]
-        notes += (f"Features: one-hot of {len(values)} node labels.",)
+        columns = [_one_hot(*np.unique(column, return_inverse=True)) for column in np.atleast_2d(raw.node_labels.T)]
+        notes += (f"Features: one-hot of {sum(one_hot.shape[1] for one_hot in columns)} node labels.",)
     elif features == "degree":
         degree = np.bincount(bare.receivers, minlength=bare.nodes.shape[0])
-        columns = [_one_hot(np.minimum(degree, DEGREE_CAP), DEGREE_CAP + 1)]
+        columns = [_one_hot(np.arange(DEGREE_CAP + 1), np.minimum(degree, DEGREE_CAP))]
         notes += (f"Features: one-hot of the degree, {DEGREE_CAP} and more in one; the set itself has none.",)
     elif features == "constant":
         columns = [np.ones((bare.nodes.shape[0], 1), np.float32)]
         notes += ("Features: the constant 1.",)
-    else:
-        raise UserError(f"{name}: features={features!r} is unknown; choose labels, degree or constant.")
-    if attributes:
+    elif features != "attributes":
+        raise UserError(f"{name}: features={features!r} is unknown; choose from {', '.join(FEATURES)}.")
+    if attributes or features == "attributes":
         if raw.node_attributes is None:
-            raise UserError(f"{name}: the set has no node attributes; take attributes=false.")
+            raise UserError(f"{name}: the set has no node attributes; take attributes=false and features=auto.")
         spread = raw.node_attributes.std(axis=0)
         columns.append((raw.node_attributes - raw.node_attributes.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
         notes += (f"Features: {len(spread)} node attributes, z-scored over all nodes.",)
@@ -133,8 +144,8 @@ def _task(name: str, raw: Raw, features: Features, attributes: bool) -> Task:
     return Task(name, "graph", "cross_entropy", "accuracy", graphs, labels.astype(np.int32), len(classes), notes)
 
 
-def _one_hot(codes: np.ndarray, size: int) -> np.ndarray:
-    return np.equal.outer(codes, np.arange(size)).astype(np.float32)
+def _one_hot(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    return np.equal.outer(codes, np.arange(len(values))).astype(np.float32)
 
 
 def parse(members: Mapping[str, bytes], dataset: str) -> Raw:
@@ -183,13 +194,15 @@ def parse(members: Mapping[str, bytes], dataset: str) -> Raw:
             f"{dataset}_A.txt: edge number {outside[0] + 1} is {tuple(edges[outside[0]].tolist())}, "
             f"but nodes are numbered 1 to {num_nodes}"
         )
-    node_labels = optional("node_labels", np.int64)
+    node_labels = optional("node_labels", np.int64, None)
+    if node_labels is not None and node_labels.shape[1] == 1:
+        node_labels = node_labels[:, 0]
     senders, receivers, notes = drop_self_loops(edges[:, 0] - 1, edges[:, 1] - 1)
     n_node = np.bincount(indicator - 1, minlength=num_graphs)
     return Raw(
         graphs=Graphs.from_edges(np.empty((num_nodes, 0)), senders, receivers, n_node),
         graph_labels=graph_labels,
-        node_labels=None if node_labels is None else node_labels[:, 0],
+        node_labels=node_labels,
         node_attributes=optional("node_attributes", np.float64, None),
         notes=notes,
     )
