@@ -52,7 +52,6 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
 
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
     try:
-        runtime.make_reproducible()
         compilation.keep_compiled(runtime.cache_dir() / "xla")
         program()
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:

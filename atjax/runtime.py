@@ -22,14 +22,6 @@ def versions() -> dict[str, str]:
     }
 
 
-def make_reproducible() -> None:
-    """Have XLA add up in a fixed order on a GPU too, as it does on a CPU; call it before the first computation.
-
-    Flags that the user gave in XLA_FLAGS come later, and win.
-    """
-    os.environ["XLA_FLAGS"] = f"--xla_gpu_deterministic_ops=true {os.environ.get('XLA_FLAGS', '')}".strip()
-
-
 def device() -> str:
     """The device in words, such as ``cpu (x86_64, 2 cores)`` or ``gpu (NVIDIA H100 80GB HBM3)``."""
     first = jax.devices()[0]

@@ -72,10 +72,14 @@ def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tu
     return over_models(one, variables)
 
 
+@functools.lru_cache(maxsize=64)
 def random_models(gnn: GNN, num_features: int, seeds: int) -> Variables:
-    """Random parameters and fresh BatchNorm statistics of R models, leading axis R; the keys are 0 to R - 1."""
+    """Random parameters and fresh BatchNorm statistics of R models, leading axis R; the keys are 0 to R - 1.
+
+    Kept: following a model's initialisation through Flax takes longer than an accelerator needs for all that follows.
+    """
     keys = jnp.stack([jax.random.key(number) for number in range(seeds)])
-    return cast(Variables, jax.vmap(functools.partial(initialize, gnn, num_features))(keys))
+    return cast(Variables, jax.device_get(jax.vmap(functools.partial(initialize, gnn, num_features))(keys)))
 
 
 def fitted(gnn: GNN, task: Task, examples: Examples, config: FisherConfig) -> Variables:
