@@ -76,7 +76,7 @@ def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **o
         # A file for many sets: the task is named by its set.
         if "dataset" not in options:
             raise UserError(f"The task {name!r} is for many sets; say which, with dataset=NAME.")
-        config["name"] = options["dataset"]
+        options = {**options, "name": options["dataset"]}
     root = None if data_root is None else os.fspath(data_root)
     # An option replaces the file's value as a whole: merging would keep parts of a mapping.
     task = DictConfig({**OmegaConf.to_container(config, resolve=False), **options})  # type: ignore[dict-item]
