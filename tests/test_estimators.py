@@ -603,12 +603,14 @@ def inputs_and_deltas(gnn: GNN, variables: Variables, batch: Batch) -> tuple[jax
     return values, found, jacobian
 
 
-@pytest.mark.parametrize("passes", [999, 22])
+@pytest.mark.parametrize("passes", [999, 34])
 def test_factors_are_those_of_single_graphs(passes: int) -> None:
     models = random_fit("graph", 3, DEEP, passes=passes, chunk=1)
     ids = example_ids(models)
     whole = len(ids) == 18
     got = estimators.factors(models, settings("graph"))
+    if not whole:  # the last block is filled up with a batch that counts nothing
+        assert models.examples.ids_of(models.examples.placed).shape[0] % got.counts.shape[1]
     names = [f"mp_{layer}/conv/{part}" for layer in range(2) for part in ("neighbour", "self")]
     sizes = models.task.graphs.n_node[ids]
     assert got.counts.sum(axis=1).tolist() == [len(ids)] * MODELS
@@ -730,6 +732,13 @@ def report() -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(engine.FORMS, "diagonal", listen)
         patch.setattr(engine, "random_models", random_models)
+        real_fit = engine.fitted
+
+        def fit(gnn: GNN, task: Task, *rest: Any) -> Variables:
+            # Softmax regression is long to compile; ridge regression is not.
+            return real_fit(gnn, task, *rest) if task.loss == "mse" else random_models(gnn, WIDTH, MODELS)
+
+        patch.setattr(engine, "fitted", fit)
         cases: list[tuple[Level, str, int | None]] = [("graph", "exact", 3), ("node", "sign_sketch", None)]
         for level, estimator, classes in cases:
             devices.clear()
