@@ -429,7 +429,8 @@ def check_coverage(value: np.ndarray, error: np.ndarray, truth: float) -> None:
     """Of independent replications: the errors are the spread, to 30 or 40%, and cover about as often as they should.
 
     Nominally one covers in 68% and two cover in 95% of cases; of 40 replications the shares have standard errors of 7%
-    and 3%, and alpha is skewed, its errors smaller where it is. The jackknife is a little too wide on average (Efron and Stein, 1981).
+    and 3%, and alpha is skewed, with the smaller errors where it is too low. The jackknife is a little too wide on
+    average (Efron and Stein, 1981).
     """
     spread = value.std(ddof=1)
     assert 0.7 < np.sqrt(np.mean(error**2)) / spread < 1.4
