@@ -169,7 +169,9 @@ def slot_factors(
 
     def add(_: None, index: SlotIndex) -> tuple[None, tuple[Any, Any, jax.Array]]:
         inputs, deltas = backward(gnn, cotangents, variables, fill(features, index), index)
-        real = jnp.asarray(index.node_mask)
+        # The nodes of an empty place count nothing, even where a batch of graphs was emptied to fill up a block.
+        here = jnp.repeat(jnp.asarray(index.graphs) >= 0, index.slots.sizes, total_repeat_length=index.slots.num_nodes)
+        real = jnp.asarray(index.node_mask) & here
         names = sorted(inputs.linear)
         a = [jnp.where(real[:, None], inputs.linear[name], 0) for name in names]
         b = [jnp.where(real[:, None, None], deltas[name], 0).reshape(-1, deltas[name].shape[-1]) for name in names]
