@@ -179,8 +179,8 @@ def main() -> None:
             if len(frame) and (frame[KEY] == pd.Series(key)).all(axis=1).any():
                 continue
             row = {**key, **measured(task, settings, arguments)}
-            print(", ".join(f"{name} {value:.3g}" if isinstance(value, float) else f"{value}"
-                            for name, value in row.items() if name not in ("alpha", "device")), flush=True)  # fmt: skip
+            told = (f"{column} {value:.3g}" for column, value in row.items() if isinstance(value, float))
+            print(f"{name}: {kind}, {', '.join(told)}", flush=True)
             frame = pd.concat([frame, pd.DataFrame([row])], ignore_index=True)
             frame["actual"] = actual(frame)
             write_text(arguments.file, frame.to_csv(index=False))
