@@ -30,22 +30,28 @@ class Compilations:
 
 
 class _Listener:
-    """Adds up compilations of the thread that started it."""
+    """Adds up compilations of the thread that started it, or of all."""
 
-    def __init__(self) -> None:
+    def __init__(self, everywhere: bool) -> None:
         self.seen = Compilations()
-        self.thread = threading.get_ident()
+        self.thread = None if everywhere else threading.get_ident()
+        self.lock = threading.Lock()
 
     def __call__(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
-        if event == _EVENT and threading.get_ident() == self.thread:
-            self.seen.count += 1
-            self.seen.seconds += duration_secs
+        if event == _EVENT and self.thread in (None, threading.get_ident()):
+            with self.lock:
+                self.seen.count += 1
+                self.seen.seconds += duration_secs
 
 
 @contextmanager
-def counting() -> Iterator[Compilations]:
-    """Count the XLA compilations that this thread makes inside the ``with`` block."""
-    listener = _Listener()
+def counting(*, everywhere: bool = False) -> Iterator[Compilations]:
+    """Count the XLA compilations that this thread makes inside the ``with`` block.
+
+    Args:
+        everywhere: Count those of all threads; their seconds may overlap.
+    """
+    listener = _Listener(everywhere)
     jax.monitoring.register_event_duration_secs_listener(listener)
     try:
         yield listener.seen
