@@ -30,7 +30,7 @@ from atjax.fisher import sketches
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import Cotangents, Kind
 from atjax.fisher.disjoint import separable, slot_factors, slot_sums
-from atjax.fisher.examples import Chunk, Examples
+from atjax.fisher.examples import BLOCKS, Chunk, Examples
 from atjax.fisher.gradients import graph_rows, graph_sums, node_rows, node_sums, split_params
 from atjax.fisher.models import over_models
 from atjax.fisher.moments import Diagonal, Factors, Gram, Layer
@@ -38,8 +38,6 @@ from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import GNN, Variables
 from atjax.task import Task
 
-BLOCKS = 8
-"""Of examples, for standard errors and for stopping early."""
 TOGETHER = 4
 """Draws a call: after each one the standard error can be looked at."""
 
@@ -177,7 +175,10 @@ def _example_blocks(models: Fitted, kind: Kind, early: bool) -> Iterator[Block]:
 
 
 def _label_draws(models: Fitted, draws: int) -> Iterator[Block]:
-    """One label drawn for every example, again and again: each draw is a unit."""
+    """One label drawn for every example, again and again: each draw is a unit.
+
+    Of a sample of the examples, errors are about the labels drawn alone, not about which examples were taken.
+    """
     examples = models.examples
     for number in range(draws):
         sums = [

@@ -21,6 +21,8 @@ from atjax.fisher.slots import SlotIndex, lay_out
 from atjax.neighbours import lists
 from atjax.task import Graphs, Task, ragged_ranges
 
+BLOCKS = 8
+"""Of examples that are a sample, for standard errors and for stopping early."""
 CPU_CHUNK = 2048
 """Nodes in flight on a CPU: their activations stay in the cache."""
 MOST_CHUNK = 32768
@@ -143,15 +145,19 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     chunk = nodes_in_flight(config)
     if task.level == "node":
         return _node_examples(task, config, chunk, train, chosen, rng)
-    return _graph_examples(task, chunk, train, chosen)
+    return _graph_examples(task, config, chunk, train, chosen, rng)
 
 
-def _graph_examples(task: Task, chunk: int, train: np.ndarray, chosen: np.ndarray) -> Examples:
+def _graph_examples(
+    task: Task, config: FisherConfig, chunk: int, train: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
+) -> Examples:
     graphs = task.graphs.dense()
     training = graphs.take(train)
     shape = shape_for(training, np.arange(len(train)), len(train))
-    chunks = tuple(_single_graphs(graphs, ids, chunk) for ids in _by_size(graphs, chosen))
-    placed = lay_out(graphs, chosen, chunk)
+    # Batches are blocks for standard errors too: drawn at random, and several of them unless all is exact anyway.
+    chunks = tuple(_single_graphs(graphs, rng.permutation(ids), chunk) for ids in _by_size(graphs, chosen))
+    whole = len(chosen) == len(train) and config.tolerance == 0
+    placed = lay_out(graphs, chosen, chunk if whole else min(chunk, int(graphs.n_node[chosen].sum()) // BLOCKS), rng)
     return Examples(
         single_batch(training, shape),
         jnp.arange(len(train)),
@@ -199,6 +205,7 @@ def _node_examples(
     most = max(len(chosen), config.max_nodes // 8)
     seeds = chosen if config.by_example("node") or len(train) <= most else rng.choice(train, most, replace=False)
     kept = surroundings(task.graphs, np.union1d(seeds, chosen), config.max_nodes, rng)
+    chosen = rng.permutation(chosen)  # blocks of them are for standard errors
     graph = induced(task.graphs, kept)
     position = np.full(task.num_examples, -1)
     position[kept] = np.arange(len(kept))

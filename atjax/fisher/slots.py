@@ -75,7 +75,7 @@ class SlotIndex:
     slots: Slots = dataclasses.field(metadata={"static": True})
 
 
-def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int) -> SlotIndex:
+def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int, rng: np.random.Generator | None = None) -> SlotIndex:
     """Deal graphs into batches of about so many nodes.
 
     Args:
@@ -83,13 +83,14 @@ def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int) -> SlotIndex:
         ids: Those to deal.
         nodes: V, about. Twice the largest graph is the least: with no other graphs beside it, a stratum that holds it
             is mostly padding.
+        rng: Deals at random among graphs of like size; None always the same way.
 
     Returns:
         S batches, leading axis S.
     """
     total, largest = int(graphs.n_node[ids].sum()), int(graphs.n_node[ids].max())
     count = int(np.clip(max(nodes, 2 * largest) * len(ids) // max(1, total), 1, len(ids)))
-    dealt = deal(graphs, ids, count)
+    dealt = deal(graphs, ids, count, rng)
     needed = np.where(dealt >= 0, graphs.n_node[dealt], 0).max(axis=0)
     slots = _merge([bucket(max(1, int(size))) for size in needed])
     start = np.cumsum(slots.sizes) - slots.sizes

@@ -1,0 +1,42 @@
+"""What the documentation shows is run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from atjax import config, fisher
+from atjax.fisher import FisherConfig
+from atjax.fisher.statistics import FORMS, names, reads, resolve
+from atjax.space import ANCHORS
+
+PAGE = (tiny.REPOSITORY / "docs" / "statistics.md").read_text()
+
+
+def test_a_statistic_of_ones_own_as_the_page_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = re.findall(r"```python\n(# spread\.py\n.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "spread.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    task = config.load_task("digits", count=60)
+    settings = FisherConfig(hidden=4, seeds=2, ridge=1e-2, max_passes={"graph": 999, "node": 99}, max_nodes=99)
+    shown = ["spread.geometric", "spread.edge_of_spectrum"]
+    values = fisher.task_statistics(task, settings, [*shown, "stable_rank", "alpha"], anchors=[ANCHORS[9]])
+    for name in shown:
+        value, error = (np.asarray(part) for part in values[name])
+        assert value.shape == error.shape == (1, 2)
+        assert np.all((value > 0) & (value < 1))
+        np.testing.assert_array_equal(error, 0)  # of all examples
+    # (lambda_1 + lambda_2 + ...) / lambda_1 is at least 1 + lambda_2 / lambda_1
+    assert np.all(np.asarray(values["stable_rank"].value) >= 1 + np.asarray(values["spread.edge_of_spectrum"].value))
+
+
+def test_the_page_lists_every_statistic_under_what_it_reads() -> None:
+    rows = {form: re.search(rf"\| `{form}` \|(.*)\|\n", PAGE) for form in FORMS}
+    for name in names():
+        row = rows[reads(resolve(name))]
+        assert row is not None
+        assert f"`{name}`" in row.group(1), f"{name} is missing from docs/statistics.md"
