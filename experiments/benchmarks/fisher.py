@@ -48,7 +48,7 @@ from atjax import compilation, config, runtime
 from atjax.atomic import write_text
 from atjax.fisher import statistics as fisher_statistics
 from atjax.fisher.config import FisherConfig
-from atjax.fisher.engine import anchor_alpha, evaluate, fitted
+from atjax.fisher.engine import anchor_alpha, evaluate, fitted, random_models
 from atjax.fisher.estimators import Fitted, diagonal
 from atjax.fisher.examples import draw_examples
 from atjax.model.gnn import build
@@ -231,6 +231,7 @@ def totals(rows: list[Measurement]) -> list[str]:
 def whole_feature(task: Task, settings: FisherConfig, rounds: int) -> dict[str, Any]:
     """Seconds of `anchor_alpha` of all anchors, cold and warm; compilations of all threads, whose seconds overlap."""
     jax.clear_caches()
+    random_models.cache_clear()
     with compilation.counting(everywhere=True) as compiled:
         cold = timed(lambda: anchor_alpha(task, settings))[1]
     warm = [timed(lambda: anchor_alpha(task, settings)) for _ in range(rounds)]
