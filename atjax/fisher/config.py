@@ -36,8 +36,8 @@ class FisherConfig:
         tolerance: Stop adding examples or draws once the standard errors are at most this many times the spread over
             initialisations; 0 takes them all.
         chunk: Nodes in flight at once: those of a batch of graphs (twice the largest graph is the least), or for node
-            tasks the graph's nodes for every backward pass (one pass is the least). Bounds memory, changes no result;
-            0 takes what fits the device.
+            tasks the graph's nodes for every backward pass (one pass is the least). Bounds memory; changes no
+            result, only the blocks behind a sample's standard errors. 0 takes what fits the device.
     """
 
     hidden: int

@@ -96,8 +96,8 @@ class Examples:
         order = np.arange(-(-length // each) * each)
         real = order < length
 
-        def take(leaf: Any, numbers: np.ndarray) -> jax.Array:
-            return jnp.asarray(leaf)[np.minimum(numbers, length - 1)]
+        def take(leaf: Any, numbers: np.ndarray) -> np.ndarray:
+            return np.asarray(leaf)[np.minimum(numbers, length - 1)]  # on the host, where nothing is compiled
 
         found = []
         for numbers, filled in zip(order.reshape(-1, each), real.reshape(-1, each)):
@@ -110,11 +110,16 @@ class Examples:
 
 def _emptied(chunk: Chunk, which: np.ndarray) -> Chunk:
     """Some of the leading axis without examples."""
+
+    def emptied(ids: Any) -> np.ndarray:
+        ids = np.asarray(ids)
+        return np.where(which.reshape(-1, *[1] * (ids.ndim - 1)), -1, ids)
+
     if isinstance(chunk, SlotIndex):
-        return dataclasses.replace(chunk, graphs=jnp.asarray(chunk.graphs).at[which].set(-1))
+        return dataclasses.replace(chunk, graphs=emptied(chunk.graphs))
     if isinstance(chunk, BatchIndex):
-        return chunk._replace(graphs=jnp.asarray(chunk.graphs).at[which].set(-1))
-    return chunk.at[which].set(-1)
+        return chunk._replace(graphs=emptied(chunk.graphs))
+    return emptied(chunk)  # type: ignore[return-value]
 
 
 def nodes_in_flight(config: FisherConfig) -> int:
