@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from atjax.errors import UserError
-from atjax.fisher import statistics
+from atjax.fisher import estimators, statistics
+from atjax.fisher.config import BY_EXAMPLE, ESTIMATORS
 from atjax.fisher.moments import Diagonal, Layer
 from atjax.fisher.statistics import names, reads, resolve
 
@@ -59,3 +60,8 @@ def _nothing() -> None: ...
 def test_what_is_no_statistic(wrong: Callable) -> None:
     with pytest.raises(UserError, match="A statistic is a function of one argument"):
         reads(wrong)
+
+
+def test_the_settings_know_every_estimator() -> None:
+    assert set(BY_EXAMPLE) == set(estimators.EXAMPLES)
+    assert set(ESTIMATORS) == {*estimators.EXAMPLES, *estimators.SKETCHES, "monte_carlo"}

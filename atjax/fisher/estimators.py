@@ -216,17 +216,17 @@ def _draws(
     sketch: sketches.Sketch,
     cotangents: Cotangents,
     variables: Variables,
-    examples: tuple[Any, jax.Array, jax.Array],
+    data: sketches.Training,
     keys: jax.Array,
 ) -> jax.Array:
     """Draws of R models, [R, K, P]."""
-    return over_models(lambda variables: sketch(gnn, cotangents, variables, *examples, keys), variables)
+    return over_models(lambda variables: sketch(gnn, cotangents, variables, data, keys), variables)
 
 
 def _sketch_draws(sketch: sketches.Sketch, kind: Kind, models: Fitted, draws: int) -> Iterator[Block]:
     """Draws of a sketch over all training examples, `TOGETHER` a call."""
     examples = models.examples
-    data = (examples.batch, examples.rows, examples.ids)
+    data = sketches.Training(examples.batch, examples.rows, examples.ids)
     for start in range(0, draws, TOGETHER):
         keys = jnp.stack([jax.random.key(number) for number in range(start, start + TOGETHER)])
         d = np.asarray(_draws(models.gnn, sketch, models.cotangents(kind), models.variables, data, keys), np.float64)
