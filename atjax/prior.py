@@ -10,6 +10,7 @@ possible, and frequencies are corrected for how often the bank tried a choice at
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -134,7 +135,7 @@ def design_distribution(
     Returns:
         A distribution over the choices of every dimension.
     """
-    designs = frame_designs(records)
+    designs = frame_designs(records, space)
     inside = [number for number, design in enumerate(designs) if design in space]
     frame = records.assign(goodness=goodness(records), number=range(len(records))).iloc[inside]
     order = frame[frame["goodness"].notna()].sort_values(
@@ -190,7 +191,7 @@ def comparable(bank: Bank, *, exclude_hash: str, exclude_name: str, fisher: str,
     rest = bank.without(content_hash=exclude_hash, name=exclude_name).where(budget=budget, fisher=fisher)
     both = set(rest.records["content_hash"]) & set(rest.features["content_hash"])
     records, features = (frame[frame["content_hash"].isin(both)] for frame in (rest.records, rest.features))
-    return Bank(records, features, rest.path)
+    return dataclasses.replace(rest, records=records, features=features)
 
 
 def locate(feature: np.ndarray, bank: Bank, *, config: ProjectionConfig | None = None, seed: int = 0) -> Embedding:

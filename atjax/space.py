@@ -2,7 +2,8 @@
 
 A `Design` is one full choice of architecture and training recipe. A `Space` lists the choices of every dimension.
 Two dimensions are conditional: `heads` exists for GAT only, `aggregation` for the convolutions that leave it open.
-An inactive dimension holds None, so that no two designs are the same model.
+An inactive dimension holds None, so that no two designs are the same model. Recorded banks of others have spaces of
+their own, some with designs of another kind, which atjax reads and ranks but does not train.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -82,10 +84,15 @@ class Dimension:
 
 @dataclass(frozen=True)
 class Space:
-    """A design space: the dimensions in order, a parent before its children."""
+    """A design space: the dimensions in order, a parent before its children.
+
+    ``kind`` is the class of its designs: a frozen dataclass whose fields are the dimensions, with the ``as_dict`` and
+    ``key`` of `Design`.
+    """
 
     name: str
     dimensions: tuple[Dimension, ...]
+    kind: type = Design
 
     def __getitem__(self, name: str) -> Dimension:
         return self._by_name[name]
@@ -109,12 +116,12 @@ class Space:
             )
         return count
 
-    def __iter__(self) -> Iterator[Design]:
+    def __iter__(self) -> Iterator[Any]:
         """All designs, in a fixed order."""
 
         def extend(chosen: dict[str, Choice | None], rest: Sequence[Dimension]) -> Iterator[Design]:
             if not rest:
-                yield Design(**chosen)  # type: ignore[arg-type]
+                yield self.kind(**chosen)
                 return
             head, *tail = rest
             options: Sequence[Choice | None] = head.choices if head.active(chosen) else (None,)
@@ -124,16 +131,16 @@ class Space:
         return extend({}, self.dimensions)
 
     def __contains__(self, design: object) -> bool:
-        if not isinstance(design, Design):
+        if not isinstance(design, self.kind):
             return False
-        chosen = design.as_dict()
+        chosen = design.as_dict()  # type: ignore[attr-defined]
         return all(chosen[d.name] in d.choices if d.active(chosen) else chosen[d.name] is None for d in self.dimensions)
 
     def uniform(self) -> dict[str, dict[Choice, float]]:
         """The uniform distribution over the choices of every dimension."""
         return {d.name: dict.fromkeys(d.choices, 1 / len(d.choices)) for d in self.dimensions}
 
-    def sample(self, rng: np.random.Generator, probabilities: Probabilities | None = None) -> Design:
+    def sample(self, rng: np.random.Generator, probabilities: Probabilities | None = None) -> Any:
         """Draw a design, one active dimension after another.
 
         Args:
@@ -148,14 +155,14 @@ class Space:
                 continue
             weights = np.array([table[dimension.name].get(choice, 0.0) for choice in dimension.choices])
             chosen[dimension.name] = dimension.choices[rng.choice(len(weights), p=weights / weights.sum())]
-        return Design(**chosen)  # type: ignore[arg-type]
+        return self.kind(**chosen)
 
-    def encode(self, design: Design) -> np.ndarray:
+    def encode(self, design: Any) -> np.ndarray:
         """One-hot code of a design, shape [sum of choices]; an inactive dimension is all zeros."""
         chosen = design.as_dict()
         return np.concatenate([[float(chosen[d.name] == choice) for choice in d.choices] for d in self.dimensions])
 
-    def decode(self, code: np.ndarray) -> Design:
+    def decode(self, code: np.ndarray) -> Any:
         """The design whose code this is; the inverse of `encode`."""
         chosen: dict[str, Choice | None] = {}
         start = 0
@@ -163,17 +170,34 @@ class Space:
             part = code[start : start + len(d.choices)]
             chosen[d.name] = d.choices[int(np.argmax(part))] if part.any() else None
             start += len(d.choices)
-        return Design(**chosen)  # type: ignore[arg-type]
+        return self.kind(**chosen)
 
-    def design(self, values: Mapping[str, Choice | None]) -> Design:
+    def numbers(self, designs: Iterable[Any]) -> np.ndarray:
+        """The number of every choice within its dimension, int8 [n, D]; -1 where a dimension is inactive.
+
+        Raises:
+            ValueError: A design is not of this space.
+        """
+        index = [{choice: number for number, choice in enumerate(d.choices)} | {None: -1} for d in self.dimensions]
+        try:
+            rows = [[place[getattr(design, d.name)] for d, place in zip(self.dimensions, index)] for design in designs]
+        except KeyError as error:
+            raise ValueError(f"{error.args[0]!r} is no choice of the space {self.name!r}") from error
+        return np.array(rows, np.int8).reshape(len(rows), len(self.dimensions))
+
+    def numbered(self, row: np.ndarray) -> Any:
+        """The design of these numbers; the inverse of `numbers` for one design."""
+        chosen = {d.name: d.choices[n] if n >= 0 else None for d, n in zip(self.dimensions, row.tolist())}
+        return self.kind(**chosen)
+
+    def design(self, values: Mapping[str, Choice | None]) -> Any:
         """A design from plain values, checked.
 
         Raises:
             UserError: A field is missing or unknown, or a value is no choice of this space.
         """
-        unknown, missing = set(values) - set(FIELDS), set(FIELDS) - set(values)
-        if unknown or missing:
-            raise UserError(f"A design needs exactly the fields {', '.join(FIELDS)}; see {sorted(unknown | missing)}.")
+        if strange := set(values) ^ set(self._by_name):
+            raise UserError(f"A design needs exactly the fields {', '.join(self._by_name)}; see {sorted(strange)}.")
         for dimension in self.dimensions:
             choices: tuple[Choice | None, ...] = dimension.choices if dimension.active(values) else (None,)
             if values[dimension.name] not in choices:
@@ -181,7 +205,7 @@ class Space:
                     f"{dimension.name}={values[dimension.name]!r} is no choice of the space {self.name!r}; "
                     f"with the other values of this design choose from {', '.join(map(str, choices))}."
                 )
-        return Design(**values)  # type: ignore[arg-type]
+        return self.kind(**values)
 
 
 OPEN_AGGREGATION = ("general", "sage", "gin")

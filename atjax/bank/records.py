@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 
 from atjax.metrics import larger_is_better
-from atjax.space import FIELDS, Design
+from atjax.space import FIELDS, Design, Space, paper_space
 
 STATES = ("complete", "diverged", "failed")
 
@@ -97,7 +97,7 @@ def _hash(*parts: object) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
-def record_key(content_hash: str, design: Design, seed: int, budget: str) -> str:
+def record_key(content_hash: str, design: Any, seed: int, budget: str) -> str:
     """The key of a training, 16 hexadecimal digits, known before it is run; the task's name plays no part."""
     return _hash("record", content_hash, design.key, seed, budget)
 
@@ -270,13 +270,26 @@ def table_features(table: pa.Table) -> list[FeatureRow]:
     ]
 
 
-def frame_designs(records: pd.DataFrame) -> list[Design]:
-    """The design of every row of `Bank.records`, with plain Python values."""
-    columns = []
-    for column in _DESIGN_COLUMNS.values():
-        kind = {_TEXT: str, _INT: int, _FLOAT: float}[RECORD_SCHEMA.field(column).type]
-        columns.append([None if pd.isna(value) else kind(value) for value in records[column]])
-    return [Design(*values) for values in zip(*columns)]
+def design_column(dimension: str) -> str:
+    """The column of `Bank.records` that holds a dimension of the design."""
+    return _DESIGN_COLUMNS.get(dimension, dimension)
+
+
+def frame_designs(records: pd.DataFrame, space: Space | None = None) -> list[Any]:
+    """The design of every row of `Bank.records`, with plain Python values.
+
+    Args:
+        records: The rows.
+        space: The bank's space, for the names and types of its dimensions; the paper's if None. Designs with other
+            choices than the space has are read all the same.
+    """
+    space = space or paper_space()
+    kinds = {d.name: type(d.choices[0]) for d in (*paper_space().dimensions, *space.dimensions)}
+    names = [field.name for field in dataclasses.fields(space.kind)]
+    columns = [
+        [None if pd.isna(value) else kinds[name](value) for value in records[design_column(name)]] for name in names
+    ]
+    return [space.kind(*values) for values in zip(*columns)]
 
 
 def goodness(records: pd.DataFrame) -> pd.Series:

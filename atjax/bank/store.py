@@ -15,11 +15,12 @@ of `compact` loses and doubles nothing. Writing needs POSIX file locks; reading 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 
@@ -30,6 +31,7 @@ import pyarrow.parquet as pq
 
 from atjax.bank.records import FEATURE_SCHEMA, RECORD_SCHEMA, FeatureRow, Record, features_table, records_table
 from atjax.errors import UserError
+from atjax.space import Space, paper_space
 
 _SHARD = ".shard.parquet"
 _SCHEMAS = {"records": RECORD_SCHEMA, "features": FEATURE_SCHEMA}
@@ -42,12 +44,15 @@ class Bank:
     Attributes:
         records: One row a training, columns of `RECORD_SCHEMA`, sorted by content hash and key.
         features: One row a task feature, columns of `FEATURE_SCHEMA`, sorted alike; ``alphas`` are arrays [A, R].
-        path: The folder it was read from.
+        path: The folder or file it was read from.
+        space: What its designs are taken from; the paper's space, unless the bank was imported. The columns of another
+            space's designs stand in place of the paper's.
     """
 
     records: pd.DataFrame
     features: pd.DataFrame
     path: Path
+    space: Space = field(default_factory=paper_space)
 
     @property
     def tasks(self) -> dict[str, str]:
@@ -63,7 +68,7 @@ class Bank:
         def other(frame: pd.DataFrame) -> pd.DataFrame:
             return frame[(frame["content_hash"] != content_hash) & (frame["task"] != name)]
 
-        return Bank(other(self.records), other(self.features), self.path)
+        return dataclasses.replace(self, records=other(self.records), features=other(self.features))
 
     def where(self, **equal: object) -> Bank:
         """The rows whose columns equal the values given; a frame without such a column is not narrowed by it.
@@ -77,7 +82,7 @@ class Bank:
                 raise UserError(f"The bank has no column {column!r}; its columns are {', '.join(RECORD_SCHEMA.names)}.")
             records = records[records[column] == value] if column in records else records
             features = features[features[column] == value] if column in features else features
-        return Bank(records, features, self.path)
+        return dataclasses.replace(self, records=records, features=features)
 
 
 def append(folder: Path, record: Record) -> None:

@@ -12,32 +12,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from scores import halves, kendall
 
 from atjax import config, load_bank
 from atjax.bank import performance_matrix
+from atjax.bank.importers.graphgym import DIMENSIONS, SEEDS, read_grid
+from atjax.bank.importers.names import TASKS
 from atjax.bank.records import goodness
-
-GRAPHGYM = {
-    "AmazonComputers": "amazon_computers",
-    "AmazonPhoto": "amazon_photo",
-    "CiteSeer": "citeseer",
-    "CoauthorCS": "coauthor_cs",
-    "CoauthorPhysics": "coauthor_physics",
-    "Cora": "cora",
-    "TU_BZR": "bzr",
-    "TU_COX2": "cox2",
-    "TU_DD": "dd",
-    "TU_ENZYMES": "enzymes",
-    "TU_IMDB": "imdb_multi",
-    "TU_PROTEINS": "proteins",
-}
-"""The real tasks of GraphGym's grid, and what atjax calls them."""
-
-GRAPHGYM_SEEDS = 3
-"""Repeats that the grid averages over: the accuracies of TU_BZR are multiples of 1 / (3 x 81), and their deviations
-those of 3 numbers, divided by 3."""
 
 DRAWS = 200
 """Repeats of a noisy experiment that a ceiling is averaged over."""
@@ -159,22 +140,20 @@ def graphgym(folder: Path | None = None) -> Performances:
     which all designs of one repeat share and which ranks nothing, so that the ceiling may be higher.
 
     Raises:
-        FileNotFoundError: The data folder has no ``graphgym``; it is published with GraphGym, and not with atjax.
+        UserError: The data folder has no ``graphgym``; it is published with GraphGym, and not with atjax.
     """
     file = (folder or config.data_root()) / "graphgym" / "design_v2_grid_round2" / "val.csv"
-    frame = pd.read_csv(file)
-    frame = frame[frame["dataset"].isin(list(GRAPHGYM))]
-    table = frame.pivot(
-        index=["l_pre", "l_mp", "l_post", "stage", "agg"], columns="dataset", values=["accuracy", "accuracy_std"]
-    )
-    values, deviation = (table[column][list(GRAPHGYM)].to_numpy(float) for column in ("accuracy", "accuracy_std"))
-    levels = frame.groupby("dataset")["task"].first()[list(GRAPHGYM)].to_numpy(str)
+    frame, tasks = read_grid(file), list(TASKS.values())
+    frame = frame[frame["name"].isin(tasks)]
+    table = frame.pivot(index=list(DIMENSIONS.values()), columns="name", values=["accuracy", "accuracy_std"])
+    values, deviation = (table[column][tasks].to_numpy(float) for column in ("accuracy", "accuracy_std"))
+    levels = frame.groupby("name")["task"].first()[tasks].to_numpy(str)
     rng = np.random.default_rng(0)
-    error = deviation / np.sqrt(GRAPHGYM_SEEDS)  # as published
-    unbiased = deviation / np.sqrt(GRAPHGYM_SEEDS - 1)  # the deviations were divided by the number of repeats
+    error = deviation / np.sqrt(SEEDS)  # as published
+    unbiased = deviation / np.sqrt(SEEDS - 1)  # the deviations were divided by the number of repeats
     retests = (
-        Retest(f"a repeat of the {GRAPHGYM_SEEDS} trainings, by their deviations", noisy(values, error, rng)),
+        Retest(f"a repeat of the {SEEDS} trainings, by their deviations", noisy(values, error, rng)),
         Retest("the same, deviations corrected for 3 being few", noisy(values, unbiased, rng)),
         design_halves(values, rng),
     )
-    return Performances("graphgym", tuple(GRAPHGYM.values()), levels, values, retests)
+    return Performances("graphgym", tuple(tasks), levels, values, retests)

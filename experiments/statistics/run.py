@@ -22,6 +22,7 @@ from entries import Scorer
 from views import FEATURES, Feature, load, of_bank
 
 from atjax import config, load_bank
+from atjax.errors import UserError
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / "runs" / "statistics"
@@ -55,8 +56,8 @@ def main() -> None:
     banks = [embedded()]
     try:
         banks.append(graphgym())
-    except FileNotFoundError as error:
-        print(f"GraphGym's grid is left out: there is no {error.filename}.")
+    except UserError as error:
+        print(f"GraphGym's grid is left out. {error}")
     frames, ceilings, sizes, lacks = {}, {}, {}, {}
     for bank in banks:
         stored, lacks[bank.name] = found(bank, chosen.features)

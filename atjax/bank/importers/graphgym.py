@@ -1,0 +1,138 @@
+"""GraphGym's published grid: 96 designs on 12 real and 20 synthetic tasks (You et al., 2020, "design_v2_grid_round2").
+
+One CSV file, one row for each task and design, averaged over trainings (see `SEEDS`). The one score of a row is the
+accuracy on the held-out split at the last epoch; there is no test split, so ``test`` is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pandas as pd
+from pandas.errors import EmptyDataError, ParserError
+
+from atjax.bank.importers.names import AGGREGATION, CONNECTIVITY, TASKS
+from atjax.bank.records import FEATURE_SCHEMA, Record, records_table
+from atjax.bank.store import Bank
+from atjax.errors import UserError
+from atjax.space import Design, Dimension, Space
+
+BUDGET = "graphgym"
+SEEDS = 3
+"""Repeats that the grid averages over: the accuracies of TU_BZR are multiples of 1 / (3 x 81), and their deviations
+those of 3 numbers, divided by 3."""
+
+DIMENSIONS = {
+    "l_pre": "pre_layers",
+    "l_mp": "mp_layers",
+    "l_post": "post_layers",
+    "stage": "connectivity",
+    "agg": "aggregation",
+}
+"""The columns that vary, and what atjax calls them."""
+
+_COLUMNS = (*DIMENSIONS, "dataset", "task", "feature", "label", "epoch", "loss", "params", "accuracy", "accuracy_std")
+
+
+def graphgym_space() -> Space:
+    """The grid's 96 designs: the layers, connectivity and aggregation of the anchors, all else fixed."""
+    return Space(
+        "graphgym",
+        (
+            Dimension("convolution", ("general",)),
+            Dimension("heads", (1,), "convolution", ("gat",)),
+            Dimension("aggregation", ("sum", "mean", "max")),
+            Dimension("activation", ("prelu",)),
+            Dimension("hidden", (256,)),
+            Dimension("connectivity", ("skip_sum", "skip_concat")),
+            Dimension("pre_layers", (1, 2)),
+            Dimension("mp_layers", (2, 4, 6, 8)),
+            Dimension("post_layers", (2, 3)),
+            Dimension("learning_rate", (0.01,)),
+            Dimension("epochs", (400,)),
+        ),
+    )
+
+
+def read_grid(file: Path) -> pd.DataFrame:
+    """The file's rows, with tasks and dimensions under atjax's names.
+
+    Returns:
+        The file's columns with those of `DIMENSIONS` renamed, and the column ``name``: the task. A synthetic task is
+        named by its graphs, feature and label.
+
+    Raises:
+        UserError: The file is absent, is no such table, or has a design that is not of the grid.
+    """
+    if not file.is_file():
+        raise UserError(f"There is no file {file}; it is published with GraphGym, under run/results_agg.")
+    try:
+        frame = pd.read_csv(file, dtype={name: str for name in ("dataset", "feature", "label")})
+    except (ParserError, EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is no CSV table; give GraphGym's aggregated val.csv.") from error
+    if missing := [column for column in _COLUMNS if column not in frame]:
+        raise UserError(f"{file} has no column {missing[0]!r}; give the val.csv of GraphGym's design_v2_grid_round2.")
+    kind = frame["dataset"] + "_" + frame["feature"] + "_" + frame["label"]
+    frame = frame.assign(
+        name=frame["dataset"].map(TASKS).fillna(kind).fillna(frame["dataset"]),
+        stage=frame["stage"].map(CONNECTIVITY),
+        agg=frame["agg"].map(AGGREGATION),
+    ).rename(columns=DIMENSIONS)
+    for name in DIMENSIONS.values():
+        wrong = ~frame[name].isin(graphgym_space()[name].choices)
+        if wrong.any():
+            raise UserError(f"{file}: row {int(wrong.argmax()) + 2} has a {name} that the grid does not have; mend it.")
+    return frame
+
+
+def read_graphgym(file: str | Path) -> Bank:
+    """The grid as a bank, without features.
+
+    Args:
+        file: ``val.csv`` of ``design_v2_grid_round2``.
+
+    Raises:
+        UserError: As from `read_grid`.
+    """
+    file = Path(file)
+    records = [
+        Record(
+            task=row["name"],
+            level=row["task"],
+            content_hash=f"graphgym-{row['name']}",
+            metric="accuracy",
+            design=Design(
+                convolution="general",
+                heads=None,
+                activation="prelu",
+                hidden=256,
+                learning_rate=0.01,
+                epochs=400,
+                **{name: row[name] for name in DIMENSIONS.values()},
+            ),
+            seed=0,
+            budget=BUDGET,
+            hidden_trained=256,
+            epochs_trained=row["epoch"] + 1,
+            state="complete",
+            reason="",
+            validation=row["accuracy"],
+            validation_loss=row["loss"],
+            test=math.nan,
+            best_epoch=row["epoch"] + 1,
+            parameters=int(row["params"]),
+            seconds=math.nan,
+            compile_seconds=math.nan,
+            epochs=[],
+            validation_curve=[],
+            test_curve=[],
+            train_loss_curve=[],
+            versions="{}",
+            device="",
+            date="",
+        )
+        for row in read_grid(file).to_dict("records")
+    ]
+    frame = records_table(records).to_pandas().sort_values(["content_hash", "key"], ignore_index=True)
+    return Bank(frame, FEATURE_SCHEMA.empty_table().to_pandas(), file, graphgym_space())

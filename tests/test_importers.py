@@ -1,0 +1,272 @@
+"""Banks of others: real files where they are at hand, small ones in the exact layout where not."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import math
+import pickle
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pandas as pd
+import pytest
+
+from atjax.bank import append, load_bank, performance_matrix
+from atjax.bank.importers import read_gnn_bank_101, read_graphgym, read_nas_bench_graph
+from atjax.bank.importers.gnn_bank_101 import read_trial
+from atjax.bank.importers.nas_bench_graph import LINKS, OPERATIONS, Architecture, canonical, nas_bench_graph_space
+from atjax.bank.records import frame_designs
+from atjax.errors import UserError
+from atjax.space import ANCHORS, paper_space
+
+GRID = "graphgym/design_v2_grid_round2/val.csv"
+
+
+def test_graphgyms_grid(data: Path) -> None:
+    file = data / GRID
+    bank = read_graphgym(file)
+    assert (bank.space.name, bank.space.size) == ("graphgym", 96)
+    designs = frame_designs(bank.records, bank.space)
+    assert set(designs) == set(bank.space)
+    assert {*ANCHORS} < set(designs)  # the anchors were taken from this grid
+    matrix = performance_matrix(bank)
+    assert matrix.shape == (96, 32)
+    assert matrix.notna().all(axis=None)
+    raw = pd.read_csv(file)
+    row = raw[
+        (raw["dataset"] == "TU_IMDB")
+        & (raw[["l_pre", "l_mp", "l_post"]] == [2, 6, 3]).all(axis=1)
+        & (raw["stage"] == "skipsum")
+        & (raw["agg"] == "add")
+    ]
+    own = bank.records[bank.records["task"] == "imdb_multi"]
+    found = own[own["design"] == "general-sum-prelu-256-skip_sum-2.6.3-lr0.01-e400"]
+    assert found["validation"].item() == row["accuracy"].item()
+    assert found["validation_loss"].item() == row["loss"].item()
+    assert found["test"].isna().all()  # the file has one score, and it is not a test score
+    levels = bank.records.groupby("task")["level"].first()
+    assert levels[["cora", "dd", "smallworld_node_const_node_pagerank"]].tolist() == ["node", "graph", "node"]
+
+
+GRID_ROW = {
+    **{"dataset": "TU_DD", "task": "graph", "feature": None, "label": None, "l_pre": 1, "l_mp": 2, "l_post": 2},
+    **{"stage": "skipsum", "agg": "max", "epoch": 399, "loss": 0.5, "params": 7.0, "accuracy": 0.7},
+    "accuracy_std": 0.1,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"stage": "stack"}, "row 2 has a connectivity that the grid does not have"),
+        ({"l_mp": 3}, "row 2 has a mp_layers that the grid does not have"),
+        (None, "has no column 'accuracy'"),
+    ],
+)
+def test_other_tables_are_refused(change: dict[str, Any] | None, sentence: str, tmp_path: Path) -> None:
+    frame = pd.DataFrame([GRID_ROW | (change or {})])
+    (frame if change else frame.drop(columns="accuracy")).to_csv(tmp_path / "val.csv")
+    with pytest.raises(UserError, match=sentence):
+        read_graphgym(tmp_path / "val.csv")
+
+
+def test_no_table_at_all(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="There is no file"):
+        read_graphgym(tmp_path / "val.csv")
+    (tmp_path / "val.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="no CSV table"):
+        read_graphgym(tmp_path / "val.csv")
+
+
+CONFIG = """\
+out_dir: results
+dataset: {{format: PyG, name: {name}, task: {level}, task_type: classification}}
+gnn: {{layers_pre_mp: 1, layers_mp: 4, layers_post_mp: 2, dim_inner: 64, layer_type: {layer}, stage_type: skipconcat,
+  act: prelu, agg: add, att_heads: 2, batchnorm: true}}
+optim: {{optimizer: adam, base_lr: {rate}, max_epoch: 200}}
+seed: 3
+"""
+
+
+def trial(
+    root: Path, number: int, *, name: str = "TU_BZR", level: str = "graph", layer: str = "generalconv",
+    rate: float = 0.1, accuracies: tuple[float, ...] = (0.5, 0.8, 0.8, *([0.6] * 7)), losses: Any = None,
+) -> Path:  # fmt: skip
+    """A trial's folder as the public code reads it: a name of 45 letters, one JSON object a line."""
+    folder = root / f"{number:045d}"
+    (folder / "val").mkdir(parents=True)
+    (folder / "test").mkdir()
+    (folder / "config.yaml").write_text(CONFIG.format(name=name, level=level, layer=layer, rate=rate))
+    losses = losses or [1.0, 0.4, 0.3, *([0.5] * (len(accuracies) - 3))][: len(accuracies)]
+    for part, shift in (("val", 0.0), ("test", -0.05)):
+        lines = [
+            json.dumps({"epoch": 20 * n, "loss": loss, "lr": 0, "params": 11, "time_iter": 0.1, "accuracy": a + shift})
+            for n, (a, loss) in enumerate(zip(accuracies, losses))
+        ]
+        (folder / part / "stats.json").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_the_layout_of_gnn_bank_101(tmp_path: Path) -> None:
+    trials = [
+        trial(tmp_path, 0),
+        trial(tmp_path, 1, layer="gatconv"),
+        trial(tmp_path, 2, name="Cora", level="node", rate=0.01),
+        trial(tmp_path, 3, layer="gcnconv", accuracies=(0.5, 0.6)),
+        trial(tmp_path, 4, layer="sageconv", losses=[*([1.0] * 9), math.nan]),
+    ]
+    (tmp_path / "notes").mkdir()  # not a trial: its name is too short
+    (tmp_path / ("x" * 45)).mkdir()  # not a trial: it has no configuration
+    bank = read_gnn_bank_101(tmp_path)
+    assert bank.space.name == "gnn-bank-101"
+    records = {record.design.key: record for record in map(read_trial, trials)}
+    assert set(bank.tasks.values()) == {"bzr", "cora"}
+    first = records["general-sum-prelu-64-skip_concat-1.4.2-lr0.1-e200"]
+    # Two epochs have the best accuracy; the one with the lower loss counts.
+    assert (first.validation, first.validation_loss, first.best_epoch) == (0.8, 0.3, 41)
+    assert (first.test, first.seed, first.parameters, first.level) == (pytest.approx(0.75), 3, 11, "graph")
+    assert first.epochs == [1, 21, 41, 61, 81, 101, 121, 141, 161, 181]
+    assert "gat-2h-prelu-64-skip_concat-1.4.2-lr0.1-e200" in records  # heads, and no aggregation
+    cut = records["gcn-prelu-64-skip_concat-1.4.2-lr0.1-e200"]
+    assert (cut.state, cut.reason) == ("failed", "cut off after 2 recorded epochs")
+    assert records["sage-sum-prelu-64-skip_concat-1.4.2-lr0.1-e200"].state == "diverged"
+    assert all(record.design in bank.space for record in records.values())
+    assert all(anchor in bank.space for anchor in ANCHORS)
+    for record in records.values():  # such records live in a folder of atjax like its own
+        append(tmp_path / "own", record)
+    pd.testing.assert_frame_equal(load_bank(tmp_path / "own").records, bank.records)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("config.yaml", "dataset: [", "no GraphGym configuration"),
+        ("config.yaml", "!!python/object/apply:os.system [exit]", "no GraphGym configuration"),
+        ("config.yaml", CONFIG.format(name="Cora", level="node", layer="splineconv", rate=1), "no GraphGym config"),
+        ("config.yaml", CONFIG.format(name="Cora", level="node", layer="gcnconv", rate=1), "no GraphGym config"),
+        ("val/stats.json", '{"epoch": 0}\n', "not one JSON object a line"),
+        ("test/stats.json", '{"epoch": 0, "loss": 1, "accuracy": 1}\n', "other epochs in test/stats.json"),
+    ],
+)
+def test_broken_trials(file: str, text: str, sentence: str, tmp_path: Path) -> None:
+    (trial(tmp_path, 0) / file).write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        read_gnn_bank_101(tmp_path)
+
+
+def test_no_trials_or_half_a_trial(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no trials"):
+        read_gnn_bank_101(tmp_path)
+    (trial(tmp_path, 0) / "test" / "stats.json").unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        read_gnn_bank_101(tmp_path)
+
+
+def network(architecture: Architecture) -> nx.DiGraph:
+    """The network that a choice stands for, skips that only pass on left out one by one; by networkx."""
+    graph = nx.DiGraph()
+    graph.add_node(0, operation="data")
+    for node, operation in enumerate(architecture.operations, 1):
+        graph.add_node(node, operation=operation)
+    graph.add_edges_from((int(start), node) for node, start in enumerate(architecture.link, 1))
+    for node in range(1, 5):
+        above = next(graph.predecessors(node))
+        path = nx.shortest_path(graph, 0, node)[1:]
+        lone = graph.out_degree(above) == 1
+        if graph.nodes[node]["operation"] == "skip" and (
+            graph.out_degree(node) or lone or all(graph.nodes[n]["operation"] == "skip" for n in path)
+        ):
+            graph.add_edges_from((above, after) for after in list(graph.successors(node)))
+            graph.remove_node(node)
+    return graph
+
+
+def test_choices_of_the_same_network_are_known_as_such() -> None:
+    rng = np.random.default_rng(0)
+    few = ["skip", "gcn", "fc"]  # so that equal networks are met
+    sample = [
+        Architecture(LINKS[rng.integers(9)], *(few[n] for n in rng.integers(3, size=4)))  # type: ignore[arg-type]
+        for _ in range(90)
+    ]
+    for one, other in itertools.combinations(sample, 2):
+        same = nx.is_isomorphic(network(one), network(other), node_match=lambda a, b: a == b)
+        assert same == (canonical(one) == canonical(other)), (one.key, other.key)
+
+
+def bench(folder: Path, name: str, keys: list[int]) -> Path:
+    """A file as the package has it: a pickled dictionary of dictionaries, of floats and numpy's floats."""
+    rows = {
+        key: {"valid_perf": n / 10, "perf": np.float64(n / 20), "latency": 0.1, "para": np.float64(0.5)}
+        for n, key in enumerate(keys)
+    }
+    file = folder / f"{name}.bench"
+    file.write_bytes(pickle.dumps(rows))
+    return file
+
+
+def test_the_layout_of_nas_bench_graph(tmp_path: Path) -> None:
+    for name in ("cora", "cs"):
+        bench(tmp_path, name, [0, 10000, 31478])
+    bank = read_nas_bench_graph(tmp_path, ["cora", "cs"])
+    assert set(bank.tasks.values()) == {"cora", "coauthor_cs"}
+    assert bank.space.size == 9 * 9**4
+    row = bank.records[(bank.records["task"] == "coauthor_cs") & (bank.records["design"] == "0012-gcn-sage-fc-skip")]
+    assert (row["validation"].item(), row["test"].item(), row["parameters"].item()) == (0.2, 0.1, 500000)
+    designs = frame_designs(bank.records, bank.space)
+    assert designs[row.index[0]] == Architecture("0012", "gcn", "sage", "fc", "skip")
+    assert performance_matrix(bank).shape == (3, 2)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no pickle", pickle.dumps(print), pickle.dumps([1]), pickle.dumps({}), pickle.dumps({99999: {"perf": 1}})],
+    ids=["empty", "text", "function", "list", "nothing", "key"],
+)
+def test_broken_or_hostile_files(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "cora.bench").write_bytes(content)
+    with pytest.raises(UserError, match="is no file of NAS-Bench-Graph, or is broken"):
+        read_nas_bench_graph(tmp_path, ["cora"])
+
+
+def test_nas_bench_graph_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="cannot be read"):
+        read_nas_bench_graph(tmp_path, ["cora"])
+    with pytest.raises(UserError, match="has no set 'moon'"):
+        read_nas_bench_graph(tmp_path, ["moon"])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="is not installed"):
+        read_nas_bench_graph()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("nas_bench_graph") is None, reason="nas-bench-graph is not installed")
+def test_the_real_nas_bench_graph() -> None:
+    bank = read_nas_bench_graph(tasks=["cora"])
+    assert bank.records.groupby("task").size().tolist() == [26206]
+    held = {canonical(design): design for design in frame_designs(bank.records, bank.space)}
+    assert len(held) == 26206  # one of each kind
+    every = list(nas_bench_graph_space())
+    lost = {canonical(design) for design in every} - set(held)
+    assert lost == {canonical(Architecture("0123", "skip", "skip", "skip", "skip"))}
+    from nas_bench_graph import Arch  # the package's own rules, as an oracle
+
+    rng = np.random.default_rng(1)
+    for design in rng.choice(len(every), 1000, replace=False):
+        one = every[design]
+        named = Arch([int(digit) for digit in one.link], list(one.operations)).valid_hash()
+        if named != 88888:
+            link, *operations = (int(digit) for digit in f"{named:05d}")
+            assert held[canonical(one)] == Architecture(LINKS[link], *(OPERATIONS[n] for n in operations))
+
+
+def test_numbers_and_back() -> None:
+    space = paper_space()
+    designs = [space.sample(np.random.default_rng(n)) for n in range(50)]
+    rows = space.numbers(designs)
+    assert [space.numbered(row) for row in rows] == designs
+    assert (rows[:, 1] >= 0).tolist() == [design.convolution == "gat" for design in designs]
+    with pytest.raises(ValueError, match=r"0\.01 is no choice of the space 'paper'"):
+        space.numbers(ANCHORS)
