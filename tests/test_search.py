@@ -532,11 +532,23 @@ def test_trials_come_one_by_one_and_the_progress_is_told() -> None:
     calls: list[tuple[int, int, int]] = []
     fits = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, progress=lambda *call: calls.append(call))
     assert [call[0] for call in calls] == [0, 1, 2]
-    recorded = [fit.design for fit in fits[:2]]
+    recorded = [(fit.design, fit.validation) for fit in fits[:2]]
     rest = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=recorded)
     assert [fit.design for fit in rest] == [fits[2].design]
     with pytest.raises(UserError, match=r"Trial 1 on record is .* it would be .*; start anew without search.resume"):
         outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=[recorded[0], recorded[0]])
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("algorithm", ["tpe", "evolution"])
+def test_a_search_that_learns_goes_on_from_recorded_results(algorithm: str) -> None:
+    task, prior = tiny.path_task(), uniform_prior(tiny.space())
+    settings = SearchConfig(algorithm, 9)
+    fits = outcomes(task, prior, config=settings, seed=3)
+    assert len({fit.design for fit in fits}) == 9
+    recorded = [(fit.design, fit.validation) for fit in fits[:7]]
+    rest = outcomes(task, prior, config=settings, seed=3, recorded=recorded)
+    assert [fit.design for fit in rest] == [fit.design for fit in fits[7:]]
 
 
 @pytest.mark.usefixtures("quick")

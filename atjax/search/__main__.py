@@ -43,10 +43,10 @@ def main(cfg: DictConfig) -> None:
     result = new_result(task, prior, space, budget, config=settings, seed=seed, found=found)
     result["seconds"]["data"] = data_seconds
     recorder = Recorder(folder, task, result, resume=resume, config=OmegaConf.to_yaml(cfg))
-    if recorder.designs:
-        console.print(f"{task.name}: going on after {len(recorder.designs)} trials on record.")
+    if recorder.recorded:
+        console.print(f"{task.name}: going on after {len(recorder.recorded)} trials on record.")
     with cli.progress(console) as bar:
-        trials = bar.add_task(f"{task.name}: trials", total=settings.trials, completed=len(recorder.designs))
+        trials = bar.add_task(f"{task.name}: trials", total=settings.trials, completed=len(recorder.recorded))
         epochs = bar.add_task("epochs", total=None)
 
         def report(number: int, done: int, total: int) -> None:
@@ -60,7 +60,7 @@ def main(cfg: DictConfig) -> None:
             budget,
             config=settings,
             seed=seed,
-            recorded=recorder.designs,
+            recorded=recorder.recorded,
             progress=report,
         )
         try:

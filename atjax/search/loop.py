@@ -11,12 +11,12 @@ from atjax import metrics
 from atjax.budget import Budget
 from atjax.errors import UserError
 from atjax.prior import Prior
-from atjax.samplers import PriorSampler, suggest
+from atjax.samplers import TPE, DesignSampler, Evolution, Random, WholeSpace, suggest, table_of
 from atjax.space import Design, Space
 from atjax.task import Task
 from atjax.train import Fit, fit
 
-ALGORITHMS = ("random",)
+RULES = {"random": Random, "tpe": TPE, "evolution": Evolution}
 """What `search.algorithm` may be."""
 
 _ATTEMPTS = 200
@@ -28,7 +28,8 @@ class SearchConfig:
     """Settings of a search.
 
     Attributes:
-        algorithm: How designs are chosen; ``random`` draws each from the prior, without repeats.
+        algorithm: How designs are chosen, always without repeats: ``random`` draws each from the prior; ``tpe`` and
+            ``evolution`` begin with 5 draws and go on from the results (see `atjax.samplers`).
         trials: Designs to train.
     """
 
@@ -36,8 +37,8 @@ class SearchConfig:
     trials: int = 3
 
     def __post_init__(self) -> None:
-        if self.algorithm not in ALGORITHMS:
-            raise UserError(f"search.algorithm must be one of {', '.join(ALGORITHMS)}; it is {self.algorithm!r}.")
+        if self.algorithm not in RULES:
+            raise UserError(f"search.algorithm must be one of {', '.join(RULES)}; it is {self.algorithm!r}.")
         if self.trials < 1:
             raise UserError(f"search.trials must be at least 1; it is {self.trials}.")
 
@@ -67,7 +68,7 @@ def run_trials(
     *,
     config: SearchConfig,
     seed: int,
-    recorded: Sequence[Design] = (),
+    recorded: Sequence[tuple[Design, float | None]] = (),
     progress: Callable[[int, int, int], None] | None = None,
 ) -> Iterator[Fit]:
     """Train one design after another, each yielded as soon as it is trained.
@@ -79,7 +80,8 @@ def run_trials(
         budget: What is trained for a design.
         config: Algorithm and number of trials.
         seed: Of the split, the initialisations and the sampler.
-        recorded: Designs of trials done before, in order; they are asked for again, and not trained.
+        recorded: Trials done before, in order: the design, and its validation score (None if it has none). They are
+            asked for again, and not trained.
         progress: Called with the trial's number, epochs done and epochs in all.
 
     Raises:
@@ -89,15 +91,18 @@ def run_trials(
     direction = towards.MAXIMIZE if metrics.larger_is_better(task.metric) else towards.MINIMIZE
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction=direction, sampler=PriorSampler(prior.probabilities, seed))
+    rule = RULES[config.algorithm](WholeSpace(space), table_of(space, prior.probabilities))
+    study = optuna.create_study(direction=direction, sampler=DesignSampler(rule, space, seed))
     optuna.logging.set_verbosity(verbosity)
     for number, (trial, design) in zip(range(config.trials), designs(study, space)):
         if number < len(recorded):
-            if recorded[number] != design:
+            done, validation = recorded[number]
+            if done != design:
                 raise UserError(
-                    f"Trial {number} on record is {recorded[number].key}, but with these settings and this bank it "
+                    f"Trial {number} on record is {done.key}, but with these settings and this bank it "
                     f"would be {design.key}; start anew without search.resume."
                 )
+            _tell(study, trial, validation)
             continue
 
         def report(done: int, total: int, number: int = number) -> None:
@@ -105,8 +110,10 @@ def run_trials(
                 progress(number, done, total)
 
         outcome = fit(task, design, budget=budget, seed=seed, progress=report)
-        if outcome.state == "complete":
-            study.tell(trial, outcome.validation)
-        else:
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        _tell(study, trial, outcome.validation if outcome.state == "complete" else None)
         yield outcome
+
+
+def _tell(study: optuna.Study, trial: optuna.Trial, validation: float | None) -> None:
+    """Tell a study how a trial ended; None for one without a score. Optuna takes NaN for a failure by itself."""
+    study.tell(trial, validation, state=None if validation is not None else optuna.trial.TrialState.FAIL)

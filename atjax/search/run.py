@@ -138,9 +138,9 @@ class Recorder:
         self._before = old["seconds"].get("search") or 0.0
 
     @property
-    def designs(self) -> list[Design]:
-        """Designs of the trials on record, in order."""
-        return [Design(**trial["design"]) for trial in self.result["trials"]]
+    def recorded(self) -> list[tuple[Design, float | None]]:
+        """The trials on record, in order: the design, and its validation score, None if it has none."""
+        return [(Design(**trial["design"]), trial["validation"]) for trial in self.result["trials"]]
 
     def run(self, outcomes: Iterable[Fit]) -> None:
         """Record outcomes as they come; after Ctrl-C, what was done, and then raise KeyboardInterrupt again."""

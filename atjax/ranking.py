@@ -1,0 +1,91 @@
+"""A prior over whole designs: their mean rank on the bank's tasks, weighted by how near the tasks are.
+
+With r_t(M) the share of a task's recorded designs that a design M does not rank behind (1 for the best),
+
+    score(M) = sum_t w_t r_t(M),    w_t proportional to 1 / max(d_e(n, t), floor),
+
+is followed from the top, without repeats. Marginals lose which choices go well together; ranks do not. Where the bank
+has no record of a design on a task, r_t is predicted by ridge regression on the one-hot choices.
+
+After a few trials the tasks are weighted anew by how well they rank what was seen (the idea of the ranking-weighted
+ensembles of Feurer et al., 2018): with tau_t the mean over pairs of n trials of sign x sign, 1 if task t orders all of
+them as the novel task does,
+
+    w_t proportional to w_t exp(reweigh n tau_t).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What T tasks of a bank say of N designs.
+
+    Attributes:
+        rows: The designs, int8 [N, D] (`Space.numbers`).
+        shares: r, float32 [N, T].
+        weights: w, [T], with sum 1.
+        reweigh: How fast trials seen re-weight the tasks; 0: never.
+    """
+
+    rows: np.ndarray
+    shares: np.ndarray
+    weights: np.ndarray
+    reweigh: float
+
+    def posterior(self, seen: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Weights of the tasks after n trials, [T].
+
+        Args:
+            seen: Numbers of the designs tried, [n].
+            values: Their scores, more is better, [n]; -inf for a failure.
+        """
+        first, second = np.triu_indices(len(seen), 1)
+        if not self.reweigh or not len(first):
+            return self.weights
+        with np.errstate(invalid="ignore"):  # of two failures neither is better
+            novel = np.nan_to_num(np.sign(values[first] - values[second]))
+        shares = self.shares[seen]
+        tau = (novel[:, None] * np.sign(shares[first] - shares[second])).mean(axis=0)
+        weights = self.weights * np.exp(self.reweigh * len(seen) * tau)
+        return weights / weights.sum()
+
+    def scores(self, weights: np.ndarray) -> np.ndarray:
+        """sum_t w_t r_t, float32 [N]."""
+        return self.shares @ weights.astype(np.float32)
+
+
+def rank_shares(performances: np.ndarray) -> np.ndarray:
+    """r_t of the designs that each task has, [N, T], from performances [N, T]: more is better, NaN where not run.
+
+    Ties share their mean rank; the best of K untied designs has share 1, the worst 1 / K.
+    """
+    frame = pd.DataFrame(performances)
+    return (frame.rank() / frame.notna().sum()).to_numpy()
+
+
+def fill_shares(one_hot: np.ndarray, recorded: np.ndarray, shares: np.ndarray, ridge: float) -> np.ndarray:
+    """Shares of every design on every task, float32 [N, T]: recorded ones as they are, others predicted.
+
+    For each task, r = mean + X b, with b by ridge regression on the designs that the task has.
+
+    Args:
+        one_hot: Codes X of all N designs, [N, C].
+        recorded: Numbers, among the N, of M designs of the bank, [M].
+        shares: Their shares, [M, T], NaN where a design was not run.
+        ridge: Penalty on b.
+    """
+    filled = np.empty((len(one_hot), shares.shape[1]), np.float32)
+    for task, own in enumerate(shares.T):
+        has = np.flatnonzero(~np.isnan(own))
+        codes, known = one_hot[recorded[has]], own[has]
+        mean = known.mean()
+        weights = np.linalg.solve(codes.T @ codes + ridge * np.eye(codes.shape[1]), codes.T @ (known - mean))
+        filled[:, task] = mean + one_hot @ weights
+        filled[recorded[has], task] = known
+    return filled
