@@ -30,6 +30,7 @@ from atjax.embedding import (
     train_projection,
 )
 from atjax.errors import UserError
+from atjax.ranking import Ranking, fill_shares, rank_shares
 from atjax.space import Choice, Design, Dimension, Probabilities, Space
 
 
@@ -44,6 +45,9 @@ class PriorConfig:
         distance_floor: Smaller distances count as this one, so that no task outweighs all others without bound.
         correct: Divide by how often the bank tried a choice (see `design_distribution`).
         same_level: Take over from tasks of the same level (node, graph) only; the others still train the projection.
+        joint: Rank whole designs as well (see `atjax.ranking`): the search follows that ranking before the marginals.
+        ridge: Penalty of the regression that predicts ranks of designs which one task lacks.
+        reweigh: How fast trials seen re-weight the tasks of the ranking; 0: never.
     """
 
     top_k: int = 16
@@ -52,6 +56,9 @@ class PriorConfig:
     distance_floor: float = 0.05
     correct: bool = True
     same_level: bool = False
+    joint: bool = False
+    ridge: float = 3.0
+    reweigh: float = 0.0
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -60,11 +67,16 @@ class PriorConfig:
             raise UserError(f"prior.epsilon must lie between 0 and 1; it is {self.epsilon}.")
         if self.distance_floor <= 0:
             raise UserError(f"prior.distance_floor must be positive; it is {self.distance_floor}.")
+        if self.ridge <= 0 or self.reweigh < 0:
+            raise UserError(
+                "prior.ridge must be positive and prior.reweigh not negative; "
+                f"they are {self.ridge} and {self.reweigh}."
+            )
 
 
 @dataclass(frozen=True)
 class Prior:
-    """A distribution over designs, each dimension by itself, and where it came from.
+    """A distribution over designs, each dimension by itself, perhaps a ranking of whole ones, and where it came from.
 
     Attributes:
         probabilities: For every dimension a distribution over its choices.
@@ -72,12 +84,14 @@ class Prior:
             for tasks that are not close. Empty if no distances could be had.
         source: ``transfer``, or ``uniform`` if nothing was taken over.
         reason: Why it is what it is, a sentence.
+        ranking: Whole designs of the bank to be tried first; None if there are none.
     """
 
     probabilities: Probabilities
     nearest: tuple[tuple[str, float, float], ...]
     source: Literal["transfer", "uniform"]
     reason: str
+    ranking: Ranking | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +194,35 @@ def mix(distributions: Sequence[Probabilities], weights: np.ndarray, epsilon: fl
         share = (1 - epsilon) * (weights @ table) + epsilon / len(choices)
         mixed[name] = dict(zip(choices, share.tolist()))
     return mixed
+
+
+def joint_ranking(
+    bank: Bank, tasks: Sequence[str], weights: np.ndarray, space: Space, config: PriorConfig
+) -> Ranking | None:
+    """The designs of a space that a bank has seen, ranked by their weighted mean rank on some of its tasks.
+
+    Args:
+        bank: Records of one budget.
+        tasks: Content hashes of T tasks.
+        weights: Of these tasks, [T], with sum 1.
+        space: Designs outside it are left out.
+        config: For ``ridge`` and ``reweigh``.
+
+    Returns:
+        The ranking; None if these tasks have no design of the space.
+    """
+    matrix = performance_matrix(bank)[list(tasks)].dropna(how="all")
+    records = bank.records.drop_duplicates("design").set_index("design", drop=False).loc[matrix.index]
+    designs = frame_designs(records, space)
+    inside = [number for number, design in enumerate(designs) if design in space]
+    shares = rank_shares(matrix.to_numpy(float)[inside])
+    run = ~np.isnan(shares).all(axis=0)
+    if not run.any():
+        return None
+    designs = [designs[number] for number in inside]
+    one_hot = np.stack([space.encode(design) for design in designs])
+    filled = fill_shares(one_hot, shares[:, run], config.ridge)
+    return Ranking(space.numbers(designs), filled, weights[run] / weights[run].sum(), config.reweigh)
 
 
 def comparable(bank: Bank, *, exclude_hash: str, exclude_name: str, fisher: str, budget: str) -> Bank:
@@ -297,7 +340,11 @@ def prior_from_bank(
         design_distribution(of_task[embedding.content_hashes[t]], space, config.top_k, config.correct) for t in close
     ]
     reason = f"{len(close)} of {len(nearest)} tasks of the bank lie within distance {config.threshold:g}."
-    return Prior(mix(distributions, weights[close], config.epsilon), nearest, "transfer", reason), embedding
+    mixed = mix(distributions, weights[close], config.epsilon)
+    ranking = None
+    if config.joint:
+        ranking = joint_ranking(rest, [embedding.content_hashes[t] for t in close], weights[close], space, config)
+    return Prior(mixed, nearest, "transfer", reason, ranking), embedding
 
 
 def _mean_alphas(features: pd.DataFrame, anchors: int) -> np.ndarray:

@@ -4,8 +4,9 @@ With r_t(M) the share of a task's recorded designs that a design M does not rank
 
     score(M) = sum_t w_t r_t(M),    w_t proportional to 1 / max(d_e(n, t), floor),
 
-is followed from the top, without repeats. Marginals lose which choices go well together; ranks do not. Where the bank
-has no record of a design on a task, r_t is predicted by ridge regression on the one-hot choices.
+is followed from the top, without repeats, over the designs that the bank has seen. Marginals lose which choices go well
+together; ranks do not. Where one task lacks a design that others have, r_t is predicted by ridge regression on the
+one-hot choices. Designs that no task has are left out: their predicted ranks are worth little (docs/results.md).
 
 After a few trials the tasks are weighted anew by how well they rank what was seen (the idea of the ranking-weighted
 ensembles of Feurer et al., 2018): with tau_t the mean over pairs of n trials of sign x sign, 1 if task t orders all of
@@ -69,23 +70,22 @@ def rank_shares(performances: np.ndarray) -> np.ndarray:
     return (frame.rank() / frame.notna().sum()).to_numpy()
 
 
-def fill_shares(one_hot: np.ndarray, recorded: np.ndarray, shares: np.ndarray, ridge: float) -> np.ndarray:
+def fill_shares(one_hot: np.ndarray, shares: np.ndarray, ridge: float) -> np.ndarray:
     """Shares of every design on every task, float32 [N, T]: recorded ones as they are, others predicted.
 
     For each task, r = mean + X b, with b by ridge regression on the designs that the task has.
 
     Args:
-        one_hot: Codes X of all N designs, [N, C].
-        recorded: Numbers, among the N, of M designs of the bank, [M].
-        shares: Their shares, [M, T], NaN where a design was not run.
+        one_hot: Codes X of the designs, [N, C].
+        shares: Their shares, [N, T], NaN where a design was not run; every task has one.
         ridge: Penalty on b.
     """
-    filled = np.empty((len(one_hot), shares.shape[1]), np.float32)
+    filled = np.array(shares, np.float32)
     for task, own in enumerate(shares.T):
-        has = np.flatnonzero(~np.isnan(own))
-        codes, known = one_hot[recorded[has]], own[has]
-        mean = known.mean()
-        weights = np.linalg.solve(codes.T @ codes + ridge * np.eye(codes.shape[1]), codes.T @ (known - mean))
-        filled[:, task] = mean + one_hot @ weights
-        filled[recorded[has], task] = known
+        has = ~np.isnan(own)
+        if has.all():
+            continue
+        codes, mean = one_hot[has], own[has].mean()
+        weights = np.linalg.solve(codes.T @ codes + ridge * np.eye(codes.shape[1]), codes.T @ (own[has] - mean))
+        filled[~has, task] = mean + one_hot[~has] @ weights
     return filled

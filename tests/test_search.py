@@ -19,6 +19,7 @@ import tiny
 import atjax
 from atjax import checkpoint
 from atjax.bank import append, load_bank
+from atjax.bank.records import frame_designs
 from atjax.bank.store import append_feature
 from atjax.errors import UserError
 from atjax.fisher import Values
@@ -425,6 +426,15 @@ def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 TRANSFER = (*tiny.TASK, "prior.threshold=2", "projection.iterations=20", "search.trials=1")
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_whole_designs_that_rank_first_are_tried_first(tmp_path: Path) -> None:
+    bank = tiny.fill_bank(tmp_path / "bank")
+    result = search(tmp_path / "run", f"bank={bank}", "prior=rank", base=TRANSFER)
+    assert result["prior_source"] == "transfer"
+    seen = {design.key for design in frame_designs(load_bank(bank).records)}
+    assert Design(**result["trials"][0]["design"]).key in seen
 
 
 @pytest.mark.usefixtures("quick", "features")

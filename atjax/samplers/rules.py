@@ -69,18 +69,20 @@ class TPE:
         table: The prior, [D, C].
         weight: Pseudo-trials a choice; 1 is Optuna's and Hyperopt's.
         draws: Designs to choose from; 24 is Optuna's.
+        start: Proposes the first trials; draws from the prior if None.
     """
 
     candidates: Candidates
     table: np.ndarray
     weight: float = 1.0
     draws: int = 24
+    start: Rule | None = None
 
     def propose(self, history: History, rng: np.random.Generator) -> np.ndarray:
         """See `Rule`."""
         count = len(history.values)
         if count < WARM_UP:
-            return self.candidates.draw(self.table, rng, 1, history.rows)[0]
+            return (self.start or Random(self.candidates, self.table)).propose(history, rng)
         order = np.argsort(-history.values, kind="stable")
         best = -(-count // 10)
         good, others = (self._density(history.rows[part]) for part in (order[:best], order[best:]))
@@ -105,17 +107,19 @@ class Evolution:
         candidates: What to draw from.
         table: The prior, [D, C].
         tournament: Earlier trials, drawn at random, of which the best becomes the parent.
+        start: Proposes the first trials; draws from the prior if None.
     """
 
     candidates: Candidates
     table: np.ndarray
     tournament: int = 3
+    start: Rule | None = None
 
     def propose(self, history: History, rng: np.random.Generator) -> np.ndarray:
         """See `Rule`."""
         count = len(history.values)
         if count < WARM_UP:
-            return self.candidates.draw(self.table, rng, 1, history.rows)[0]
+            return (self.start or Random(self.candidates, self.table)).propose(history, rng)
         entrants = rng.permutation(count)[: self.tournament]
         parent = entrants[np.argmax(history.values[entrants])]
         return self.candidates.change(history.rows[parent], rng, history.rows)
@@ -124,24 +128,28 @@ class Evolution:
 class Follow:
     """The design that ranks first on the bank's tasks among those that are new.
 
-    From `WARM_UP` trials on, the tasks are weighted by how well they rank the trials so far (`Ranking.posterior`).
+    From `WARM_UP` trials on, the tasks are weighted by how well they rank the trials so far, if the ranking says so.
 
     Attributes:
         ranking: What the bank says.
+        then: Proposes once all ranked designs have been tried; the last design again if None.
     """
 
-    def __init__(self, ranking: Ranking) -> None:
-        self.ranking = ranking
+    def __init__(self, ranking: Ranking, then: Rule | None = None) -> None:
+        self.ranking, self.then = ranking, then
         self._place = {row.tobytes(): number for number, row in enumerate(ranking.rows)}
         self._scores = ranking.scores(ranking.weights)
 
     def propose(self, history: History, rng: np.random.Generator) -> np.ndarray:
         """See `Rule`; designs that tie are taken in random order."""
-        numbers = np.array([self._place[row.tobytes()] for row in history.rows], int)
+        places = np.array([self._place.get(row.tobytes(), -1) for row in history.rows], int)
+        ranked = places >= 0
+        if self.then is not None and len(np.unique(places[ranked])) == len(self.ranking.rows):
+            return self.then.propose(history, rng)
         scores = self._scores
-        if len(numbers) >= WARM_UP and self.ranking.reweigh:
-            scores = self.ranking.scores(self.ranking.posterior(numbers, history.values))
+        if len(places) >= WARM_UP and self.ranking.reweigh:
+            scores = self.ranking.scores(self.ranking.posterior(places[ranked], history.values[ranked]))
         scores = scores.copy()
-        scores[numbers] = -np.inf
+        scores[places[ranked]] = -np.inf
         best = np.flatnonzero(scores == scores.max())
         return self.ranking.rows[best[rng.integers(len(best))]]

@@ -11,12 +11,12 @@ from atjax import metrics
 from atjax.budget import Budget
 from atjax.errors import UserError
 from atjax.prior import Prior
-from atjax.samplers import TPE, DesignSampler, Evolution, Random, WholeSpace, suggest, table_of
+from atjax.samplers import TPE, DesignSampler, Evolution, Follow, Random, Rule, WholeSpace, suggest, table_of
 from atjax.space import Design, Space
 from atjax.task import Task
 from atjax.train import Fit, fit
 
-RULES = {"random": Random, "tpe": TPE, "evolution": Evolution}
+ALGORITHMS = ("random", "tpe", "evolution")
 """What `search.algorithm` may be."""
 
 _ATTEMPTS = 200
@@ -28,8 +28,8 @@ class SearchConfig:
     """Settings of a search.
 
     Attributes:
-        algorithm: How designs are chosen, always without repeats: ``random`` draws each from the prior; ``tpe`` and
-            ``evolution`` begin with 5 draws and go on from the results (see `atjax.samplers`).
+        algorithm: How designs are chosen, always without repeats: ``random`` takes each from the prior; ``tpe`` and
+            ``evolution`` begin with 5 such trials and go on from the results (see `atjax.samplers`).
         trials: Designs to train.
     """
 
@@ -37,10 +37,21 @@ class SearchConfig:
     trials: int = 3
 
     def __post_init__(self) -> None:
-        if self.algorithm not in RULES:
-            raise UserError(f"search.algorithm must be one of {', '.join(RULES)}; it is {self.algorithm!r}.")
+        if self.algorithm not in ALGORITHMS:
+            raise UserError(f"search.algorithm must be one of {', '.join(ALGORITHMS)}; it is {self.algorithm!r}.")
         if self.trials < 1:
             raise UserError(f"search.trials must be at least 1; it is {self.trials}.")
+
+
+def rule_of(algorithm: str, prior: Prior, space: Space) -> Rule:
+    """How designs are chosen: first those that the prior ranks, if any, else draws from it."""
+    candidates, table = WholeSpace(space), table_of(space, prior.probabilities)
+    start: Rule = Random(candidates, table)
+    if prior.ranking is not None:
+        start = Follow(prior.ranking, start)
+    if algorithm == "tpe":
+        return TPE(candidates, table, start=start)
+    return Evolution(candidates, table, start=start) if algorithm == "evolution" else start
 
 
 def designs(study: optuna.Study, space: Space) -> Iterator[tuple[optuna.Trial, Design]]:
@@ -91,8 +102,9 @@ def run_trials(
     direction = towards.MAXIMIZE if metrics.larger_is_better(task.metric) else towards.MINIMIZE
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    rule = RULES[config.algorithm](WholeSpace(space), table_of(space, prior.probabilities))
-    study = optuna.create_study(direction=direction, sampler=DesignSampler(rule, space, seed))
+    study = optuna.create_study(
+        direction=direction, sampler=DesignSampler(rule_of(config.algorithm, prior, space), space, seed)
+    )
     optuna.logging.set_verbosity(verbosity)
     for number, (trial, design) in zip(range(config.trials), designs(study, space)):
         if number < len(recorded):

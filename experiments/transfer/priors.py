@@ -1,0 +1,241 @@
+"""What is carried over to a task that is left out: similarities, priors, and the methods that search with them.
+
+A similarity gives every other task a weight. It never looks at the left-out task's results, but for `kendall`, which is
+the upper bound that it is called.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from recorded import Recorded
+from sklearn.ensemble import GradientBoostingRegressor
+
+from atjax.bank import kendall_distance
+from atjax.embedding import MINIMUM_TASKS, embedding_distance, train_projection
+from atjax.prior import close_weights
+from atjax.ranking import Ranking, fill_shares, rank_shares
+from atjax.samplers import TPE, WARM_UP, Evolution, Follow, History, Random, Rule, table_of
+
+FLOOR = 0.05
+"""Smaller distances count as this one, as in `atjax.prior.PriorConfig`."""
+TOP = 16
+"""K of the marginals; never more than a quarter of a task's designs."""
+EPSILON = 0.1
+RIDGE = 3.0
+REWEIGH = 1.0
+SIMILARITIES = ("equal", "level", "fisher", "kendall")
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What the other tasks say, prepared once for a left-out task.
+
+    Attributes:
+        bank: The bank.
+        task: The left-out task.
+        others: Numbers of the other tasks, [T - 1].
+        weights: By similarity, [T - 1] each, with sum 1.
+        one_hot: Codes of all designs, [N, C].
+        shares: Ranks on the other tasks, filled in where a design was not run, float32 [N, T - 1].
+    """
+
+    bank: Recorded
+    task: int
+    others: np.ndarray
+    weights: dict[str, np.ndarray]
+    one_hot: np.ndarray
+    shares: np.ndarray
+
+
+def prepare(bank: Recorded, task: int) -> Source:
+    """All that is known without the left-out task's results (the upper bound apart)."""
+    others = np.array([t for t in range(len(bank.tasks)) if t != task])
+    choices = np.arange(max(len(d.choices) for d in bank.space.dimensions))
+    one_hot = (bank.rows[:, :, None] == choices).reshape(len(bank.rows), -1).astype(float)
+    shares = fill_shares(one_hot, rank_shares(bank.known[:, others]), RIDGE)
+    same = (bank.levels[others] == bank.levels[task]).astype(float)
+    distances = _kendall(bank)
+    inverse = {
+        "equal": np.ones(len(others)),
+        "level": same if same.any() else np.ones(len(others)),
+        "fisher": 1 / np.maximum(fisher_distances(bank, task, others, distances), FLOOR),
+        "kendall": close_weights(distances[task, others], np.sort(distances[task, others])[2], FLOOR),
+    }
+    return Source(bank, task, others, {k: w / w.sum() for k, w in inverse.items()}, one_hot, shares)
+
+
+_KENDALL: dict[str, np.ndarray] = {}
+
+
+def _kendall(bank: Recorded) -> np.ndarray:
+    """d_g between all tasks, [T, T]; of many designs some 2,000: all pairs of 26,206 are too many."""
+    if bank.name not in _KENDALL:
+        rows = bank.known[~np.isnan(bank.known).all(axis=1)]
+        rows = rows[:: max(1, len(rows) // 2000)]
+        _KENDALL[bank.name] = np.nan_to_num(kendall_distance(pd.DataFrame(rows), 4).to_numpy(), nan=0.5)
+    return _KENDALL[bank.name]
+
+
+def fisher_distances(bank: Recorded, task: int, others: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """d_e from a task to the others, [T - 1], by a projection trained on the others alone.
+
+    Others without a feature have the median distance; without the task's own feature, all distances are 1.
+    """
+    has = np.array([bank.tasks[t] in bank.features for t in others])
+    if bank.tasks[task] not in bank.features or has.sum() < MINIMUM_TASKS:
+        return np.ones(len(others))
+    known = others[has]
+    features = np.stack([bank.features[bank.tasks[t]] for t in (*known, task)])
+    *tasks, novel = train_projection(features[:-1], distances[np.ix_(known, known)], seed=0).embed(features)
+    found = np.full(len(others), np.nan)
+    found[has] = embedding_distance(np.stack(tasks), novel)
+    return np.where(has, found, np.nanmedian(found))
+
+
+@functools.cache
+def product(source: Source, similarity: str) -> np.ndarray:
+    """The paper's product of marginals as a table [D, C]: Equation 3, with atjax's correction and uniform share."""
+    space, bank = source.bank.space, source.bank
+    sizes = np.array([len(d.choices) for d in space.dimensions])
+    choices = np.arange(sizes.max())
+    table = np.zeros((len(sizes), len(choices)))
+    for weight, task in zip(source.weights[similarity], source.others):
+        tried = np.flatnonzero(~np.isnan(bank.known[:, task]))
+        count = min(TOP, max(1, len(tried) // 4))
+        best = tried[np.argsort(-bank.known[tried, task], kind="stable")[:count]]
+        counts = [(bank.rows[part][:, :, None] == choices).sum(axis=0) for part in (best, tried)]
+        share = counts[0] / np.maximum(counts[1], 1)
+        total = share.sum(axis=1, keepdims=True)
+        table += weight * np.where(
+            total > 0, share / np.maximum(total, 1e-12), (choices < sizes[:, None]) / sizes[:, None]
+        )
+    return (1 - EPSILON) * table + EPSILON * (choices < sizes[:, None]) / sizes[:, None]
+
+
+def resampled(source: Source, similarity: str, seed: int) -> np.ndarray:
+    """Weights of a bank whose tasks are resampled (Bayesian bootstrap), [T - 1].
+
+    A greedy path is a single one; what it owes to the tasks that happen to be in the bank shows when they vary.
+    """
+    drawn = source.weights[similarity] * np.random.default_rng([seed, 1]).dirichlet(np.ones(len(source.others)))
+    return drawn / drawn.sum()
+
+
+def ranking(source: Source, similarity: str, seed: int, reweigh: float, everything: bool = False) -> Ranking:
+    """The joint score over the designs that the bank has seen, or over `everything` by prediction.
+
+    A replay can follow those only that the left-out task has results of.
+    """
+    bank = source.bank
+    seen = everything | ~np.isnan(bank.known[:, source.others]).all(axis=1)
+    own = np.flatnonzero(seen & ~np.isnan(bank.validation[:, source.task]))
+    return Ranking(bank.rows[own], source.shares[own], resampled(source, similarity, seed), reweigh)
+
+
+class Mixture:
+    """Whole top designs of the other tasks: a task by its weight, one of its best K at random, without repeats."""
+
+    def __init__(self, source: Source, similarity: str) -> None:
+        joint = ranking(source, similarity, 0, 0.0)
+        self.rows, weights = joint.rows, np.zeros(len(joint.rows))
+        for share, column in zip(source.weights[similarity], joint.shares.T):
+            count = min(TOP, max(1, len(self.rows) // 4))
+            weights[np.argsort(-column, kind="stable")[:count]] += share / count
+        self.weights = (1 - EPSILON) * weights + EPSILON / len(self.rows)
+
+    def propose(self, history: History, rng: np.random.Generator) -> np.ndarray:
+        """See `atjax.samplers.Rule`."""
+        return self.rows[rng.choice(len(self.rows), p=self.weights / self.weights.sum())]
+
+
+class Portfolio:
+    """Designs that raise the mean best rank on the other tasks most, one after another (as in auto-sklearn 2.0)."""
+
+    def __init__(self, ranking: Ranking, length: int) -> None:
+        best = np.zeros(ranking.shares.shape[1], np.float32)
+        order: list[int] = []
+        for _ in range(min(length, len(ranking.rows))):
+            gain = np.maximum(ranking.shares, best) @ ranking.weights.astype(np.float32)
+            gain[order] = -np.inf
+            order.append(int(np.argmax(gain)))
+            best = np.maximum(best, ranking.shares[order[-1]])
+        self.rows = ranking.rows[order]
+
+    def propose(self, history: History, rng: np.random.Generator) -> np.ndarray:
+        """See `atjax.samplers.Rule`."""
+        return self.rows[min(len(history.values), len(self.rows) - 1)]
+
+
+@functools.cache
+def boosted(source: Source, similarity: str, seed: int) -> Follow:
+    """Follows a surrogate: gradient-boosted trees from a design's code to its weighted mean rank."""
+    bank, weights = source.bank, resampled(source, similarity, seed)
+    seen = np.flatnonzero(~np.isnan(bank.known[:, source.others]).all(axis=1))
+    part = seen[:: max(1, len(seen) // 2000)]
+    model = GradientBoostingRegressor(n_estimators=60, min_samples_leaf=3, max_features=0.3, random_state=0)
+    model.fit(source.one_hot[part], source.shares[part] @ weights)
+    own = bank.designs(source.task)
+    predicted = model.predict(source.one_hot[own])[:, None].astype(np.float32)
+    return Follow(Ranking(bank.rows[own], predicted, np.ones(1), 0.0))
+
+
+Build = Callable[[Source, int, int], Rule]
+"""From what the other tasks say, the seed and the number of trials to a rule."""
+
+
+def _uniform(kind: type) -> Build:
+    return lambda s, seed, trials: kind(s.bank.candidates(s.task), table_of(s.bank.space, s.bank.space.uniform()))
+
+
+def _product(kind: type, similarity: str) -> Build:
+    return lambda s, seed, trials: kind(s.bank.candidates(s.task), product(s, similarity))
+
+
+def _rank(similarity: str, reweigh: float = 0.0) -> Build:
+    return lambda s, seed, trials: Follow(ranking(s, similarity, seed, reweigh))
+
+
+def _rank_first(kind: type, similarity: str) -> Build:
+    return lambda s, seed, trials: kind(
+        s.bank.candidates(s.task), product(s, similarity), start=Follow(ranking(s, similarity, seed, 0.0))
+    )
+
+
+def _portfolio_first(kind: type, similarity: str) -> Build:
+    return lambda s, seed, trials: kind(
+        s.bank.candidates(s.task), product(s, similarity), start=Portfolio(ranking(s, similarity, seed, 0.0), WARM_UP)
+    )
+
+
+METHODS: dict[str, Build] = {
+    "uniform random": _uniform(Random),
+    "uniform tpe": _uniform(TPE),
+    "uniform evolution": _uniform(Evolution),
+    "product random": _product(Random, "fisher"),
+    "product tpe": _product(TPE, "fisher"),
+    "product evolution": _product(Evolution, "fisher"),
+    "product, equal": _product(Random, "equal"),
+    "product, level": _product(Random, "level"),
+    "product, kendall (upper bound)": _product(Random, "kendall"),
+    "rank, equal": _rank("equal"),
+    "rank, level": _rank("level"),
+    "rank, fisher": _rank("fisher"),
+    "rank, kendall (upper bound)": _rank("kendall"),
+    "rank, equal, trials": _rank("equal", REWEIGH),
+    "rank, fisher, trials": _rank("fisher", REWEIGH),
+    "rank tpe": _rank_first(TPE, "fisher"),
+    "rank evolution": _rank_first(Evolution, "fisher"),
+    "rank tpe, equal": _rank_first(TPE, "equal"),
+    "portfolio tpe": _portfolio_first(TPE, "fisher"),
+    "rank, equal, predicted": lambda s, seed, trials: Follow(ranking(s, "equal", seed, 0.0, everything=True)),
+    "mixture, fisher": lambda s, seed, trials: Mixture(s, "fisher"),
+    "portfolio, fisher": lambda s, seed, trials: Portfolio(ranking(s, "fisher", seed, 0.0), trials),
+    "boosted, fisher": lambda s, seed, trials: boosted(s, "fisher", seed % 5),  # fits take long
+}
+"""The first six are the simulation's; the others say where a gain comes from. `fisher` is the paper's embedding."""
+SIMULATION = tuple(METHODS)[:6]

@@ -1,0 +1,140 @@
+"""Banks as benchmarks: what every design scored on every task, to be looked up instead of trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from atjax import config, load_bank
+from atjax.bank import Bank, performance_matrix
+from atjax.bank.importers import read_graphgym, read_nas_bench_graph
+from atjax.bank.importers.names import TASKS
+from atjax.bank.importers.nas_bench_graph import canonical
+from atjax.bank.records import frame_designs
+from atjax.samplers import Candidates, Listed, WholeSpace
+from atjax.space import Space
+
+
+@dataclass(frozen=True, eq=False)
+class Recorded:
+    """Scores of N designs on T tasks.
+
+    Attributes:
+        name: Of the bank.
+        space: Its space.
+        tasks: Names, [T].
+        levels: ``node`` or ``graph``, [T].
+        rows: The designs, int8 [N, D].
+        validation: More is better, [N, T]; NaN where a design was not run, -inf where it failed.
+        test: More is better, [N, T]; the validation scores where the bank has no others.
+        tested: Whether the bank has test scores.
+        known: What the bank may tell of other tasks: the validation scores, or those of some designs only, [N, T].
+        find: The number of a design by its row, or -1.
+        whole: Whether every design of the space has results; if not, searches are kept to the recorded ones.
+        features: Mean alphas of the tasks that have any, by name, [A] each.
+    """
+
+    name: str
+    space: Space
+    tasks: tuple[str, ...]
+    levels: np.ndarray
+    rows: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    tested: bool
+    known: np.ndarray
+    find: Callable[[np.ndarray], int]
+    whole: bool
+    features: dict[str, np.ndarray]
+
+    def designs(self, task: int) -> np.ndarray:
+        """Numbers of the designs that a task was run with."""
+        return np.flatnonzero(~np.isnan(self.validation[:, task]))
+
+    def candidates(self, task: int) -> Candidates:
+        """What a search on a task may draw from."""
+        return WholeSpace(self.space) if self.whole else Listed(self.space, self.rows[self.designs(task)])
+
+
+def _recorded(
+    name: str, bank: Bank, *, whole: bool, lookup: Callable[[Space, list], Callable] | None = None
+) -> Recorded:
+    validation = performance_matrix(bank)
+    records = bank.records.assign(validation=bank.records["test"])
+    tested = bool(records["validation"].notna().any())
+    test = performance_matrix(dataclasses.replace(bank, records=records)) if tested else validation
+    first = bank.records.drop_duplicates("design").set_index("design").loc[validation.index].reset_index()
+    designs = frame_designs(first, bank.space)
+    rows = bank.space.numbers(designs)
+    place = {row.tobytes(): number for number, row in enumerate(rows)}
+    levels = bank.records.groupby("content_hash")["level"].first()
+    return Recorded(
+        name,
+        bank.space,
+        tuple(bank.tasks[content] for content in validation.columns),
+        levels[validation.columns].to_numpy(str),
+        rows,
+        validation.to_numpy(float),
+        test.reindex(index=validation.index, columns=validation.columns).to_numpy(float),
+        tested,
+        validation.to_numpy(float),
+        lookup(bank.space, designs) if lookup else lambda row: place.get(row.tobytes(), -1),
+        whole,
+        features(),
+    )
+
+
+def features(kind: str | None = None) -> dict[str, np.ndarray]:
+    """Mean alphas of the embedded bank's tasks by name, [A] each."""
+    rows = load_bank().where(fisher=kind or config.load("fisher", "default").key).features
+    return {task: np.mean([a.mean(axis=1) for a in own["alphas"]], axis=0) for task, own in rows.groupby("task")}
+
+
+def embedded() -> Recorded:
+    """The bank that atjax ships; designs of the paper's space only."""
+    bank = load_bank()
+    bank = bank.where(budget="quick")
+    inside = [design in bank.space for design in frame_designs(bank.records)]
+    return _recorded("embedded", dataclasses.replace(bank, records=bank.records[inside]), whole=False)
+
+
+def graphgym(file: Path | None = None) -> Recorded:
+    """GraphGym's grid on its 12 real tasks. Its one score both selects and reports."""
+    bank = read_graphgym(file or config.data_root() / "graphgym" / "design_v2_grid_round2" / "val.csv")
+    real = bank.records["task"].isin(list(TASKS.values()))
+    return _recorded("graphgym", dataclasses.replace(bank, records=bank.records[real]), whole=True)
+
+
+def nas_bench_graph() -> Recorded:
+    """NAS-Bench-Graph on its eight full sets; a choice that the package lacks is looked up under its equivalent."""
+    return _recorded("nas-bench-graph", read_nas_bench_graph(), whole=True, lookup=_equivalent)
+
+
+def nas_bench_graph_72() -> Recorded:
+    """The same, where the other tasks were run with 72 random designs only: searches leave what the bank has seen."""
+    bank = nas_bench_graph()
+    known = np.full(bank.validation.shape, np.nan)
+    few = np.random.default_rng(0).choice(len(known), 72, replace=False)
+    known[few] = bank.validation[few]
+    return dataclasses.replace(bank, name="nas-bench-graph-72", known=known)
+
+
+def _equivalent(space: Space, designs: list) -> Callable[[np.ndarray], int]:
+    held = {canonical(design): number for number, design in enumerate(designs)}
+    every = list(space)
+    numbers = np.array([held.get(canonical(design), -1) for design in every])
+    radix = np.array([9**4, 9**3, 9**2, 9, 1])
+    assert np.array_equal(space.numbers(every) @ radix, np.arange(len(every)))
+    return lambda row: int(numbers[int(row @ radix)])
+
+
+BANKS: dict[str, Callable[[], Recorded]] = {
+    "embedded": embedded,
+    "graphgym": graphgym,
+    "nas-bench-graph": nas_bench_graph,
+    "nas-bench-graph-72": nas_bench_graph_72,
+}

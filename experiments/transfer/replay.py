@@ -1,0 +1,65 @@
+"""Searches replayed: a design that is proposed is looked up instead of trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import optuna
+from recorded import Recorded
+
+from atjax.samplers import History, Rule, suggest
+
+ATTEMPTS = 20
+"""Proposals for one trial before a repeat is taken; the live search has more patience, and larger spaces."""
+
+
+def search(bank: Recorded, task: int, rule: Rule, seed: int, trials: int) -> np.ndarray:
+    """Numbers of the designs that a search tries, int [trials], -1 once it tries nothing new.
+
+    No design is tried twice, and none without results, as in the live search, which asks again.
+    """
+    rng = np.random.default_rng([seed, task])
+    tried: list[int] = []
+    rows = np.empty((trials, bank.rows.shape[1]), np.int8)
+    values = np.empty(trials)
+    for number in range(min(trials, len(bank.designs(task)))):
+        history = History(rows[:number], values[:number])
+        for _ in range(ATTEMPTS):
+            row = rule.propose(history, rng)
+            found = bank.find(row)
+            if found >= 0 and found not in tried:
+                break
+        else:
+            break
+        # The rule sees the design that it proposed, though its results may stand under an equivalent one.
+        rows[number], values[number] = row, bank.validation[found, task]
+        tried.append(found)
+    return np.array(tried + [-1] * (trials - len(tried)))
+
+
+def optuna_search(bank: Recorded, task: int, sampler: optuna.samplers.BaseSampler, trials: int) -> np.ndarray:
+    """The same with one of Optuna's own samplers, which needs a bank of its whole space."""
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    tried: list[int] = []
+    while len(tried) < min(trials, len(bank.rows)):
+        for _ in range(ATTEMPTS):
+            trial = study.ask()
+            found = bank.find(bank.space.numbers([suggest(trial, bank.space)])[0])
+            if found >= 0 and found not in tried:
+                break
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            break
+        study.tell(trial, bank.validation[found, task])
+        tried.append(found)
+    return np.array(tried + [-1] * (trials - len(tried)))
+
+
+def best_so_far(bank: Recorded, task: int, tried: np.ndarray) -> np.ndarray:
+    """For every trial the design that validation picks among those up to it, int [..., trials]; ties to the earlier."""
+    scores = np.where(tried >= 0, bank.validation[tried, task], -np.inf)
+    best = np.zeros_like(tried)
+    for number in range(1, tried.shape[-1]):
+        last = best[..., number - 1]
+        better = scores[..., number] > np.take_along_axis(scores, last[..., None], -1)[..., 0]
+        best[..., number] = np.where(better, number, last)
+    return np.take_along_axis(tried, best, -1)

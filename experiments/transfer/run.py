@@ -1,0 +1,112 @@
+"""The bank as a benchmark: every task left out in turn, searches replayed on its recorded results.
+
+    python experiments/transfer/run.py                              # all banks at hand, all methods, 200 seeds
+    python experiments/transfer/run.py --bank nas-bench-graph --simulation
+    python experiments/transfer/run.py --tables-only
+
+Results are written as they come, one file for each task and method, and what is there is not run again. The tables are
+printed in Markdown, and written with the figures beside the results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import optuna
+import tables
+from priors import METHODS, SIMULATION, prepare
+from recorded import BANKS, Recorded
+from replay import optuna_search, search
+
+from atjax.errors import UserError
+from atjax.samplers import WARM_UP
+
+HERE = Path(__file__).parent
+OPTUNA = {
+    "uniform random": lambda seed: optuna.samplers.RandomSampler(seed),
+    "uniform tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=WARM_UP),
+}
+"""Optuna's own, where it can be kept to the recorded designs: on banks of whole spaces."""
+
+
+def file_of(out: Path, bank: str, task: str, method: str) -> Path:
+    """Where the searches of a task and method are kept."""
+    return out / "searches" / bank / task / f"{method.replace(' ', '_').replace(',', '')}.npy"
+
+
+def replay(bank: Recorded, task: int, methods: Sequence[str], seeds: int, trials: int, out: Path) -> int:
+    """Run what is missing of one task; how many searches that were."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    source, done = None, 0
+    for method in methods:
+        file = file_of(out, bank.name, bank.tasks[task], method)
+        if file.exists() and np.load(file).shape == (seeds, trials):
+            continue
+        if bank.whole and method in OPTUNA:
+            tried = [optuna_search(bank, task, OPTUNA[method](seed), trials) for seed in range(seeds)]
+        else:
+            source = source or prepare(bank, task)
+            rules = (METHODS[method](source, seed, trials) for seed in range(seeds))
+            tried = [search(bank, task, rule, seed, trials) for seed, rule in enumerate(rules)]
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_suffix(".tmp.npy")
+        np.save(temporary, np.stack(tried).astype(np.int32))
+        os.replace(temporary, file)
+        done += seeds
+    return done
+
+
+_BANK: dict[str, Recorded] = {}
+
+
+def _job(name: str, task: int, methods: Sequence[str], seeds: int, trials: int, out: Path) -> int:
+    if name not in _BANK:
+        _BANK[name] = BANKS[name]()
+    return replay(_BANK[name], task, methods, seeds, trials, out)
+
+
+def main() -> None:
+    """Replay what is missing, then make the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bank", choices=BANKS, action="append", help="one of the banks; may be given again")
+    parser.add_argument("--simulation", action="store_true", help=f"only {', '.join(SIMULATION)}")
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--tables-only", action="store_true", help="run nothing")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    chosen = parser.parse_args()
+    methods = SIMULATION if chosen.simulation else tuple(METHODS)
+    for name in chosen.bank or BANKS:
+        try:
+            bank = BANKS[name]()
+        except UserError as error:
+            print(f"{name} is left out. {error}")
+            continue
+        start = time.perf_counter()
+        if not chosen.tables_only:
+            with ProcessPoolExecutor(chosen.processes, get_context("spawn")) as pool:
+                size = (methods, chosen.seeds, chosen.trials, chosen.out)
+                count = sum(pool.map(_job, [name] * len(bank.tasks), range(len(bank.tasks)), *([x] * 99 for x in size)))
+            took = f"{time.perf_counter() - start:.0f} s, {chosen.processes} processes"
+            print(f"{name}: {count} searches of {chosen.trials} trials in {took}.\n")
+        found = {
+            method: [np.load(file_of(chosen.out, name, task, method)) for task in bank.tasks]
+            for method in methods
+            if all(file_of(chosen.out, name, task, method).exists() for task in bank.tasks)
+        }
+        text = tables.report(bank, found)
+        (chosen.out / f"{name}.md").write_text(text)
+        tables.figure(bank, found, chosen.out / f"{name}.svg")
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

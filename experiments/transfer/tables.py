@@ -1,0 +1,160 @@
+"""Tables and figures in the form of the paper's: Table 1, Table 4 and Figure 3, and where a gain comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+import numpy as np
+from priors import SIMULATION
+from recorded import Recorded
+from replay import best_so_far
+from scipy.special import gammaln
+
+from atjax.ranking import rank_shares
+
+SHORT, LONG = 3, 30
+SHOWN = ("uniform random", "uniform tpe", "product random", "rank, fisher, trials")
+"""Methods of the figure."""
+Searches = Mapping[str, Sequence[np.ndarray]]
+"""For every method and task the designs tried, int [S, trials]."""
+
+
+def curves(bank: Recorded, task: int, tried: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The score of the best so far, [S, trials]: picked by validation, read from ``scores`` [N, T]."""
+    return scores[best_so_far(bank, task, tried), task]
+
+
+def passes(mean: np.ndarray, target: float) -> float:
+    """The first trial at which a mean curve [trials] reaches a target; infinity if none does."""
+    reached = np.flatnonzero(mean >= target - 1e-12)
+    return float(reached[0] + 1) if len(reached) else np.inf
+
+
+def random_shares(shares: np.ndarray) -> np.ndarray:
+    """The expected best rank share of n = 1 .. N random designs without repeats, exactly, [N]; shares [N].
+
+    The best of n is the k-th of N by rank with probability C(N - k, n - 1) / C(N, n).
+    """
+    total = len(shares)
+    ordered = np.sort(shares)[::-1]
+    place = np.arange(1, total + 1)
+
+    def choose(m: np.ndarray, k: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            log = gammaln(m + 1) - gammaln(k + 1) - gammaln(np.maximum(m - k, 0) + 1)
+        return np.where(m >= k, log, -np.inf)
+
+    expected = np.empty(min(total, 1000))
+    for n in range(1, len(expected) + 1):
+        log = choose(total - place, np.full(total, n - 1)) - choose(np.array(total), np.array(n))
+        expected[n - 1] = np.exp(log) @ ordered
+    return expected
+
+
+def worth(bank: Recorded, found: Searches, trials: int) -> dict[str, np.ndarray]:
+    """How many random trials the first ``trials`` of a method are worth, [T]: by mean validation rank, interpolated."""
+    result = {method: np.empty(len(bank.tasks)) for method in found}
+    for task in range(len(bank.tasks)):
+        own = bank.designs(task)
+        shares = np.full(bank.validation.shape, np.nan)
+        shares[own, task] = rank_shares(bank.validation[own, task][:, None])[:, 0]
+        uniform = random_shares(shares[own, task])
+        for method, tried in found.items():
+            last = min(trials, len(own))
+            value = curves(bank, task, tried[task], shares)[:, last - 1].mean()
+            result[method][task] = np.interp(value, uniform, np.arange(1, len(uniform) + 1))
+    return result
+
+
+def report(bank: Recorded, found: Searches) -> str:
+    """All tables of a bank in Markdown."""
+    seeds, trials = next(iter(found.values()))[0].shape
+    score = "test" if bank.tested else "validation (the bank has no test)"
+    tests = {
+        m: [100 * curves(bank, t, tried[t], bank.test) for t in range(len(bank.tasks))] for m, tried in found.items()
+    }
+    lines = [
+        f"{len(bank.tasks)} tasks, {len(bank.rows)} designs, {seeds} seeds; select by validation, report {score}.",
+        "",
+    ]
+
+    simulation = [m for m in (*SIMULATION, *SHOWN) if m in found]
+    simulation = list(dict.fromkeys(simulation))
+    lines += [f"**Score in percent at {SHORT} and {LONG} trials** (mean ± deviation over seeds)", ""]
+    lines += _head(["task", *(f"{m}, {n}" for m in simulation for n in (SHORT, LONG))])
+    for task, name in enumerate(bank.tasks):
+        cells = [tests[m][task][:, n - 1] for m in simulation for n in (SHORT, trials)]
+        lines.append(_row([name, *(f"{c.mean():.1f} ± {c.std():.1f}" for c in cells)]))
+
+    means = {m: [curve.mean(axis=0) for curve in each] for m, each in tests.items()}
+    for goal in ("uniform random", "uniform tpe"):
+        lines += ["", f"**Trials needed to pass the mean of {goal} with {trials} trials**", ""]
+        lines += _head(["method", *bank.tasks, "median"])
+        for method in found:
+            needed = [passes(means[method][t], means[goal][t][-1]) for t in range(len(bank.tasks))]
+            cells = [f"{n:.0f}" if np.isfinite(n) else f"> {trials}" for n in (*needed, np.median(needed))]
+            lines.append(_row([method, *cells]))
+
+    lines += ["", "**What a method's first trials are worth, and its gain over uniform random**", ""]
+    columns = [f"{n} trials are worth (random trials)" for n in (SHORT, 10)]
+    gains = [f"gain at {a} over random {b}" for a, b in ((3, 3), (3, 10), (10, 10), (trials, trials))]
+    lines += _head(
+        ["method", *columns, *gains, "tasks where 3 pass random 10", "tasks more than 1 s.e. below random at 30"]
+    )
+    values = [worth(bank, found, n) for n in (SHORT, 10)]
+    for method in found:
+        cells = [_geometric(value[method]) for value in values]
+        for a, b in ((3, 3), (3, 10), (10, 10), (trials, trials)):
+            gain = np.array(
+                [means[method][t][a - 1] - means["uniform random"][t][b - 1] for t in range(len(bank.tasks))]
+            )
+            cells.append(f"{gain.mean():+.2f} ± {gain.std(ddof=1) / np.sqrt(len(gain)):.2f}")
+        wins = [means[method][t][2] >= means["uniform random"][t][9] for t in range(len(bank.tasks))]
+        worse = [_below(tests[method][t][:, -1], tests["uniform random"][t][:, -1]) for t in range(len(bank.tasks))]
+        lines.append(_row([method, *cells, f"{sum(wins)} of {len(wins)}", str(sum(worse))]))
+    return "\n".join(lines) + "\n"
+
+
+def figure(bank: Recorded, found: Searches, file: Path) -> None:
+    """Best so far by trial, mean and a band of one standard deviation over seeds, one panel a task."""
+    columns = 4
+    rows = -(-len(bank.tasks) // columns)
+    with plt.rc_context({"svg.hashsalt": "atjax", "font.size": 8}):
+        grid, panels = plt.subplots(rows, columns, figsize=(12, 2.4 * rows), squeeze=False, layout="constrained")
+        for panel in panels.flat[len(bank.tasks) :]:
+            panel.set_axis_off()
+        for task, (name, panel) in enumerate(zip(bank.tasks, panels.flat)):
+            for method in (m for m in SHOWN if m in found):
+                curve = 100 * curves(bank, task, found[method][task], bank.test)
+                steps, mean, spread = np.arange(1, curve.shape[1] + 1), curve.mean(axis=0), curve.std(axis=0)
+                panel.plot(steps, mean, label=method)
+                panel.fill_between(steps, mean - spread, mean + spread, alpha=0.15)
+            panel.set_title(name)
+        panels.flat[0].legend()
+        panels[-1, 0].set_xlabel("trials")
+        grid.savefig(file, metadata={"Date": None})
+        plt.close(grid)
+
+
+def _below(method: np.ndarray, uniform: np.ndarray) -> bool:
+    error = np.sqrt(method.var(ddof=1) / len(method) + uniform.var(ddof=1) / len(uniform))
+    return bool(method.mean() < uniform.mean() - error)
+
+
+def _geometric(values: np.ndarray) -> str:
+    log = np.log(values)
+    low, high = (np.exp(log.mean() + sign * log.std(ddof=1) / np.sqrt(len(log))) for sign in (-1, 1))
+    return f"{np.exp(log.mean()):.1f} ({low:.1f} to {high:.1f})"
+
+
+def _head(cells: Sequence[str]) -> list[str]:
+    return [_row(cells), "|---" * len(cells) + "|"]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

@@ -1,0 +1,172 @@
+"""The replays of experiments/transfer on a tiny bank, by hand and by brute force."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+import tiny
+
+sys.path.append(str(tiny.REPOSITORY / "experiments" / "transfer"))
+
+import priors
+import recorded
+import replay
+import run
+import tables
+from recorded import Recorded
+
+from atjax.samplers import Follow, History, Random, WholeSpace, table_of
+from atjax.space import Dimension, Space
+
+
+class Pair(tuple):
+    """A design of two choices."""
+
+    def __new__(cls, a: int, b: int) -> Pair:
+        return super().__new__(cls, (a, b))
+
+    a, b = property(lambda self: self[0]), property(lambda self: self[1])
+
+    def as_dict(self) -> dict[str, int]:
+        return {"a": self[0], "b": self[1]}
+
+
+SPACE = Space("pair", (Dimension("a", (1, 2, 3, 4)), Dimension("b", (1, 2, 3))), Pair)
+ROWS = SPACE.numbers(Pair(a, b) for a, b in itertools.product((1, 2, 3, 4), (1, 2, 3)))
+
+
+def bank(whole: bool = True, tasks: int = 5) -> Recorded:
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=(12, 1))
+    validation = common + 0.3 * rng.normal(size=(12, tasks))
+    if not whole:
+        validation[:3, 0] = np.nan
+    place = {row.tobytes(): number for number, row in enumerate(ROWS)}
+    return Recorded(
+        "tiny",
+        SPACE,
+        tuple("vwxyz"[:tasks]),
+        np.array(["node", "graph", "graph", "node", "graph"][:tasks]),
+        ROWS,
+        validation,
+        validation + 10,
+        True,
+        validation,
+        lambda row: place.get(row.tobytes(), -1),
+        whole,
+        {name: 1 + rng.random(12) for name in "vwxy"},
+    )
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("method", [m for m in priors.METHODS if not m.startswith("boosted")])
+def test_no_search_tries_a_design_twice_or_one_without_results(method: str, whole: bool) -> None:
+    some = bank(whole)
+    rule = priors.METHODS[method](priors.prepare(some, 0), 3, 15)
+    tried = replay.search(some, 0, rule, 3, 15)
+    done = tried[tried >= 0]
+    assert len(set(done)) == len(done) >= 6
+    assert not np.isnan(some.validation[done, 0]).any()
+    assert (tried[len(done) :] == -1).all()
+
+
+def test_nothing_of_the_left_out_task_reaches_its_prior() -> None:
+    some, rng = bank(), np.random.default_rng(1)
+    other = some.validation.copy()
+    other[:, 2] = rng.normal(size=12)
+    changed = Recorded(**{**vars(some), "validation": other, "test": other, "known": other, "name": "changed"})
+    one, two = (priors.prepare(b, 2) for b in (some, changed))
+    np.testing.assert_array_equal(one.shares, two.shares)
+    for similarity in ("equal", "level", "fisher"):
+        np.testing.assert_allclose(one.weights[similarity], two.weights[similarity])
+        np.testing.assert_allclose(priors.product(one, similarity), priors.product(two, similarity))
+    assert not np.allclose(one.weights["kendall"], two.weights["kendall"])  # the upper bound looks, and is called so
+
+
+def test_a_known_ranking_is_followed() -> None:
+    some = bank()
+    source = priors.prepare(some, 1)
+    joint = priors.ranking(source, "equal", 0, 0.0)
+    tried = replay.search(some, 1, Follow(joint), 0, 12)
+    np.testing.assert_array_equal(tried, np.argsort(-(source.shares @ joint.weights)))
+
+
+def test_the_best_so_far_by_hand() -> None:
+    some = bank()
+    tried = np.array([[4, 0, 7, -1]])
+    v = some.validation[:, 3]
+    expected, best = [], -1
+    for number in (4, 0, 7):
+        best = number if best < 0 or v[number] > v[best] else best
+        expected.append(best)
+    assert replay.best_so_far(some, 3, tried).tolist() == [[*expected, expected[-1]]]
+
+
+def test_the_expected_best_of_n_random_designs_by_brute_force() -> None:
+    shares = np.random.default_rng(2).random(7)
+    expected = tables.random_shares(shares)
+    for n in (1, 3, 7):
+        every = [max(chosen) for chosen in itertools.combinations(shares, n)]
+        assert expected[n - 1] == pytest.approx(np.mean(every))
+
+
+def test_random_trials_are_worth_what_they_are() -> None:
+    some = bank()
+    rule = Random(WholeSpace(SPACE), table_of(SPACE, SPACE.uniform()))
+    found = {"random": [np.stack([replay.search(some, t, rule, s, 6) for s in range(400)]) for t in range(5)]}
+    np.testing.assert_allclose(tables.worth(some, found, 3)["random"], 3, atol=0.35)
+
+
+def test_passing_a_target() -> None:
+    assert tables.passes(np.array([0.1, 0.5, 0.7]), 0.5) == 2
+    assert tables.passes(np.array([0.1, 0.5, 0.7]), 0.8) == np.inf
+
+
+def test_optunas_samplers_are_replayed() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    tried = replay.optuna_search(bank(), 0, optuna.samplers.RandomSampler(0), 12)
+    assert len(set(tried[tried >= 0])) == (tried >= 0).sum() >= 10
+
+
+def test_a_run_is_kept_and_not_done_again(tmp_path: Path) -> None:
+    some, methods = bank(), ("uniform random", "uniform tpe", "rank, fisher, trials")
+    for task in range(5):
+        assert run.replay(some, task, methods, 3, 10, tmp_path) == 9
+        assert run.replay(some, task, methods, 3, 10, tmp_path) == 0
+    found = {m: [np.load(run.file_of(tmp_path, "tiny", task, m)) for task in some.tasks] for m in methods}
+    text = tables.report(some, found)
+    assert "Trials needed to pass the mean of uniform tpe with 10 trials" in text
+    assert text.count("| rank, fisher, trials |") == 3
+    tables.figure(some, found, tmp_path / "x.svg")
+    assert (tmp_path / "x.svg").read_text().startswith("<?xml")
+
+
+def test_mixtures_are_of_the_best_designs_of_the_other_tasks() -> None:
+    mixture = priors.Mixture(priors.prepare(bank(), 0), "equal")
+    best = np.argsort(-priors.prepare(bank(), 0).shares, axis=0)[:3]
+    inside = np.isin(np.arange(12), best)
+    assert mixture.weights[inside].min() > mixture.weights[~inside].max()
+    assert mixture.weights.sum() == pytest.approx(1)
+
+
+def test_a_portfolio_raises_the_mean_best_rank_most() -> None:
+    joint = priors.ranking(priors.prepare(bank(), 0), "equal", 0, 0.0)
+    rule = priors.Portfolio(joint, 2)
+    first, second = ([tuple(r) for r in joint.rows.tolist()].index(tuple(r)) for r in rule.rows.tolist())
+    assert first == np.argmax(joint.shares @ joint.weights)
+    both = [np.maximum(joint.shares[first], s) @ joint.weights for s in joint.shares]
+    assert both[second] == pytest.approx(max(both), rel=1e-6)
+    none = History(np.empty((0, 2), np.int8), np.empty(0))
+    np.testing.assert_array_equal(rule.propose(none, np.random.default_rng(0)), joint.rows[first])
+
+
+def test_the_embedded_bank_as_a_benchmark() -> None:
+    some = recorded.embedded()
+    assert some.validation.shape == (len(some.rows), len(some.tasks))
+    assert not some.whole
+    assert all(len(some.designs(task)) for task in range(len(some.tasks)))

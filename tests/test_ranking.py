@@ -1,0 +1,131 @@
+"""The joint score of designs against brute force, and searches that follow it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import kendalltau, rankdata
+from sklearn.linear_model import Ridge
+
+from atjax.bank import load_bank
+from atjax.bank.records import frame_designs, goodness
+from atjax.prior import Prior, PriorConfig, joint_ranking, uniform_prior
+from atjax.ranking import Ranking, fill_shares, rank_shares
+from atjax.samplers import WARM_UP, Follow, History, Random, WholeSpace, table_of
+from atjax.search.loop import rule_of
+from atjax.space import bank_designs, paper_space
+
+PAPER = paper_space()
+
+
+def performances(seed: int, designs: int = 12, tasks: int = 4) -> np.ndarray:
+    values = np.random.default_rng(seed).integers(0, 8, (designs, tasks)).astype(float)
+    values[0, 0] = np.nan
+    values[3, 1] = -np.inf
+    return values
+
+
+def ranked(seed: int, reweigh: float = 0.0) -> Ranking:
+    rows = PAPER.numbers(bank_designs(PAPER, 12))
+    shares = rank_shares(np.random.default_rng(seed).normal(size=(12, 4)))
+    weights = np.random.default_rng(seed).dirichlet(np.ones(4))
+    return Ranking(rows, shares.astype(np.float32), weights, reweigh)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_shares_are_scipys_ranks(seed: int) -> None:
+    values = performances(seed)
+    shares = rank_shares(values)
+    for own, share in zip(values.T, shares.T):
+        known = ~np.isnan(own)
+        np.testing.assert_allclose(share[known], rankdata(own[known]) / known.sum())
+        assert np.isnan(share[~known]).all()
+
+
+def test_what_a_task_lacks_is_predicted_by_ridge_regression() -> None:
+    one_hot = np.stack([PAPER.encode(design) for design in bank_designs(PAPER, 12)])
+    shares = rank_shares(performances(0))
+    filled = fill_shares(one_hot, shares, 3.0)
+    known = ~np.isnan(shares)
+    np.testing.assert_allclose(filled[known], shares[known], rtol=1e-6)
+    mean = shares[1:, 0].mean()
+    model = Ridge(alpha=3.0, fit_intercept=False).fit(one_hot[1:], shares[1:, 0] - mean)
+    np.testing.assert_allclose(filled[0, 0], mean + model.predict(one_hot[:1])[0], rtol=1e-5)
+
+
+def test_trials_seen_favour_the_tasks_that_rank_them_right() -> None:
+    ranking = ranked(1, reweigh=0.7)
+    seen, values = np.array([2, 5, 7, 1]), np.array([0.3, -np.inf, 0.9, 0.4])
+    tau = [kendalltau(ranking.shares[seen, t], rankdata(values)).statistic for t in range(4)]
+    expected = ranking.weights * np.exp(0.7 * 4 * np.array(tau))
+    np.testing.assert_allclose(ranking.posterior(seen, values), expected / expected.sum(), rtol=1e-5)
+    np.testing.assert_array_equal(ranking.posterior(seen[:1], values[:1]), ranking.weights)
+    np.testing.assert_array_equal(ranked(1).posterior(seen, values), ranking.weights)
+    two = ranking.posterior(seen[:2], np.array([-np.inf, -np.inf]))  # two failures rank nothing
+    np.testing.assert_allclose(two, ranking.weights)
+
+
+def follow(ranking: Ranking, count: int, then: bool = True) -> list[tuple[int, ...]]:
+    rule = Follow(ranking, Random(WholeSpace(PAPER), table_of(PAPER, PAPER.uniform())) if then else None)
+    rows = np.empty((0, len(PAPER.dimensions)), np.int8)
+    for number in range(count):
+        row = rule.propose(History(rows, np.linspace(0, 1, number)), np.random.default_rng(number))
+        rows = np.concatenate([rows, row[None]])
+    return [tuple(row) for row in rows.tolist()]
+
+
+def test_the_ranking_is_followed_from_the_top_and_then_the_marginals() -> None:
+    ranking = ranked(2)
+    order = np.argsort(-(ranking.shares @ ranking.weights))
+    found = follow(ranking, 15)
+    assert found[:12] == [tuple(row) for row in ranking.rows[order].tolist()]
+    assert all(row not in found[:12] for row in found[12:])
+    assert follow(ranking, 13, then=False)[12] in found[:12]
+
+
+def test_designs_that_tie_come_in_any_order() -> None:
+    ranking = ranked(2)
+    flat = Ranking(ranking.rows, np.ones((12, 4), np.float32), ranking.weights, 0.0)
+    rule, none = Follow(flat), History(np.empty((0, 11), np.int8), np.empty(0))
+    assert len({tuple(rule.propose(none, np.random.default_rng(n))) for n in range(200)}) == 12
+
+
+def test_results_change_the_path_after_the_warm_up_only() -> None:
+    plain, learning = follow(ranked(3), 12), follow(ranked(3, reweigh=3.0), 12)
+    assert plain[:WARM_UP] == learning[:WARM_UP]
+    assert plain != learning
+    assert set(plain) == set(learning)
+
+
+def test_the_joint_ranking_of_a_bank_by_brute_force() -> None:
+    bank = load_bank().where(budget="quick")
+    names = {name: content for content, name in bank.tasks.items()}
+    tasks, weights = [names["cora"], names["mutag"]], np.array([0.75, 0.25])
+    ranking = joint_ranking(bank, tasks, weights, PAPER, PriorConfig(joint=True))
+    assert ranking is not None
+    place = {PAPER.numbered(row): number for number, row in enumerate(ranking.rows)}
+    for column, task in enumerate(tasks):
+        own = bank.records[bank.records["content_hash"] == task]
+        scores = dict(zip(frame_designs(own), goodness(own)))
+        inside = {design: score for design, score in scores.items() if design in PAPER}
+        for design, score in inside.items():
+            behind = sum(other < score for other in inside.values())
+            ties = sum(other == score for other in inside.values())
+            assert math.isclose(
+                ranking.shares[place[design], column], (behind + (ties + 1) / 2) / len(inside), rel_tol=1e-5
+            )
+    assert set(scores) - set(place) == {design for design in scores if design not in PAPER}
+
+
+def test_algorithms_start_from_the_ranking() -> None:
+    ranking = ranked(4)
+    prior = Prior(PAPER.uniform(), (), "transfer", "", ranking)
+    top = ranking.rows[np.argmax(ranking.scores(ranking.weights))]
+    none = History(np.empty((0, len(PAPER.dimensions)), np.int8), np.empty(0))
+    for algorithm in ("random", "tpe", "evolution"):
+        rule = rule_of(algorithm, prior, PAPER)
+        np.testing.assert_array_equal(rule.propose(none, np.random.default_rng(0)), top)
+    drawn = rule_of("random", uniform_prior(PAPER), PAPER)
+    assert isinstance(drawn, Random)
