@@ -292,6 +292,19 @@ def frame_designs(records: pd.DataFrame, space: Space | None = None) -> list[Any
     return [space.kind(*values) for values in zip(*columns)]
 
 
+def frame_records(records: pd.DataFrame) -> list[Record]:
+    """The rows of `Bank.records`, designs of the paper's kind, as records again."""
+    plain = [f.name for f in dataclasses.fields(Record) if f.name != "design"]
+    rows = records[plain].to_dict("records")
+    for name in ("epochs", "validation_curve", "test_curve", "train_loss_curve"):
+        for row in rows:
+            row[name] = np.asarray(row[name]).tolist()
+    return [
+        Record(design=design, **{str(name): value for name, value in row.items()})
+        for design, row in zip(frame_designs(records), rows)
+    ]
+
+
 def goodness(records: pd.DataFrame) -> pd.Series:
     """Validation metric of every row, with its sign turned where less is better, so that more is always better.
 

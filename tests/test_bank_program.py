@@ -1,0 +1,111 @@
+"""``python -m atjax.bank``: info, validate, merge, export."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tiny
+
+from atjax.bank import append, load_bank
+from atjax.bank.__main__ import main
+from atjax.bank.manage import merge, problems
+from atjax.space import bank_designs, paper_space
+
+
+def test_info_says_what_each_task_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = tiny.fill_bank(tmp_path / "bank", tasks=("a", "b"), designs=5)
+    assert main(["info", str(bank)]) == 0
+    out = capsys.readouterr().out
+    assert "2 tasks, 10 records and 2 features" in out
+    assert out.count("100%") == 2
+    assert main(["info"]) == 0  # the bank that is shipped
+    assert "cora" in capsys.readouterr().out
+
+
+def test_the_shipped_bank_has_no_faults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate"]) == 0
+    assert "0 faults" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "fault"),
+    [
+        ("key", "f" * 16, "the key is not that of its task"),
+        ("hidden", 64, "the design's columns are those of"),
+        ("state", "asleep", "the state is 'asleep'"),
+        ("state", "failed", "it has a score, and is failed"),
+        ("validation", 1.5, "accuracy is not between 0 and 1"),
+        ("level", "node", "it has several levels"),
+    ],
+)
+def test_faults_are_found(column: str, value: object, fault: str, tmp_path: Path) -> None:
+    bank = load_bank(tiny.fill_bank(tmp_path / "bank", tasks=("a",), designs=4))
+    assert problems(bank) == []
+    records = bank.records.copy()
+    row = records.index[records["hidden"] == 256][0]
+    records.loc[row, column] = value
+    assert any(fault in problem for problem in problems(dataclasses.replace(bank, records=records)))
+
+
+def test_broken_features_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = load_bank(tiny.fill_bank(tmp_path / "bank", tasks=("a",), designs=1))
+    bad = bank.features.assign(alphas=[np.full((12, 5), np.inf)], seed=3)
+    faults = problems(dataclasses.replace(bank, features=bad))
+    assert [fault.split(": ")[1] for fault in faults] == [
+        "the key is not that of its task, seed and settings",
+        "its numbers are not finite, or no table",
+    ]
+
+
+def test_merging_adds_what_is_lacking_and_changes_nothing_else(tmp_path: Path) -> None:
+    one = tiny.fill_bank(tmp_path / "one", tasks=("a", "b"), designs=3)
+    two = tiny.fill_bank(tmp_path / "two", tasks=("b", "c"), designs=4)
+    for folder, command in ((one, "first"), (two, "second")):
+        (folder / "PROVENANCE.json").write_text(json.dumps({"runs": [{"command": command}]}))
+    before = load_bank(one)
+    added = merge(one, [two, two])
+    after = load_bank(one)
+    assert added == len(after.records) + len(after.features) - len(before.records) - len(before.features) > 0
+    kept = after.records[after.records["key"].isin(before.records["key"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(kept, before.records)
+    assert set(load_bank(two).records["key"]) <= set(after.records["key"])
+    assert problems(after) == []
+    runs = json.loads((one / "PROVENANCE.json").read_text())["runs"]
+    assert [run["command"] for run in runs] == ["first", "second"]
+    assert merge(tmp_path / "new", [one]) == len(after.records) + len(after.features)
+    pd.testing.assert_frame_equal(load_bank(tmp_path / "new").records, after.records)
+
+
+def test_merging_keeps_failures_and_curves(tmp_path: Path) -> None:
+    bank = tiny.fill_bank(tmp_path / "one", tasks=("a",), designs=1)
+    record = tiny.record("a", "x" * 64, bank_designs(paper_space(), 7)[-1], 0.5)
+    failed = dataclasses.replace(
+        record, state="failed", reason="memory", validation=np.nan, validation_loss=np.nan, test=np.nan, best_epoch=0
+    )
+    append(bank, failed)
+    merge(tmp_path / "two", [bank])
+    pd.testing.assert_frame_equal(load_bank(tmp_path / "two").records, load_bank(bank).records)
+
+
+def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = tiny.fill_bank(tmp_path / "bank", tasks=("a",), designs=4)
+    assert main(["export", str(bank), str(tmp_path / "x.csv")]) == 0
+    frame = pd.read_csv(tmp_path / "x.csv")
+    records = load_bank(bank).records
+    np.testing.assert_allclose(frame["validation"], records["validation"])
+    assert "validation_curve" not in frame
+    assert main(["export", str(bank), str(tmp_path / "x.parquet")]) == 0
+    assert pq.read_table(tmp_path / "x.parquet")["validation_curve"].to_pylist() == [
+        list(curve) for curve in records["validation_curve"]
+    ]
+    capsys.readouterr()
+    assert main(["export", str(bank), str(tmp_path / "x.txt")]) == 2
+    assert "ends in .csv or .parquet" in capsys.readouterr().err
+    assert main(["info", str(tmp_path / "moon")]) == 2
+    assert capsys.readouterr().err.startswith("atjax: There is no bank at")
