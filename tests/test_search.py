@@ -429,6 +429,18 @@ TRANSFER = (*tiny.TASK, "prior.threshold=2", "projection.iterations=20", "search
 
 
 @pytest.mark.usefixtures("quick", "features")
+def test_trials_are_added_to_a_bank_of_ones_own(tmp_path: Path) -> None:
+    bank, own = tiny.fill_bank(tmp_path / "bank"), tmp_path / "own"
+    result = search(tmp_path / "run", f"bank={bank}", f"search.append={own}", "search.trials=3", base=TRANSFER)
+    grown = load_bank(own)
+    assert grown.records["content_hash"].unique().tolist() == [result["task"]["content_hash"]]
+    assert set(grown.records["design"]) == {Design(**trial["design"]).key for trial in result["trials"]}
+    np.testing.assert_allclose(np.stack(grown.features["alphas"].iloc[0]), result["embedding"]["alpha"])
+    search(tmp_path / "other", "seed=1", f"search.append={own}", "search.trials=1")
+    assert len(load_bank(own).records) == 4
+
+
+@pytest.mark.usefixtures("quick", "features")
 def test_whole_designs_that_rank_first_are_tried_first(tmp_path: Path) -> None:
     bank = tiny.fill_bank(tmp_path / "bank")
     result = search(tmp_path / "run", f"bank={bank}", "prior=rank", base=TRANSFER)

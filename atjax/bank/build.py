@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from atjax import runtime
@@ -17,7 +17,7 @@ from atjax.bank import store
 from atjax.bank.records import FeatureRow, Record, feature_key, record_key
 from atjax.budget import Budget
 from atjax.errors import UserError
-from atjax.feature import task_feature
+from atjax.feature import TaskFeature, task_feature
 from atjax.fisher import FisherConfig
 from atjax.space import Design
 from atjax.task import Task
@@ -101,21 +101,31 @@ def embed_task(
         if not mine or store.has(folder, key):
             return False
         feature = task_feature(task, config=config, seed=seed, progress=progress)
-        store.append_feature(
-            folder,
-            FeatureRow(
-                task=task.name,
-                level=task.level,
-                content_hash=task.content_hash,
-                seed=seed,
-                fisher=config.key,
-                alphas=feature.alphas,
-                seconds=feature.seconds,
-                versions=json.dumps(runtime.versions()),
-                date=now(),
-            ),
-        )
+        keep_feature(task, feature, folder=folder, fisher=config.key, seed=seed)
         return True
+
+
+def keep_feature(task: Task, feature: TaskFeature, *, folder: Path, fisher: str, seed: int) -> None:
+    """Add a computed feature to a bank, in place of an earlier one of the same task, settings and seed."""
+    row = FeatureRow(
+        task=task.name,
+        level=task.level,
+        content_hash=task.content_hash,
+        seed=seed,
+        fisher=fisher,
+        alphas=feature.alphas,
+        seconds=feature.seconds,
+        versions=json.dumps(runtime.versions()),
+        date=now(),
+    )
+    store.append_feature(folder, row)
+
+
+def kept(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> Iterator[Fit]:
+    """Outcomes as they come, each added to a bank before it is passed on."""
+    for outcome in outcomes:
+        store.append(folder, record_of(task, outcome))
+        yield outcome
 
 
 def note_provenance(folder: Path, command: Sequence[str]) -> None:

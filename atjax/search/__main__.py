@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from atjax import cli, config
+from atjax.bank import build
 from atjax.prior import Prior, uniform_prior
 from atjax.report import print_summary
 from atjax.search.loop import SearchConfig, run_trials
@@ -26,6 +27,7 @@ def main(cfg: DictConfig) -> None:
     source = cli.choice(cfg.search.prior, "search.prior", PRIORS)
     settings = SearchConfig(str(cfg.search.algorithm), cli.whole(cfg.search.trials, "search.trials", 1))
     resume = cli.flag(cfg.search.resume, "search.resume")
+    own = None if cfg.search.append is None else cli.folder(cfg.search.append, "search.append")
     budget, space = config.build(cfg.budget), config.build(cfg.space)
     prepared = cli.prepare_transfer(cfg) if source == "transfer" else None
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -40,6 +42,8 @@ def main(cfg: DictConfig) -> None:
         prior: Prior = found.prior
     else:
         prior = uniform_prior(space)
+    if own is not None and found is not None:
+        build.keep_feature(task, found.feature, folder=own, fisher=config.build(cfg.fisher).key, seed=seed)
     result = new_result(task, prior, space, budget, config=settings, seed=seed, found=found)
     result["seconds"]["data"] = data_seconds
     recorder = Recorder(folder, task, result, resume=resume, config=OmegaConf.to_yaml(cfg))
@@ -64,7 +68,7 @@ def main(cfg: DictConfig) -> None:
             progress=report,
         )
         try:
-            recorder.run(outcomes)
+            recorder.run(outcomes if own is None else build.kept(task, outcomes, folder=own))
         except KeyboardInterrupt:
             bar.stop()
             print_summary(console, recorder.result, folder)
