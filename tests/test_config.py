@@ -80,4 +80,5 @@ def test_user_faults(name: str, options: dict, message: str) -> None:
 def test_the_files_and_the_classes_have_the_same_defaults() -> None:
     """Python users who give no settings get what the command line gives."""
     assert config.load("prior", "product") == PriorConfig()
+    assert config.load("prior", "rank") == PriorConfig(joint=True)
     assert config.load("projection", "default") == ProjectionConfig()
