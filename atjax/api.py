@@ -8,7 +8,7 @@ Example:
 
 from __future__ import annotations
 
-from atjax import config, runtime
+from atjax import config
 from atjax.bank.store import Bank, load_bank
 from atjax.budget import Budget
 from atjax.config import load_task
@@ -32,7 +32,7 @@ def task_feature(task: Task, *, fisher: FisherConfig | None = None, seed: int = 
         seed: Of the split.
     """
     settings = fisher or config.load("fisher", "default")
-    return compute_feature(task, config=settings, seed=seed, cache=runtime.cache_dir() / "features")
+    return compute_feature(task, config=settings, seed=seed, cache=config.cache_dir() / "features")
 
 
 def transfer_prior(
@@ -64,5 +64,5 @@ def transfer_prior(
         fisher=fisher or config.load("fisher", "default"),
         seed=seed,
         prior=prior or config.load("prior", "product"),
-        cache=runtime.cache_dir() / "features",
+        cache=config.cache_dir() / "features",
     )

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from atjax import compilation, config, runtime
+from atjax import compilation, config
 from atjax.bank.store import load_bank
 from atjax.budget import Budget
 from atjax.errors import UserError
@@ -52,7 +52,7 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
 
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
     try:
-        compilation.keep_compiled(runtime.cache_dir() / "xla")
+        compilation.keep_compiled(config.cache_dir() / "xla")
         program()
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         if composed:  # by Hydra, that is; what the job raises now is a fault of ours
@@ -150,7 +150,7 @@ def prepare_transfer(cfg: DictConfig) -> Callable[..., Transfer]:
         fisher=config.build(cfg.fisher),
         prior=config.build(cfg.prior),
         projection=config.build(cfg.projection),
-        cache=runtime.cache_dir() / "features",
+        cache=config.cache_dir() / "features",
     )
 
 

@@ -50,6 +50,11 @@ def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     return Path(chosen).expanduser().absolute() if chosen else Path(pooch.os_cache("atjax")) / "data"
 
 
+def cache_dir() -> Path:
+    """The user's cache folder for atjax; the environment variable ATJAX_CACHE overrides it."""
+    return Path(os.environ.get("ATJAX_CACHE") or pooch.os_cache("atjax"))
+
+
 def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **options: Any) -> Task:
     """Load a task by name.
 

@@ -1,14 +1,12 @@
-"""Where atjax runs: versions, device, and the user's cache folder."""
+"""Where atjax runs: versions and device."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 
 import jax
-import pooch
 
 VERSION = "0.1.0"
 """Of atjax; `pyproject.toml` says the same."""
@@ -28,8 +26,3 @@ def device() -> str:
     if first.platform == "cpu":
         return f"cpu ({platform.machine()}, {os.cpu_count()} cores)"
     return f"{first.platform} ({first.device_kind})"
-
-
-def cache_dir() -> Path:
-    """The user's cache folder for atjax; the environment variable ATJAX_CACHE overrides it."""
-    return Path(os.environ.get("ATJAX_CACHE") or pooch.os_cache("atjax"))

@@ -44,7 +44,7 @@ def zipped(members: dict[str, str], method: int = zipfile.ZIP_DEFLATED) -> bytes
 
 
 GOOD = zipped(tu_members("S/"))
-CONTENT = {"original": tu.parse(files.read_archive(GOOD), "S").content_hash()}
+CONTENT = {"original": tu.parse(files.read_archive(GOOD), "S").content}
 
 
 @dataclasses.dataclass

@@ -34,22 +34,20 @@ TU = {
 
 
 def test_tu_is_read() -> None:
-    raw = tu.parse(TU, "S")
-    graphs = raw.graphs
+    parsed = tu.parse(TU, "S")
+    graphs, arrays = parsed.graphs, parsed.arrays
     assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (0, 1), (2, 1), (1, 2), (4, 3), (3, 4)]
     assert graphs.n_node.tolist() == [3, 2]
-    assert raw.graph_labels.tolist() == [1, -1]
-    assert raw.node_labels is not None
-    assert raw.node_labels.tolist() == [7, 7, 9, 9, 2]
-    assert raw.node_attributes is not None
-    assert raw.node_attributes.tolist() == [[1.5, -2], [0.5, 100], [0, 0], [1, 1], [2, 2]]
-    assert raw.notes == ("Self-loops were dropped; nodes that had one: 1.",)
+    assert arrays["graph_labels"].tolist() == [1, -1]
+    assert arrays["node_labels"].tolist() == [7, 7, 9, 9, 2]
+    assert arrays["node_attributes"].tolist() == [[1.5, -2], [0.5, 100], [0, 0], [1, 1], [2, 2]]
+    assert parsed.notes == ("Self-loops were dropped; nodes that had one: 1.",)
 
 
 def test_tu_hash_is_of_the_content() -> None:
     def hash_of(**changes: bytes | None) -> str:
         members = {key: value for key, value in (TU | {f"S_{k}.txt": v for k, v in changes.items()}).items() if value}
-        return tu.parse(members, "S").content_hash()
+        return tu.parse(members, "S").content
 
     same = hash_of()
     assert hash_of(A=b"5,4\n2,1\n3,2\n3,2\n") == same
@@ -155,12 +153,13 @@ def planetoid_files() -> dict[str, bytes]:
 
 
 def test_planetoid_is_read() -> None:
-    graphs, labels, classes, notes = planetoid.parse(planetoid_files())
+    parsed = planetoid.parse(planetoid_files())
+    graphs = parsed.graphs
     assert graphs.nodes.toarray().tolist() == [[1, 0], [0, 1], [1, 1], [1, 0], [0, 0], [0, 1]]
-    assert labels.tolist() == [0, 1, -1, 0, -1, 1]
-    assert classes == 2
+    assert parsed.arrays["labels"].tolist() == [0, 1, -1, 0, -1, 1]
+    assert parsed.arrays["classes"] == 2
     assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (5, 0), (0, 1), (3, 2), (2, 3), (0, 5)]
-    assert notes == (
+    assert parsed.notes == (
         "Features: a bag of 2 words.",
         "Self-loops were dropped; nodes that had one: 1.",
         "Nodes without a label, which take part in message passing only: 2.",
@@ -250,11 +249,12 @@ def npz_bytes(**arrays: object) -> bytes:
 
 def test_npz_is_read() -> None:
     # Names are pickled objects in the files as published; they are not touched.
-    graphs, labels, notes = npz.parse(npz_bytes(**npz_arrays(), node_names=np.array(["a", None], object)))
+    parsed = npz.parse(npz_bytes(**npz_arrays(), node_names=np.array(["a", None], object)))
+    graphs = parsed.graphs
     assert graphs.nodes.toarray().tolist() == [[0, 1], [2, 0], [0, 0]]
     assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (0, 1), (2, 1), (1, 2)]
-    assert labels.tolist() == [0, 1, 1]
-    assert notes == ("Features: a bag of 2 words.", "Self-loops were dropped; nodes that had one: 1.")
+    assert parsed.arrays["labels"].tolist() == [0, 1, 1]
+    assert parsed.notes == ("Features: a bag of 2 words.", "Self-loops were dropped; nodes that had one: 1.")
 
 
 @pytest.mark.parametrize(
@@ -289,17 +289,25 @@ def heterophilous_arrays() -> dict[str, np.ndarray]:
 
 
 def test_heterophilous_is_read() -> None:
-    raw = heterophilous.parse(npz_bytes(**heterophilous_arrays()))
-    assert raw.graphs.nodes.toarray().tolist() == [[0, 1], [2, 0], [0, 0], [0, 3]]
-    assert list(zip(raw.graphs.senders, raw.graphs.receivers)) == [(1, 0), (0, 1), (3, 1), (1, 3)]
-    assert raw.labels.tolist() == [1, 0, 1, 0]
-    assert np.argwhere(raw.masks).tolist() == [[0, 0, 0], [0, 1, 1], [1, 0, 1], [1, 1, 3], [2, 0, 2], [2, 1, 2]]
-    assert raw.notes == ("Self-loops were dropped; nodes that had one: 1.",)
+    parsed = heterophilous.parse(npz_bytes(**heterophilous_arrays()))
+    graphs = parsed.graphs
+    assert graphs.nodes.toarray().tolist() == [[0, 1], [2, 0], [0, 0], [0, 3]]
+    assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (0, 1), (3, 1), (1, 3)]
+    assert parsed.arrays["labels"].tolist() == [1, 0, 1, 0]
+    assert np.argwhere(parsed.arrays["masks"]).tolist() == [
+        [0, 0, 0],
+        [0, 1, 1],
+        [1, 0, 1],
+        [1, 1, 3],
+        [2, 0, 2],
+        [2, 1, 2],
+    ]
+    assert parsed.notes == ("Features: 2 columns, as given.", "Self-loops were dropped; nodes that had one: 1.")
 
 
 def test_heterophilous_hash_is_of_the_content() -> None:
     def hash_of(**changes: np.ndarray) -> str:
-        return heterophilous.parse(npz_bytes(**(heterophilous_arrays() | changes))).content_hash()
+        return heterophilous.parse(npz_bytes(**(heterophilous_arrays() | changes))).content
 
     same = hash_of()
     assert hash_of(edges=np.array([[0, 1], [1, 3]], np.int32)) == same
@@ -344,18 +352,22 @@ GEOM_EDGES = b"node_id\tnode_id\n0\t1\n1\t0\n2\t1\n2\t2\n"
 
 
 def test_geom_gcn_is_read() -> None:
-    graphs, labels, notes = geom_gcn.parse(GEOM_NODES, GEOM_EDGES)
+    parsed = geom_gcn.parse(GEOM_NODES, GEOM_EDGES)
+    graphs = parsed.graphs
     assert graphs.nodes.toarray().tolist() == [[1, 0, 0], [0, 0, 0], [0, 1, 2.5]]
-    assert labels.tolist() == [0, 1, 1]
+    assert parsed.arrays["labels"].tolist() == [0, 1, 1]
     assert list(zip(graphs.senders, graphs.receivers)) == [(1, 0), (0, 1), (2, 1), (1, 2)]
-    assert notes == ("Self-loops were dropped; nodes that had one: 1.",)
+    assert parsed.notes == (
+        "Features: 3 columns, as given.",
+        "Self-loops were dropped; nodes that had one: 1.",
+    )
 
 
 def test_geom_gcn_features_by_the_columns_that_are_set() -> None:
     nodes = b"node_id\tfeature(feature_amount:3)\tlabel\n1\t3,0,3\t1\n0\t\t0\n2\t2\t1\n"
-    graphs, labels, _ = geom_gcn.parse(nodes, GEOM_EDGES)
-    assert graphs.nodes.toarray().tolist() == [[0, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]]
-    assert labels.tolist() == [0, 1, 1]
+    parsed = geom_gcn.parse(nodes, GEOM_EDGES)
+    assert parsed.graphs.nodes.toarray().tolist() == [[0, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]]  # type: ignore[union-attr]
+    assert parsed.arrays["labels"].tolist() == [0, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import pooch
 from rich.console import Console
@@ -23,6 +22,8 @@ from rich.progress import Progress
 
 from atjax.config import data_root, task_names
 from atjax.errors import UserError
+from atjax.sources.cache import keep, name_entry, recall
+from atjax.sources.parsed import Parsed
 
 MEMBER_LIMIT = 256 * 2**20
 """Bytes that one member of an archive may decompress to: ten times the largest member of the sets that are known."""
@@ -30,7 +31,8 @@ MEMBER_LIMIT = 256 * 2**20
 TIMEOUT = 30.0
 """Seconds without an answer after which a server is given up."""
 
-T = TypeVar("T")
+Parser = Callable[[Mapping[str, bytes]], Parsed]
+"""Turns the bytes of the files of a set, by path, into what they say; raises UserError if they are broken."""
 
 
 def obtain(
@@ -38,24 +40,37 @@ def obtain(
     root: str | None,
     paths: Sequence[str],
     mirrors: Sequence[Mapping[str, str]],
-    read: Callable[[Mapping[str, bytes]], T],
-) -> T:
-    """Read the files of a task, after fetching those that are absent.
+    kind: str,
+    parse: Parser,
+    content: str | None,
+) -> Parsed:
+    """Parse the files of a set, after fetching those that are absent, or take what was parsed of them from the cache.
 
     Args:
         task: Name of the task, for error messages.
         root: Folder of the data, as in `atjax.config.data_root`.
         paths: The files, relative to the folder.
-        mirrors: For each mirror the URL of every path; tried in order until one gives what ``read`` accepts.
-        read: Turns the files' bytes, by path, into the result; raises UserError if they are broken or not the
+        mirrors: For each mirror the URL of every path; tried in order until one gives files that parse and are the
             expected ones.
-
-    Returns:
-        What ``read`` returns.
+        kind: Says how ``parse`` reads the files: the cache tells by it the ways in which the same bytes can be read.
+        parse: Reads them.
+        content: Expected hash of the content; None expects nothing.
 
     Raises:
         UserError: A file is broken, is not the expected one, or is absent and cannot be had.
     """
+
+    def read(files: Mapping[str, bytes]) -> Parsed:
+        name = name_entry(kind, files.values())
+        entry = recall(name)
+        if entry is not None:
+            parsed = Parsed.from_entry(entry)
+        else:
+            parsed = parse(files)
+            keep(name, parsed.entry())
+        verify(parsed.content, content)
+        return parsed
+
     folder = data_root(root)
     missing = [path for path in paths if not (folder / path).is_file()]
     if not missing:
@@ -84,8 +99,8 @@ def _fetch(
     missing: Sequence[str],
     paths: Sequence[str],
     urls: Mapping[str, str],
-    read: Callable[[Mapping[str, bytes]], T],
-) -> T:
+    read: Parser,
+) -> Parsed:
     """Download the missing files under temporary names, read all, and only then give them their names."""
     temporary = {path: (folder / path).with_name(f".{uuid.uuid4().hex}.part") for path in missing}
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -12,7 +11,8 @@ from scipy import sparse
 from atjax.errors import UserError
 from atjax.sources.arrays import class_labels
 from atjax.sources.edges import drop_self_loops
-from atjax.sources.files import obtain, plain_name, verify
+from atjax.sources.files import obtain, plain_name
+from atjax.sources.parsed import Parsed
 from atjax.sources.text import read_table
 from atjax.task import Graphs, Task, canonical_csr, hash_arrays
 
@@ -24,14 +24,6 @@ NODES, EDGES = "out1_node_feature_label.txt", "out1_graph_edges.txt"
 
 UNUSABLE = {"cornell": "its published features and labels are those of texas; take task=cornell, which has its own"}
 """Sets whose published files are wrong, and what to do."""
-
-
-class Raw(NamedTuple):
-    """A set as its files say it: one undirected graph with features, labels int32 [V], and what was dropped."""
-
-    graphs: Graphs
-    labels: np.ndarray
-    notes: tuple[str, ...]
 
 
 def load(
@@ -61,22 +53,19 @@ def load(
     urls = [{path: url.format(dataset=dataset, file=file) for file, path in paths.items()} for url in mirrors]
     expected = (content or {}).get(dataset)
 
-    def read(files: Mapping[str, bytes]) -> Task:
-        graphs, labels, notes = parse(files[paths[NODES]], files[paths[EDGES]])
-        nodes = canonical_csr(graphs.nodes)
-        arrays = [graphs.senders, graphs.receivers, nodes.data, nodes.indices, nodes.indptr, labels]
-        verify(hash_arrays("geom-gcn", arrays), expected)
-        notes = (f"Features: {graphs.num_features} columns, as given.", *notes)
-        if expected is None:
-            notes += (f"The content was not verified: no hash of {dataset} is known.",)
-        classes = int(labels.max(initial=-1)) + 1
-        return Task(name, "node", "cross_entropy", "accuracy", graphs, labels, classes, notes)
+    def read(files: Mapping[str, bytes]) -> Parsed:
+        return parse(files[paths[NODES]], files[paths[EDGES]])
 
-    return obtain(name, root, list(paths.values()), urls, read)
+    parsed = obtain(name, root, list(paths.values()), urls, "geom-gcn", read, expected)
+    labels, notes = parsed.arrays["labels"], parsed.notes
+    if expected is None:
+        notes += (f"The content was not verified: no hash of {dataset} is known.",)
+    classes = int(labels.max(initial=-1)) + 1
+    return Task(name, "node", "cross_entropy", "accuracy", parsed.graphs, labels, classes, notes)
 
 
-def parse(nodes: bytes, edges: bytes) -> Raw:
-    """A set from its two files.
+def parse(nodes: bytes, edges: bytes) -> Parsed:
+    """A set from its two files: one undirected graph with features, and ``labels``, int32 [V].
 
     The first line of each is a header. A line of the nodes' file holds the node, its features and its label, with tabs
     between them. The features are a value for every column; or, where the header says ``feature_amount:N``, the columns
@@ -101,7 +90,11 @@ def parse(nodes: bytes, edges: bytes) -> Raw:
     _, first, second = _columns(edges, EDGES, 2)
     ends = [read_table(column, EDGES, np.int64, 1)[:, 0] for column in (first, second)]
     senders, receivers, notes = drop_self_loops(*ends)
-    return Raw(Graphs.from_edges(features[order], senders, receivers, np.array([total])), labels, notes)
+    graphs = Graphs.from_edges(features[order], senders, receivers, np.array([total]))
+    matrix = canonical_csr(graphs.nodes)
+    arrays = [graphs.senders, graphs.receivers, matrix.data, matrix.indices, matrix.indptr, labels]
+    notes = (f"Features: {graphs.num_features} columns, as given.", *notes)
+    return Parsed(graphs, {"labels": labels}, notes, hash_arrays("geom-gcn", arrays))
 
 
 def _columns(content: bytes, file: str, count: int) -> list[bytes]:

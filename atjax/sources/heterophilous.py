@@ -7,14 +7,14 @@ publish the older sets of Pei et al. (Geom-GCN, ICLR 2020) in the same format.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from atjax.errors import UserError
 from atjax.sources.arrays import class_labels, read_array, whole_numbers
 from atjax.sources.edges import drop_self_loops
-from atjax.sources.files import obtain, read_archive, verify
+from atjax.sources.files import obtain, read_archive
+from atjax.sources.parsed import Parsed
 from atjax.task import Graphs, Metric, Split, Task, canonical_csr, hash_arrays
 
 MIRRORS = ("https://raw.githubusercontent.com/yandex-research/heterophilous-graphs/main/data/{dataset}.npz",)
@@ -25,31 +25,6 @@ MASKS = ("train_masks", "val_masks", "test_masks")
 
 METRICS: tuple[Metric, ...] = ("accuracy", "roc_auc")
 """Metrics of classification."""
-
-
-@dataclass(frozen=True)
-class Raw:
-    """A set as its file says it.
-
-    Attributes:
-        graphs: One undirected graph, with its features as CSR.
-        labels: int32 [V], -1 where a node has none.
-        masks: Which nodes belong to each part of each split, bool [3, S, V].
-        notes: What was dropped.
-    """
-
-    graphs: Graphs
-    labels: np.ndarray
-    masks: np.ndarray
-    notes: tuple[str, ...]
-
-    def content_hash(self) -> str:
-        """SHA-256 over graph, features, labels and splits, whatever the order of the edges."""
-        nodes = canonical_csr(self.graphs.nodes)
-        edges = [self.graphs.senders, self.graphs.receivers]
-        return hash_arrays(
-            "heterophilous", edges, [nodes.data, nodes.indices, nodes.indptr, self.labels, self.masks.astype(np.int8)]
-        )
 
 
 def load(
@@ -81,18 +56,14 @@ def load(
         raise UserError(f"{name}: metric={metric!r} is unknown; choose from {', '.join(METRICS)}.")
     path = f"heterophilous/{dataset}.npz"
 
-    def read(files: Mapping[str, bytes]) -> Raw:
-        raw = parse(files[path])
-        verify(raw.content_hash(), content)
-        return raw
-
-    raw = obtain(name, root, [path], [{path: url.format(dataset=dataset)} for url in mirrors], read)
-    notes = (f"Features: {raw.graphs.num_features} columns, as given.", *raw.notes)
-    fixed = None if split == "random" else _own_split(name, raw.masks, split)
+    urls = [{path: url.format(dataset=dataset)} for url in mirrors]
+    parsed = obtain(name, root, [path], urls, "heterophilous", lambda files: parse(files[path]), content)
+    labels, masks, notes = parsed.arrays["labels"], parsed.arrays["masks"], parsed.notes
+    fixed = None if split == "random" else _own_split(name, masks, split)
     if fixed is not None:
-        notes += (f"Split: number {split} of the set's own {raw.masks.shape[1]}.",)
-    classes = int(raw.labels.max(initial=-1)) + 1
-    return Task(name, "node", "cross_entropy", metric, raw.graphs, raw.labels, classes, notes, fixed)
+        notes += (f"Split: number {split} of the set's own {masks.shape[1]}.",)
+    classes = int(labels.max(initial=-1)) + 1
+    return Task(name, "node", "cross_entropy", metric, parsed.graphs, labels, classes, notes, fixed)
 
 
 def _own_split(name: str, masks: np.ndarray, number: str | int) -> Split:
@@ -102,8 +73,11 @@ def _own_split(name: str, masks: np.ndarray, number: str | int) -> Split:
     return Split(*(np.flatnonzero(part[number]) for part in masks))
 
 
-def parse(content: bytes) -> Raw:
-    """A set from the bytes of its npz file. No pickle is read.
+def parse(content: bytes) -> Parsed:
+    """A set from the bytes of its npz file: one undirected graph with its features as CSR, ``labels``, int32 [V], -1
+    where a node has none, and ``masks``: which nodes belong to each part of each of the S splits, bool [3, S, V].
+
+    No pickle is read.
 
     Raises:
         UserError: The archive is damaged, an array is missing, or arrays do not fit together.
@@ -118,7 +92,11 @@ def parse(content: bytes) -> Raw:
     senders, receivers, notes = drop_self_loops(*whole_numbers(edges, "edges").T)
     # Most entries of these features are 0.
     graphs = Graphs.from_edges(canonical_csr(features), senders, receivers, np.array([len(labels)]))
-    return Raw(graphs, labels, _masks(members, labels), notes)
+    masks, matrix = _masks(members, labels), canonical_csr(graphs.nodes)
+    arrays = [matrix.data, matrix.indices, matrix.indptr, labels, masks.astype(np.int8)]
+    found = hash_arrays("heterophilous", [graphs.senders, graphs.receivers], arrays)
+    notes = (f"Features: {graphs.num_features} columns, as given.", *notes)
+    return Parsed(graphs, {"labels": labels, "masks": masks}, notes, found)
 
 
 def _masks(members: Mapping[str, bytes], labels: np.ndarray) -> np.ndarray:

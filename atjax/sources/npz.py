@@ -10,7 +10,8 @@ from scipy import sparse
 from atjax.errors import UserError
 from atjax.sources.arrays import class_labels, read_array
 from atjax.sources.edges import drop_self_loops
-from atjax.sources.files import obtain, read_archive, verify
+from atjax.sources.files import obtain, read_archive
+from atjax.sources.parsed import Parsed
 from atjax.task import Graphs, Task, canonical_csr, hash_arrays
 
 MIRRORS = ("https://raw.githubusercontent.com/shchur/gnn-benchmark/master/data/npz/{published}.npz",)
@@ -41,18 +42,15 @@ def load(
     """
     path = f"npz/{dataset}.npz"
 
-    def read(files: Mapping[str, bytes]) -> Task:
-        graphs, labels, notes = parse(files[path])
-        nodes = graphs.nodes
-        arrays = [graphs.senders, graphs.receivers, nodes.data, nodes.indices, nodes.indptr, labels]  # type: ignore[union-attr]
-        verify(hash_arrays("npz", arrays), content)
-        return Task(name, "node", "cross_entropy", "accuracy", graphs, labels, int(labels.max(initial=-1)) + 1, notes)
-
-    return obtain(name, root, [path], [{path: url.format(published=published)} for url in mirrors], read)
+    urls = [{path: url.format(published=published)} for url in mirrors]
+    parsed = obtain(name, root, [path], urls, "npz", lambda files: parse(files[path]), content)
+    labels = parsed.arrays["labels"]
+    classes = int(labels.max(initial=-1)) + 1
+    return Task(name, "node", "cross_entropy", "accuracy", parsed.graphs, labels, classes, parsed.notes)
 
 
-def parse(content: bytes) -> tuple[Graphs, np.ndarray, tuple[str, ...]]:
-    """Graph, labels [V] and notes, from the bytes of an npz file. No pickle is read.
+def parse(content: bytes) -> Parsed:
+    """Graph and ``labels``, int32 [V], from the bytes of an npz file. No pickle is read.
 
     Raises:
         UserError: The archive is damaged, an array is missing, or arrays do not fit together.
@@ -68,7 +66,9 @@ def parse(content: bytes) -> tuple[Graphs, np.ndarray, tuple[str, ...]]:
     edges = adjacency.tocoo()
     senders, receivers, notes = drop_self_loops(edges.row, edges.col)
     graphs = Graphs.from_edges(features, senders, receivers, np.array([len(labels)]))
-    return graphs, labels, (f"Features: a bag of {features.shape[1]} words.", *notes)
+    arrays = [graphs.senders, graphs.receivers, features.data, features.indices, features.indptr, labels]
+    notes = (f"Features: a bag of {features.shape[1]} words.", *notes)
+    return Parsed(graphs, {"labels": labels}, notes, hash_arrays("npz", arrays))
 
 
 def _csr(members: Mapping[str, bytes], part: str) -> sparse.csr_matrix:

@@ -14,7 +14,8 @@ from scipy import sparse
 
 from atjax.errors import UserError
 from atjax.sources.edges import drop_self_loops
-from atjax.sources.files import obtain, verify
+from atjax.sources.files import obtain
+from atjax.sources.parsed import Parsed
 from atjax.sources.text import read_table
 from atjax.task import Graphs, Task, canonical_csr, hash_arrays
 
@@ -124,18 +125,16 @@ def load(
     paths = {part: f"planetoid/ind.{dataset}.{part}" for part in PARTS}
     urls = [{path: url.format(dataset=dataset, part=part) for part, path in paths.items()} for url in mirrors]
 
-    def read(files: Mapping[str, bytes]) -> Task:
-        graphs, labels, num_classes, notes = parse({part: files[path] for part, path in paths.items()})
-        nodes = graphs.nodes
-        arrays = [graphs.senders, graphs.receivers, nodes.data, nodes.indices, nodes.indptr, labels]  # type: ignore[union-attr]
-        verify(hash_arrays("planetoid", arrays), content)
-        return Task(name, "node", "cross_entropy", "accuracy", graphs, labels, num_classes, notes)
+    def read(files: Mapping[str, bytes]) -> Parsed:
+        return parse({part: files[path] for part, path in paths.items()})
 
-    return obtain(name, root, list(paths.values()), urls, read)
+    parsed = obtain(name, root, list(paths.values()), urls, "planetoid", read, content)
+    labels, classes = parsed.arrays["labels"], int(parsed.arrays["classes"])
+    return Task(name, "node", "cross_entropy", "accuracy", parsed.graphs, labels, classes, parsed.notes)
 
 
-def parse(files: Mapping[str, bytes]) -> tuple[Graphs, np.ndarray, int, tuple[str, ...]]:
-    """Graph, labels [V], number of classes and notes, from the content of each of `PARTS`.
+def parse(files: Mapping[str, bytes]) -> Parsed:
+    """Graph, ``labels``, int32 [V], and the number of ``classes``, from the content of each of `PARTS`.
 
     Raises:
         UserError: A file is damaged, or two of them do not fit together.
@@ -172,7 +171,11 @@ def parse(files: Mapping[str, bytes]) -> tuple[Graphs, np.ndarray, int, tuple[st
     unlabelled = int(np.sum(labels < 0))
     if unlabelled:
         notes += (f"Nodes without a label, which take part in message passing only: {unlabelled}.",)
-    return graphs, labels, ally.shape[1], (f"Features: a bag of {nodes.shape[1]} words.", *notes)
+    arrays = [graphs.senders, graphs.receivers, nodes.data, nodes.indices, nodes.indptr, labels]
+    notes = (f"Features: a bag of {nodes.shape[1]} words.", *notes)
+    return Parsed(
+        graphs, {"labels": labels, "classes": np.array(ally.shape[1])}, notes, hash_arrays("planetoid", arrays)
+    )
 
 
 def _matrix(files: Mapping[str, bytes], part: str) -> sparse.csr_matrix:

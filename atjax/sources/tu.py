@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from atjax.errors import UserError
 from atjax.sources.edges import drop_self_loops
-from atjax.sources.files import obtain, plain_name, read_archive, verify
+from atjax.sources.files import obtain, plain_name, read_archive
+from atjax.sources.parsed import Parsed
 from atjax.sources.text import read_table
 from atjax.task import Graphs, Task, hash_arrays
 
@@ -32,32 +32,6 @@ FOLDERS = {"original": "tu-original", "cleaned": "tu"}
 
 DEGREE_CAP = 64
 """Degrees from here on share one feature: few nodes have them, and no single hub must set the number of features."""
-
-
-@dataclass(frozen=True)
-class Raw:
-    """A TU set as its files say it, ids counted from 0, before features are chosen.
-
-    Attributes:
-        graphs: Nodes and edges, without features, [V, 0], and without self-loops.
-        graph_labels: As given, such as -1 and 1, [G].
-        node_labels: As given, [V], or [V, L] in the few sets that give L labels a node; or None.
-        node_attributes: Float64 [V, D], or None.
-        notes: What was dropped.
-    """
-
-    graphs: Graphs
-    graph_labels: np.ndarray
-    node_labels: np.ndarray | None
-    node_attributes: np.ndarray | None
-    notes: tuple[str, ...]
-
-    def content_hash(self) -> str:
-        """SHA-256 over all fields but the notes, whatever the order of the edges and however often each is listed."""
-        optional = {"labels": self.node_labels, "attributes": self.node_attributes}
-        present = {name: array for name, array in optional.items() if array is not None}
-        arrays = [self.graphs.senders, self.graphs.receivers, self.graphs.n_node, self.graph_labels]
-        return hash_arrays(f"tu {' '.join(present)}", arrays, list(present.values()))
 
 
 def load(
@@ -98,31 +72,30 @@ def load(
     if content is not None and version not in content:
         raise UserError(f"{name}: no {version} version of {dataset} is known; take cleaned={str(not cleaned).lower()}.")
 
-    def read(files: Mapping[str, bytes]) -> Raw:
-        raw = parse(read_archive(*files.values()), dataset)
-        verify(raw.content_hash(), None if content is None else content[version])
-        return raw
+    def read(files: Mapping[str, bytes]) -> Parsed:
+        return parse(read_archive(*files.values()), dataset)
 
     path = f"{FOLDERS[version]}/{dataset}.zip"
     urls = [url.format(dataset=dataset) for url in (MIRRORS[version] if mirrors is None else mirrors)]
-    raw = obtain(name, root, [path], [{path: url} for url in urls], read)
+    expected = None if content is None else content[version]
+    parsed = obtain(name, root, [path], [{path: url} for url in urls], f"tu {dataset}", read, expected)
     if content is None:
-        raw = dataclasses.replace(
-            raw, notes=(*raw.notes, f"The content was not verified: no hash of {dataset} is given.")
-        )
-    return _task(name, raw, features, attributes)
+        note = f"The content was not verified: no hash of {dataset} is given."
+        parsed = dataclasses.replace(parsed, notes=(*parsed.notes, note))
+    return _task(name, parsed, features, attributes)
 
 
-def _task(name: str, raw: Raw, features: Features, attributes: bool) -> Task:
-    bare, notes = raw.graphs, raw.notes
+def _task(name: str, parsed: Parsed, features: Features, attributes: bool) -> Task:
+    bare, notes = parsed.graphs, parsed.notes
+    node_labels, node_attributes = parsed.arrays.get("node_labels"), parsed.arrays.get("node_attributes")
     if features == "auto":
-        has_attributes = raw.node_attributes is not None
-        features = "labels" if raw.node_labels is not None else "attributes" if has_attributes else "degree"
+        has_attributes = node_attributes is not None
+        features = "labels" if node_labels is not None else "attributes" if has_attributes else "degree"
     columns: list[np.ndarray] = []
     if features == "labels":
-        if raw.node_labels is None:
+        if node_labels is None:
             raise UserError(f"{name}: the set has no node labels; take features=degree or features=constant.")
-        columns = [_one_hot(*np.unique(column, return_inverse=True)) for column in np.atleast_2d(raw.node_labels.T)]
+        columns = [_one_hot(*np.unique(column, return_inverse=True)) for column in np.atleast_2d(node_labels.T)]
         notes += (f"Features: one-hot of {sum(one_hot.shape[1] for one_hot in columns)} node labels.",)
     elif features == "degree":
         degree = np.bincount(bare.receivers, minlength=bare.nodes.shape[0])
@@ -134,13 +107,13 @@ def _task(name: str, raw: Raw, features: Features, attributes: bool) -> Task:
     elif features != "attributes":
         raise UserError(f"{name}: features={features!r} is unknown; choose from {', '.join(FEATURES)}.")
     if attributes or features == "attributes":
-        if raw.node_attributes is None:
+        if node_attributes is None:
             raise UserError(f"{name}: the set has no node attributes; take attributes=false and features=auto.")
-        spread = raw.node_attributes.std(axis=0)
-        columns.append((raw.node_attributes - raw.node_attributes.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
+        spread = node_attributes.std(axis=0)
+        columns.append((node_attributes - node_attributes.mean(axis=0)) / np.where(spread > 0, spread, 1.0))
         notes += (f"Features: {len(spread)} node attributes, z-scored over all nodes.",)
     graphs = dataclasses.replace(bare, nodes=np.concatenate(columns, axis=1, dtype=np.float32))
-    classes, labels = np.unique(raw.graph_labels, return_inverse=True)
+    classes, labels = np.unique(parsed.arrays["graph_labels"], return_inverse=True)
     return Task(name, "graph", "cross_entropy", "accuracy", graphs, labels.astype(np.int32), len(classes), notes)
 
 
@@ -148,8 +121,12 @@ def _one_hot(values: np.ndarray, codes: np.ndarray) -> np.ndarray:
     return np.equal.outer(codes, np.arange(len(values))).astype(np.float32)
 
 
-def parse(members: Mapping[str, bytes], dataset: str) -> Raw:
+def parse(members: Mapping[str, bytes], dataset: str) -> Parsed:
     """Parse and check the text files of a TU set.
+
+    The graphs have no features yet, [V, 0]. Beside them are ``graph_labels`` as given, such as -1 and 1, [G]; and where
+    the set has them ``node_labels``, [V], or [V, L] in the few sets that give L labels a node, and ``node_attributes``,
+    float64 [V, D]. The content hash is the same whatever the order of the edges, and however often each is listed.
 
     Args:
         members: Content of each file by base name, such as ``COX2_A.txt``.
@@ -199,10 +176,10 @@ def parse(members: Mapping[str, bytes], dataset: str) -> Raw:
         node_labels = node_labels[:, 0]
     senders, receivers, notes = drop_self_loops(edges[:, 0] - 1, edges[:, 1] - 1)
     n_node = np.bincount(indicator - 1, minlength=num_graphs)
-    return Raw(
-        graphs=Graphs.from_edges(np.empty((num_nodes, 0)), senders, receivers, n_node),
-        graph_labels=graph_labels,
-        node_labels=node_labels,
-        node_attributes=optional("node_attributes", np.float64, None),
-        notes=notes,
-    )
+    graphs = Graphs.from_edges(np.empty((num_nodes, 0)), senders, receivers, n_node)
+    found = {"labels": node_labels, "attributes": optional("node_attributes", np.float64, None)}
+    present = {part: array for part, array in found.items() if array is not None}
+    hashed = [graphs.senders, graphs.receivers, graphs.n_node, graph_labels]
+    content = hash_arrays(f"tu {' '.join(present)}", hashed, list(present.values()))
+    arrays = {"graph_labels": graph_labels} | {f"node_{part}": array for part, array in present.items()}
+    return Parsed(graphs, arrays, notes, content)
