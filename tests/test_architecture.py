@@ -117,7 +117,7 @@ def test_flax_is_imported_under_model_only() -> None:
         ("torch_geometric", set()),
         ("optuna", {"samplers", "search"}),
         ("orbax", {"checkpoint"}),
-        ("pyarrow", {"bank"}),
+        ("pyarrow", {"bank", "sources"}),
         ("matplotlib", {"report"}),
         ("jinja2", {"report"}),
         ("hydra", {"config", "cli", "search", "build_bank"}),

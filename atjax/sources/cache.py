@@ -63,7 +63,7 @@ def recall(name: str) -> Entry | None:
     except (OSError, ValueError):  # absent, or empty, which cannot be mapped
         return None
     checksum, length = (int.from_bytes(content[start : start + 8], "little") for start in (16, 24))
-    if content[:16] != MAGIC or checksum != zlib.crc32(content[24:]):
+    if len(content) < 32 or content[:16] != MAGIC or checksum != zlib.crc32(content[24:]):
         return None
     header = json.loads(bytes(content[32 : 32 + length]))
     if header["code"] != _code():
