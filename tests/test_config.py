@@ -17,6 +17,7 @@ ALL = [
     *("amazon_computers", "amazon_photo", "bzr", "citeseer", "coauthor_cs", "coauthor_physics", "cora", "cox2", "dd"),
     *("digits", "digits_knn", "enzymes", "imdb_multi", "mutag", "proteins"),
     *("actor", "chameleon", "chameleon_filtered", "cornell", "minesweeper", "texas", "wisconsin"),
+    *("cora_full", "ogb", "ogbn_arxiv", "pubmed", "synthetic"),
     *("aids", "geom_gcn", "imdb_binary", "msrc_9", "mutagenicity", "nci1", "ptc_mr", "tu"),
 ]
 
@@ -24,11 +25,11 @@ ALL = [
 def test_names() -> None:
     assert set(ALL) <= set(task_names())
     assert task_names() == sorted(task_names())
-    assert {"digits", "digits_knn"} <= set(task_names(offline=True))
+    assert {"digits", "digits_knn", "synthetic"} <= set(task_names(offline=True))
     assert not {"cox2", "cora", "amazon_photo"} & set(task_names(offline=True))
 
 
-FAMILIES = {"geom_gcn", "tu"}
+FAMILIES = {"geom_gcn", "ogb", "synthetic", "tu"}
 """Files for many sets: each task is named by its set."""
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import gzip
 import http.server
 import io
 import threading
+import tracemalloc
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ def tu_members(prefix: str) -> dict[str, str]:
     }
 
 
-def zipped(members: dict[str, str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def zipped(members: Mapping[str, str | bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as archive:
         for name, content in members.items():
@@ -175,8 +177,42 @@ def test_broken_archives(tmp_path: Path, content: bytes, message: str) -> None:
 def test_member_that_grows_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MEMBER_LIMIT", 10_000)
     assert len(files.read_archive(zipped({"a": "0" * 10_000}))["a"]) == 10_000
-    with pytest.raises(UserError, match="the member a decompresses to 10,001 bytes, more than 10,000"):
+    with pytest.raises(UserError, match="the member a decompresses to more than 10,000 bytes"):
         files.read_archive(zipped({"a": "0" * 10_001}))
+
+
+def test_all_members_together_must_not_grow_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "TOTAL_LIMIT", 10_000)
+    assert len(files.read_archive(zipped({"a": "0" * 5_000, "b": "0" * 5_000}))) == 2
+    with pytest.raises(UserError, match="the members decompress, together, to more than 10,000 bytes"):
+        files.read_archive(zipped({"a": "0" * 5_000, "b": "0" * 5_001}))
+
+
+def test_members_that_are_gzipped_are_read(tmp_path: Path) -> None:
+    members = {f"{name}.gz": gzip.compress(content.encode()) for name, content in tu_members("S/").items()}
+    put(tmp_path, zipped(members))
+    assert load(tmp_path).num_examples == 12
+    with pytest.raises(UserError, match=r"the archive has two members named S_A\.txt"):
+        files.read_archive(zipped({"S_A.txt": "", "S_A.txt.gz": gzip.compress(b"")}))
+    for content in (b"", b"no gzip", members["S/S_A.txt.gz"][:-9], members["S/S_A.txt.gz"] + b"more"):
+        with pytest.raises(UserError, match="damaged"):
+            files.read_archive(zipped({"S_A.txt.gz": content or b"\x1f"}))
+
+
+def test_bombs_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gigabytes of zeros, packed by zip, by gzip, and by both, and an archive that lies about its size."""
+    monkeypatch.setattr(files, "MEMBER_LIMIT", 2**24)
+    zeros = gzip.compress(bytes(2**28), 1)
+    plain = zipped({"a": bytes(2**28)})
+    position = plain.rindex(b"PK\x01\x02") + 24  # the uncompressed size in the central directory
+    lie = plain[:position] + (100).to_bytes(4, "little") + plain[position + 4 :]
+    bombs = [plain, zipped({"a.gz": zeros}), zipped({"a.gz": zeros}, zipfile.ZIP_STORED), lie]
+    tracemalloc.start()
+    for bomb in bombs:
+        with pytest.raises(UserError, match=r"the member a decompresses to more than 16,777,216 bytes|damaged one"):
+            files.read_archive(bomb)
+    assert tracemalloc.get_traced_memory()[1] < 2**26
+    tracemalloc.stop()
 
 
 def test_members_outside_the_folder_write_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from atjax.config import load_task
 from atjax.errors import UserError
 from atjax.sources import geom_gcn, heterophilous, npz, planetoid, tu
 from atjax.sources.arrays import read_array
@@ -274,6 +275,25 @@ def test_npz_faults_are_named(changes: dict, message: str) -> None:
     arrays = {key: value for key, value in (npz_arrays() | changes).items() if value is not None}
     with pytest.raises(UserError, match=message):
         npz.parse(npz_bytes(**arrays))
+
+
+def test_pubmed_is_read_as_planetoid(tmp_path: Path) -> None:
+    (tmp_path / "planetoid").mkdir()
+    for part, content in planetoid_files().items():
+        (tmp_path / "planetoid" / f"ind.pubmed.{part}").write_bytes(content)
+    with pytest.raises(UserError, match=r"pubmed: the content has 6 nodes, not the expected 19,717 \(counts=null"):
+        load_task("pubmed", data_root=tmp_path)
+    task = load_task("pubmed", data_root=tmp_path, counts={"nodes": 6, "edges": 3, "features": 2, "classes": 2})
+    assert task.labels.tolist() == [0, 1, -1, 0, -1, 1]
+
+
+def test_cora_full_is_read_as_the_other_npz_files(tmp_path: Path) -> None:
+    (tmp_path / "npz").mkdir()
+    names = np.array(["a", "b", "c"], object)
+    (tmp_path / "npz" / "cora_full.npz").write_bytes(npz_bytes(**npz_arrays(), node_names=names))
+    with pytest.raises(UserError, match=r"cora_full: the content has 3 nodes, not the expected 19,793 \(counts=null"):
+        load_task("cora_full", data_root=tmp_path)
+    assert load_task("cora_full", data_root=tmp_path, counts={"edges": 2}).labels.tolist() == [0, 1, 1]
 
 
 def heterophilous_arrays() -> dict[str, np.ndarray]:

@@ -6,7 +6,9 @@ half a file. What is verified is the parsed content (see `verify`), not the byte
 
 from __future__ import annotations
 
+import gzip
 import io
+import lzma
 import os
 import re
 import sys
@@ -15,7 +17,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 import pooch
 from rich.console import Console
 from rich.progress import Progress
@@ -25,8 +29,12 @@ from atjax.errors import UserError
 from atjax.sources.cache import keep, name_entry, recall
 from atjax.sources.parsed import Parsed
 
-MEMBER_LIMIT = 256 * 2**20
-"""Bytes that one member of an archive may decompress to: ten times the largest member of the sets that are known."""
+MEMBER_LIMIT, TOTAL_LIMIT = 2**30, 2**31
+"""Bytes that one member of an archive, and all together, may decompress to. The largest member of the sets that are
+known, the features of ogbn-arxiv, has 0.2 GiB."""
+
+PIECE = 2**22
+"""Bytes that are decompressed at a time."""
 
 TIMEOUT = 30.0
 """Seconds without an answer after which a server is given up."""
@@ -43,6 +51,7 @@ def obtain(
     kind: str,
     parse: Parser,
     content: str | None,
+    counts: Mapping[str, int] | None = None,
 ) -> Parsed:
     """Parse the files of a set, after fetching those that are absent, or take what was parsed of them from the cache.
 
@@ -55,6 +64,7 @@ def obtain(
         kind: Says how ``parse`` reads the files: the cache tells by it the ways in which the same bytes can be read.
         parse: Reads them.
         content: Expected hash of the content; None expects nothing.
+        counts: Expected numbers, for sets whose hash is not known; see `check_counts`.
 
     Raises:
         UserError: A file is broken, is not the expected one, or is absent and cannot be had.
@@ -69,6 +79,7 @@ def obtain(
             parsed = parse(files)
             keep(name, parsed.entry())
         verify(parsed.content, content)
+        check_counts(parsed, counts or {})
         return parsed
 
     folder = data_root(root)
@@ -87,8 +98,9 @@ def obtain(
             return _fetch(folder, missing, paths, urls, read)
         except (OSError, ValueError, UserError) as error:
             failures.append(f"{os.path.dirname(urls[missing[0]])} ({_reason(error)})")
+    tried = f"no download worked: {'; '.join(failures)}" if mirrors else "no place to download from is known"
     raise UserError(
-        f"{task}: {', '.join(missing)} not found under {folder}, and no download worked: {'; '.join(failures)}; "
+        f"{task}: {', '.join(missing)} not found under {folder}, and {tried}; "
         f"put the missing files there by hand, point data.root or ATJAX_DATA at a folder that holds them, or take a "
         f"task that needs no files ({', '.join(task_names(offline=True))})."
     )
@@ -148,32 +160,58 @@ def _reason(error: Exception) -> str:
     return f"HTTP status {response.status_code}" if response is not None else type(error).__name__
 
 
-def read_archive(content: bytes) -> dict[str, bytes]:
-    """The members of a zip archive by base name: published archives differ in the folders they put before it.
+def base_name(path: str) -> str:
+    """What follows the last slash: published archives differ in the folders they put before it."""
+    return path.rsplit("/", 1)[-1]
 
-    Nothing is unpacked to disk.
+
+def read_archive(content: bytes, name_of: Callable[[str], str | None] = base_name) -> dict[str, bytes]:
+    """The members of a zip archive by name; those gzipped by themselves are decompressed and lose the ``.gz``.
+
+    Nothing is unpacked to disk, and no size that the archive claims is believed.
+
+    Args:
+        content: The archive.
+        name_of: Name of a member by its path in the archive; None leaves it out.
 
     Raises:
-        UserError: It is no zip archive or a damaged one, two members share a base name, or a member decompresses to
-            more than `MEMBER_LIMIT` bytes.
+        UserError: It is no zip archive or a damaged one, two members share a name, or they decompress to more than
+            `MEMBER_LIMIT` bytes, one of them, or `TOTAL_LIMIT`, all together.
     """
     members: dict[str, bytes] = {}
+    left = TOTAL_LIMIT
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             for info in archive.infolist():
-                if info.is_dir():
+                name = None if info.is_dir() else name_of(info.filename)
+                if name is None:
                     continue
-                name = info.filename.rsplit("/", 1)[-1]
+                name, gzipped = name.removesuffix(".gz"), name.endswith(".gz")
                 if name in members:
                     raise UserError(f"the archive has two members named {name}")
-                if info.file_size > MEMBER_LIMIT:
-                    raise UserError(
-                        f"the member {name} decompresses to {info.file_size:,} bytes, more than {MEMBER_LIMIT:,}"
-                    )
-                members[name] = archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
+                with archive.open(info) as member:
+                    member_content = _read_bounded(member, name, left)
+                if gzipped:
+                    with gzip.GzipFile(fileobj=io.BytesIO(member_content)) as packed:
+                        member_content = _read_bounded(packed, name, left)
+                members[name] = member_content
+                left -= len(member_content)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError, ValueError) as error:
         raise UserError(f"this is no zip archive, or a truncated or damaged one ({error})") from None
     return members
+
+
+def _read_bounded(stream: IO[bytes] | gzip.GzipFile, name: str, left: int) -> bytes:
+    """All of a stream that decompresses, piece by piece, so that a bomb is left off before it fills the memory."""
+    limit, pieces, size = min(MEMBER_LIMIT, left), [], 0
+    while piece := stream.read(PIECE):
+        size += len(piece)
+        if size > limit:
+            what = f"the member {name} decompresses" if limit == MEMBER_LIMIT else "the members decompress, together,"
+            bound = MEMBER_LIMIT if limit == MEMBER_LIMIT else TOTAL_LIMIT
+            raise UserError(f"{what} to more than {bound:,} bytes")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def plain_name(task: str, option: str, value: object) -> str:
@@ -206,3 +244,26 @@ def verify(found: str, expected: str | None) -> None:
         raise UserError(
             f"the content has the hash {found[:12]}, not the expected {expected[:12]} (content=null skips this check)"
         )
+
+
+def check_counts(parsed: Parsed, expected: Mapping[str, int]) -> None:
+    """Compare a set with published counts of ``graphs``, ``nodes``, undirected ``edges``, ``features``, ``classes``.
+
+    Raises:
+        UserError: Another thing is counted, or a count differs.
+    """
+    graphs, labels = parsed.graphs, parsed.arrays.get("labels", np.zeros(0, int))
+    found = {
+        "graphs": len(graphs.n_node),
+        "nodes": graphs.nodes.shape[0],
+        "edges": len(graphs.senders) // 2,
+        "features": graphs.num_features,
+        "classes": len(np.unique(labels[labels >= 0])),
+    }
+    for what, count in expected.items():
+        if what not in found:
+            raise UserError(f"counts.{what} is not among {', '.join(found)}")
+        if found[what] != count:
+            raise UserError(
+                f"the content has {found[what]:,} {what}, not the expected {count:,} (counts=null skips this check)"
+            )

@@ -25,6 +25,7 @@ def load(
     *,
     root: str | None = None,
     content: str | None = None,
+    counts: Mapping[str, int] | None = None,
     mirrors: Sequence[str] = MIRRORS,
 ) -> Task:
     """A node classification task from an npz file; directed edges are made undirected.
@@ -35,6 +36,7 @@ def load(
         published: Name of the file where it is published, without its ending.
         root: Folder of the data, as in `atjax.config.data_root`.
         content: Expected hash; None skips the check.
+        counts: Expected numbers, for a set whose hash is not known, as in `atjax.sources.files.check_counts`.
         mirrors: URLs to download from, with ``{published}`` in them.
 
     Raises:
@@ -43,7 +45,7 @@ def load(
     path = f"npz/{dataset}.npz"
 
     urls = [{path: url.format(published=published)} for url in mirrors]
-    parsed = obtain(name, root, [path], urls, "npz", lambda files: parse(files[path]), content)
+    parsed = obtain(name, root, [path], urls, "npz", lambda files: parse(files[path]), content, counts)
     labels = parsed.arrays["labels"]
     classes = int(labels.max(initial=-1)) + 1
     return Task(name, "node", "cross_entropy", "accuracy", parsed.graphs, labels, classes, parsed.notes)

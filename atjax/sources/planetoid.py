@@ -105,6 +105,7 @@ def load(
     *,
     root: str | None = None,
     content: str | None = None,
+    counts: Mapping[str, int] | None = None,
     mirrors: Sequence[str] = MIRRORS,
 ) -> Task:
     """A node classification task from a Planetoid set.
@@ -114,9 +115,10 @@ def load(
 
     Args:
         name: Name of the task.
-        dataset: ``cora`` or ``citeseer``.
+        dataset: ``cora``, ``citeseer`` or ``pubmed``.
         root: Folder of the data, as in `atjax.config.data_root`.
         content: Expected hash; None skips the check.
+        counts: Expected numbers, for a set whose hash is not known, as in `atjax.sources.files.check_counts`.
         mirrors: URLs to download from, with ``{dataset}`` and ``{part}`` in them.
 
     Raises:
@@ -128,7 +130,7 @@ def load(
     def read(files: Mapping[str, bytes]) -> Parsed:
         return parse({part: files[path] for part, path in paths.items()})
 
-    parsed = obtain(name, root, list(paths.values()), urls, "planetoid", read, content)
+    parsed = obtain(name, root, list(paths.values()), urls, "planetoid", read, content, counts)
     labels, classes = parsed.arrays["labels"], int(parsed.arrays["classes"])
     return Task(name, "node", "cross_entropy", "accuracy", parsed.graphs, labels, classes, parsed.notes)
 

@@ -16,7 +16,7 @@ ALPHABET: Mapping[type, bytes] = {np.int64: b"0123456789+-, \t\r\n", np.float64:
 """All that a table of numbers may consist of: pyarrow would take hexadecimal numbers, infinities and names of null."""
 
 
-def read_table(content: bytes, file: str, dtype: type, columns: int | None) -> np.ndarray:
+def read_table(content: bytes, file: str, dtype: type, columns: int | None, *, missing: bool = False) -> np.ndarray:
     """Numbers separated by commas, one row a line, [rows, columns]; blank lines are skipped.
 
     Args:
@@ -24,6 +24,7 @@ def read_table(content: bytes, file: str, dtype: type, columns: int | None) -> n
         file: Its name, for error messages.
         dtype: ``np.int64`` or ``np.float64``.
         columns: Numbers a line; None takes the first line's.
+        missing: Whether numbers may be missing: empty or ``nan``, which is read as NaN. For float64 only.
 
     Raises:
         UserError: A line is not numeric, not finite or has another number of columns: names the file and the line.
@@ -32,24 +33,26 @@ def read_table(content: bytes, file: str, dtype: type, columns: int | None) -> n
     if not first:
         raise UserError(f"{file} is empty")
     columns = columns or first[0].count(b",") + 1
-    if not content.translate(None, ALPHABET[dtype]):
-        rows = _read_clean(content, dtype, columns)
-        if rows is not None and (dtype is np.int64 or np.isfinite(rows).all()):
+    if missing:
+        content = content.replace(b'""', b"nan")  # how pandas writes a line with nothing in it
+    if not content.translate(None, ALPHABET[dtype] + (b"nNaA" if missing else b"")):
+        rows = _read_clean(content, dtype, columns, missing)
+        if rows is not None and (dtype is np.int64 or missing or np.isfinite(rows).all()):
             return rows
-    return _read_lines(content, file, dtype, columns)
+    return _read_lines(content, file, dtype, columns, missing)
 
 
-def _read_clean(content: bytes, dtype: type, columns: int) -> np.ndarray | None:
+def _read_clean(content: bytes, dtype: type, columns: int, missing: bool) -> np.ndarray | None:
     """The table, in all threads of pyarrow; None if it finds a fault."""
     names = [str(column) for column in range(columns)]
+    types = dict.fromkeys(names, pa.from_numpy_dtype(dtype))
+    nulls = ["", "nan", "NaN"] if missing else []
     try:
         table = csv.read_csv(
             pa.BufferReader(content),
             read_options=csv.ReadOptions(column_names=names),
             parse_options=csv.ParseOptions(quote_char=False),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.from_numpy_dtype(dtype)), null_values=[]
-            ),
+            convert_options=csv.ConvertOptions(column_types=types, null_values=nulls),
         )
     except pa.ArrowException:
         return None
@@ -59,8 +62,8 @@ def _read_clean(content: bytes, dtype: type, columns: int) -> np.ndarray | None:
     return rows
 
 
-def _read_lines(content: bytes, file: str, dtype: type, columns: int) -> np.ndarray:
-    """The same, slowly, line by line, to say where something is wrong."""
+def _read_lines(content: bytes, file: str, dtype: type, columns: int, missing: bool) -> np.ndarray:
+    """The same, slowly, line by line, to say where something is wrong, or missing."""
     rows: list[np.ndarray] = []
     for number, line in enumerate(io.BytesIO(content), 1):
         text = line.decode("latin1").strip()
@@ -70,8 +73,8 @@ def _read_lines(content: bytes, file: str, dtype: type, columns: int) -> np.ndar
         if len(fields) != columns:
             raise UserError(f"{file}: line {number} has {len(fields)} numbers, not {columns}: {text[:40]!r}")
         try:
-            rows.append(np.array(fields, dtype))
-            finite = np.isfinite(rows[-1]).all()
+            rows.append(np.array([field.strip() or "nan" for field in fields] if missing else fields, dtype))
+            finite = np.isfinite(rows[-1]).all() or (missing and not np.isinf(rows[-1]).any())
         except (ValueError, OverflowError):
             finite = np.False_
         if not finite:
