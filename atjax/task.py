@@ -117,7 +117,8 @@ class Graphs:
         if sparse.issparse(nodes):
             features: np.ndarray | sparse.csr_matrix = canonical_csr(nodes)
         else:
-            features = np.ascontiguousarray(nodes, np.float32)
+            with np.errstate(over="ignore"):  # as in `canonical_csr`
+                features = np.ascontiguousarray(nodes, np.float32)
         return cls(
             features,
             senders.astype(np.int32),
@@ -234,7 +235,8 @@ class Task:
 
 def canonical_csr(matrix: np.ndarray | sparse.spmatrix) -> sparse.csr_matrix:
     """A float32 CSR copy with ascending columns, no duplicates and no stored zeros: one form for equal matrices."""
-    canonical = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which `check` names
+        canonical = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
     canonical.sum_duplicates()
     canonical.eliminate_zeros()
     return canonical
@@ -244,7 +246,8 @@ def hash_arrays(header: str, *groups: Sequence[np.ndarray]) -> str:
     """SHA-256, in hex, over a header and arrays with their shapes; integers as int64, all else as float32."""
     digest = hashlib.sha256(header.encode())
     for array in itertools.chain.from_iterable(groups):
-        canonical = np.ascontiguousarray(array, np.int64 if array.dtype.kind in "iub" else np.float32)
+        with np.errstate(over="ignore"):  # as in `canonical_csr`
+            canonical = np.ascontiguousarray(array, np.int64 if array.dtype.kind in "iub" else np.float32)
         digest.update(f"{canonical.dtype} {canonical.shape}".encode())
         digest.update(canonical.tobytes())
     return digest.hexdigest()

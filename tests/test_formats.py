@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import collections
-import functools
 import io
 import os
-import pickle
 import pickletools
 import zipfile
 from pathlib import Path
@@ -15,7 +12,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import sparse
+from published import (
+    GEOM_EDGES,
+    GEOM_NODES,
+    GEOM_SETS,
+    TU,
+    heterophilous_arrays,
+    npz_arrays,
+    npz_bytes,
+    planetoid_files,
+    python2_pickle,
+)
 
 from atjax.config import load_task
 from atjax.errors import UserError
@@ -24,14 +31,6 @@ from atjax.sources.arrays import read_array
 from atjax.sources.files import read_archive
 from atjax.sources.text import read_table
 from atjax.task import Task
-
-TU = {
-    "S_A.txt": b"1, 2\n2, 1\n2,3\n3, 2\n4, 5\r\n5, 4\n5, 5\n",
-    "S_graph_indicator.txt": b"1\n1\n1\n2\n2\n",
-    "S_graph_labels.txt": b"1\n-1\n",
-    "S_node_labels.txt": b"7\n7\n9\n9\n2\n",
-    "S_node_attributes.txt": b" 1.5, -2.0\n0.5, 1e2\n0, 0\n1, 1\n2, 2\n",
-}
 
 
 def test_tu_is_read() -> None:
@@ -105,7 +104,11 @@ def test_tu_sets_with_two_labels_a_node_or_with_attributes_only(tmp_path: Path) 
         ("node_labels", b"7\n7\n9\n9\n", "S_node_labels.txt has 4 lines but S_graph_indicator.txt has 5"),
         ("node_labels", b"7\n7\n9.5\n9\n2\n", "S_node_labels.txt: line 3 does not hold whole numbers: '9.5'"),
         ("node_labels", b"7\n7\n99999999999999999999\n9\n2\n", "line 3 does not hold whole numbers"),
-        ("node_attributes", b"1\n1\nnan\n1\n1\n", "S_node_attributes.txt: line 3 does not hold finite numbers: 'nan'"),
+        (
+            "node_attributes",
+            b"1\n1\nnan\n1\n1\n",
+            "S_node_attributes.txt: line 3 does not hold finite numbers: 'nan'",
+        ),
         ("node_attributes", b"1\n1\n\n1e999\n1\n1\n", "line 4 does not hold finite numbers: '1e999'"),
         ("node_attributes", b"1\n1\n1, 2\n1\n1\n", "S_node_attributes.txt: line 3 has 2 numbers, not 1"),
         ("node_attributes", b"1\n1\n\xff\n1\n1\n", "line 3 does not hold finite numbers"),
@@ -123,34 +126,6 @@ def test_tu_faults_are_named(part: str, content: bytes | None, message: str) -> 
 def test_numbers_are_read_exactly(rows: list[list[float]], separator: str) -> None:
     content = "\n".join(separator.join(map(repr, row)) for row in rows).encode()
     assert read_table(content, "f", np.float64, None).tolist() == rows
-
-
-def python2_pickle(value: object) -> bytes:
-    """A pickle as Python 2 and the scipy and numpy of its time wrote it: bytes as strings, old names of modules."""
-    content = bytearray(pickle.dumps(value, protocol=3))
-    for operation, _, position in pickletools.genops(bytes(content)):
-        # The two kinds of operation differ in nothing but their code.
-        content[position] = {"SHORT_BINBYTES": b"U", "BINBYTES": b"T"}.get(
-            operation.name, content[position : position + 1]
-        )[0]
-    old = {b"numpy._core": b"numpy.core", b"scipy.sparse._csr": b"scipy.sparse.csr", b"builtins": b"__builtin__"}
-    return functools.reduce(lambda text, name: text.replace(name, old[name]), old, bytes(content))
-
-
-def planetoid_files() -> dict[str, bytes]:
-    """Six nodes in the range, of which node 4 is absent from the test index; two words, two classes."""
-
-    def pickled(values: list[list[int]]) -> bytes:
-        return python2_pickle(sparse.csr_matrix(np.array(values, np.float32)))
-
-    return {
-        "allx": pickled([[1, 0], [0, 1], [1, 1]]),
-        "ally": python2_pickle(np.array([[1, 0], [0, 1], [0, 0]], np.int32)),
-        "tx": pickled([[0, 1], [1, 0]]),
-        "ty": python2_pickle(np.array([[0, 1], [1, 0]], np.int32)),
-        "graph": python2_pickle(collections.defaultdict(list, {0: [1, 5], 1: [0], 2: [2, 3], 3: [], 4: [], 5: [0, 0]})),
-        "test.index": b"5\n3\n",
-    }
 
 
 def test_planetoid_is_read() -> None:
@@ -207,7 +182,7 @@ def test_every_name_in_the_real_pickles_is_allowed(data: Path) -> None:
 def test_arrays_of_any_layout_are_read(order: str, code: str, fortran: bool, seed: int) -> None:
     array = np.random.default_rng(seed).integers(0, 100, (3, 4)).astype(order + code)
     array = np.asfortranarray(array) if fortran else array
-    np.testing.assert_array_equal(planetoid.unpickle(python2_pickle(array), "x").values, array)
+    np.testing.assert_array_equal(planetoid.unpickle(python2_pickle(array), "x").values("x"), array)
 
 
 @pytest.mark.parametrize(
@@ -224,28 +199,20 @@ def test_arrays_of_any_layout_are_read(order: str, code: str, fortran: bool, see
         ("test.index", b"5\nthree\n", "test.index: line 2 does not hold whole numbers"),
         ("graph", python2_pickle([1]), "graph: this is no mapping"),
         ("graph", python2_pickle({i: ["a"] for i in range(6)}), "graph: a node is not a whole number"),
-        ("graph", python2_pickle({i: [6] for i in range(6)}), "An edge names node 6"),
+        ("graph", python2_pickle({i: [6] for i in range(6)}), "graph: a node is not a whole number, 0 to 5"),
+        ("graph", python2_pickle({i: [0.5] for i in range(6)}), "graph: a node is not a whole number"),
+        (
+            "graph",
+            python2_pickle(dict.fromkeys(range(6), [0] * 99)),
+            "one list stands for the neighbours of many nodes",
+        ),
+        ("graph", b"\x80\x02}r\xff\xff\xff\x7f.", "the sizes of allx, ally, tx, ty, test.index and graph do not fit"),
+        ("graph", b"\x80\x05\x96\xff\xff\xff\xff\xff\x00\x00\x00.", "graph: the pickle is damaged"),
     ],
 )
 def test_planetoid_faults_are_named(part: str, content: bytes, message: str) -> None:
     with pytest.raises(UserError, match=message):
         planetoid.parse(planetoid_files() | {part: content})
-
-
-def npz_arrays() -> dict[str, np.ndarray]:
-    adjacency = sparse.csr_matrix(np.array([[0, 1, 0], [0, 0, 1], [0, 0, 3]], np.float32))
-    features = sparse.csr_matrix(np.array([[0, 1], [2, 0], [0, 0]], np.float32))
-    arrays = {"labels": np.array([0, 1, 1], np.int8)}
-    for part, matrix in {"adj": adjacency, "attr": features}.items():
-        arrays |= {f"{part}_{field}": getattr(matrix, field) for field in ("data", "indices", "indptr")}
-        arrays[f"{part}_shape"] = np.array(matrix.shape)
-    return arrays
-
-
-def npz_bytes(**arrays: object) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
 
 
 def test_npz_is_read() -> None:
@@ -268,7 +235,11 @@ def test_npz_is_read() -> None:
         ({"labels": np.array([0, 1])}, "adj is 3 x 3 and attr has 3 rows, but there are 2 labels"),
         ({"adj_indices": np.array([1, 2, 3])}, r"the arrays adj_\* are no CSR matrix"),
         ({"attr_indptr": np.array([0, 1, 2])}, r"the arrays attr_\* are no CSR matrix"),
-        ({"attr_shape": np.array(3)}, r"the arrays attr_\* are no CSR matrix"),
+        ({"adj_indptr": np.array([0, 1, 2, -3])}, r"the arrays adj_\* are no CSR matrix: indptr does not go up from 0"),
+        ({"adj_indptr": np.array([0, 2, 1, 3])}, r"the arrays adj_\* are no CSR matrix: indptr does not go up from 0"),
+        ({"adj_indices": np.array([1.0, 2, 2])}, r"no CSR matrix: indices and indptr must be whole numbers"),
+        ({"attr_shape": np.array(3)}, r"attr claims the shape \(3,\); a matrix has two sizes, of at most 134,217,728"),
+        ({"attr_shape": np.array([3, 2**40])}, r"attr claims the shape \(3, 1099511627776\)"),
     ],
 )
 def test_npz_faults_are_named(changes: dict, message: str) -> None:
@@ -294,18 +265,6 @@ def test_cora_full_is_read_as_the_other_npz_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cora_full: the content has 3 nodes, not the expected 19,793 \(counts=null"):
         load_task("cora_full", data_root=tmp_path)
     assert load_task("cora_full", data_root=tmp_path, counts={"edges": 2}).labels.tolist() == [0, 1, 1]
-
-
-def heterophilous_arrays() -> dict[str, np.ndarray]:
-    masks = np.eye(4, dtype=bool)[[[0, 1], [1, 3], [2, 2]]]
-    return {
-        "node_features": np.array([[0, 1], [2, 0], [0, 0], [0, 3]], np.float32),
-        "node_labels": np.array([1, 0, 1, 0]),
-        "edges": np.array([[0, 1], [3, 1], [2, 2], [1, 0]]),
-        "train_masks": masks[0],
-        "val_masks": masks[1],
-        "test_masks": masks[2],
-    }
 
 
 def test_heterophilous_is_read() -> None:
@@ -367,10 +326,6 @@ def test_heterophilous_faults_are_named(changes: dict, message: str) -> None:
         heterophilous.parse(npz_bytes(**arrays))
 
 
-GEOM_NODES = b"node_id\tfeature\tlabel\n2\t0,1,2.5\t1\n0\t1,0,0\t0\r\n1\t0,0,0\t1\n"
-GEOM_EDGES = b"node_id\tnode_id\n0\t1\n1\t0\n2\t1\n2\t2\n"
-
-
 def test_geom_gcn_is_read() -> None:
     parsed = geom_gcn.parse(GEOM_NODES, GEOM_EDGES)
     graphs = parsed.graphs
@@ -384,8 +339,7 @@ def test_geom_gcn_is_read() -> None:
 
 
 def test_geom_gcn_features_by_the_columns_that_are_set() -> None:
-    nodes = b"node_id\tfeature(feature_amount:3)\tlabel\n1\t3,0,3\t1\n0\t\t0\n2\t2\t1\n"
-    parsed = geom_gcn.parse(nodes, GEOM_EDGES)
+    parsed = geom_gcn.parse(GEOM_SETS, GEOM_EDGES)
     assert parsed.graphs.nodes.toarray().tolist() == [[0, 0, 0, 0], [1, 0, 0, 1], [0, 0, 1, 0]]  # type: ignore[union-attr]
     assert parsed.arrays["labels"].tolist() == [0, 1, 1]
 
@@ -415,6 +369,19 @@ def test_geom_gcn_faults_are_named(old: bytes, new: bytes, message: str) -> None
     assert (nodes, edges) != (GEOM_NODES, GEOM_EDGES)
     with pytest.raises(UserError, match=message):
         geom_gcn.parse(nodes, edges)
+
+
+def test_geom_gcn_names_the_line_where_something_is_missing() -> None:
+    for old, new, message in (
+        (b"\t3,0,3\t", b"\t3,,3\t", "line 2 has an empty feature; take out the comma"),
+        (b"2\t2\t1", b"2\t2\t ", "line 4 has an empty column"),
+    ):
+        with pytest.raises(UserError, match=message):
+            geom_gcn.parse(GEOM_SETS.replace(old, new), GEOM_EDGES)
+    with pytest.raises(UserError, match="line 3 has no features"):
+        geom_gcn.parse(GEOM_NODES.replace(b"\t1,0,0\t", b"\t\t"), GEOM_EDGES)
+    with pytest.raises(UserError, match=r"out1_graph_edges\.txt: line 3 has an empty column"):
+        geom_gcn.parse(GEOM_NODES, GEOM_EDGES.replace(b"1\t0\n", b"1\t\n"))
 
 
 def test_geom_gcn_names_the_line_of_a_feature_that_does_not_exist() -> None:

@@ -9,38 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import MOLECULES, PAPERS
 
 from atjax.config import load_task
 from atjax.errors import UserError
-from atjax.sources import ogb
+from atjax.sources import features, ogb
 from atjax.sources.text import read_table
 from atjax.task import Task
-
-MOLECULES = {
-    "raw/edge": "0,1\n1,2\n0,1\n0,1\n1,2\n2,0\n1,1\n",
-    "raw/num-node-list": "3\n2\n3\n1\n",
-    "raw/num-edge-list": "2\n1\n4\n0\n",
-    "raw/node-feat": "5,0\n6,0\n5,1\n5,0\n8,0\n5,0\n5,0\n5,1\n8,1\n",
-    "raw/edge-feat": "not read\n",
-    "raw/graph-label": "1\n0\n1\n0\n",
-    "split/scaffold/train": "2\n1\n",
-    "split/scaffold/valid": "3\n",
-    "split/scaffold/test": "0\n",
-    "mapping/mol": "not read\n",
-}
-"""Four molecules, a self-loop in the third."""
-
-PAPERS = {
-    "raw/edge": "0,1\n1,0\n3,2\n0,3\n",
-    "raw/num-node-list": "4\n",
-    "raw/num-edge-list": "4\n",
-    "raw/node-feat": "0.5,1\n-0.25,2\n1e-3,3\n0,4\n",
-    "raw/node-label": "2\n0\n1\n2\n",
-    "raw/node_year": "2013\n2015\n2014\n2018\n",
-    "split/time/train": "0\n2\n",
-    "split/time/valid": "1\n",
-    "split/time/test": "3\n",
-}
 
 
 def write(root: Path, name: str, tables: dict[str, str | None]) -> Path:
@@ -141,6 +116,14 @@ def test_features(tmp_path: Path) -> None:
         molecules(tmp_path, {"raw/node-feat": None}, features="given")
 
 
+def test_a_one_hot_that_would_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(features, "ONE_HOT_LIMIT", 4 * 9 * 5)
+    assert molecules(tmp_path).graphs.num_features == 5
+    monkeypatch.setattr(features, "ONE_HOT_LIMIT", 4 * 9 * 5 - 1)
+    with pytest.raises(UserError, match="ogbg-molhiv: 5 different values are too many for a one-hot of 9 nodes; take"):
+        molecules(tmp_path)
+
+
 def test_the_content_hash_sees_everything(tmp_path: Path) -> None:
     def hash_of(changes: dict[str, str | None]) -> str:
         tables = {f"{key}.csv": text.encode() for key, text in (MOLECULES | changes).items() if text is not None}
@@ -195,9 +178,17 @@ def test_an_archive_without_a_known_place_is_told(tmp_path: Path) -> None:
         ("raw/num-node-list", "3\n2\n4000000000000000000\n1\n", "raw/num-node-list holds a negative number, or more"),
         ("raw/num-node-list", "3\n2\n3\n2\n", "raw/node-feat has 9 lines, but there are 10 nodes"),
         ("raw/graph-label", "1\n0\n1\n", "there are 3 labels for 9 nodes in 4 graphs"),
-        ("raw/graph-label", "1\n0\n1\ninf\n", "raw/graph-label: line 4 does not hold finite numbers: 'inf'"),
+        (
+            "raw/graph-label",
+            "1\n0\n1\ninf\n",
+            "raw/graph-label: line 4 does not hold finite numbers: 'inf'",
+        ),
         ("raw/graph-label", "1\n0\n1\n7\n", "labels: number 3 is 7; count classes from 0 without gaps.*take loss=mse"),
-        ("raw/node-feat", "1\n" * 8 + "nan\n", "raw/node-feat: line 9 does not hold finite numbers: 'nan'"),
+        (
+            "raw/node-feat",
+            "1\n" * 8 + "nan\n",
+            "raw/node-feat: line 9 does not hold finite numbers: 'nan'",
+        ),
         ("split/scaffold/valid", "4\n", "split/scaffold/valid: line 1 is 4, but ids go from 0 to 3"),
         ("split/scaffold/valid", "2\n", "split/scaffold/valid: an example is named twice, or is in another part too"),
         ("split/scaffold/valid", "3\n3\n", "an example is named twice"),

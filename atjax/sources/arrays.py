@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy import sparse
 
 from atjax.errors import UserError
+from atjax.task import canonical_csr
+
+SIZE_LIMIT = 2**27
+"""Rows or columns of a matrix: those without entries take no room in a file, so that it could claim any number."""
 
 KINDS = "biuf"
 """Kinds of numpy types that are read: truth values, whole numbers and floating-point numbers."""
@@ -54,6 +59,40 @@ def whole_numbers(array: np.ndarray, key: str) -> np.ndarray:
     if array.dtype.kind not in "iu" or (array.dtype == np.uint64 and array.max(initial=0) >= 2**63):
         raise UserError(f"{key} are of type {array.dtype}, not whole numbers")
     return array.astype(np.int64)
+
+
+def compressed_rows(
+    data: np.ndarray, indices: np.ndarray, indptr: np.ndarray, shape: Sequence[int], key: str
+) -> sparse.csr_matrix:
+    """The matrix of these CSR arrays, as float32, in canonical form.
+
+    scipy's own check lets a negative end of the rows pass, and fractions as indices.
+
+    Args:
+        data: The stored entries, [N].
+        indices: Their columns, [N].
+        indptr: Where each row starts, and N at the end, [rows + 1].
+        shape: Rows and columns.
+        key: What the matrix is called, for error messages.
+
+    Raises:
+        UserError: The arrays do not fit together.
+    """
+    if len(shape) != 2 or not all(0 <= size <= SIZE_LIMIT for size in shape):
+        raise UserError(f"{key} claims the shape {tuple(shape)}; a matrix has two sizes, of at most {SIZE_LIMIT:,}")
+    fault = None
+    if not (indices.dtype.kind in "iu" and indptr.dtype.kind in "iu" and data.dtype.kind in "biuf"):
+        fault = "indices and indptr must be whole numbers, and data real ones"
+    elif indptr.shape != (shape[0] + 1,) or indices.ndim != 1 or data.shape != indices.shape:
+        fault = f"data, indices and indptr are of the shapes {data.shape}, {indices.shape} and {indptr.shape}"
+    elif indptr[0] != 0 or indptr[-1] != len(indices) or np.any(indptr[1:] < indptr[:-1]):
+        fault = "indptr does not go up from 0 to the number of entries"
+    elif indices.size and (indices.min() < 0 or indices.max() >= shape[1]):
+        fault = f"an index is out of the range 0 to {shape[1] - 1}"
+    if fault is not None:
+        raise UserError(f"the arrays {key}_* are no CSR matrix: {fault}")
+    native = data.astype(data.dtype.newbyteorder("=")), indices.astype(np.int64), indptr.astype(np.int64)
+    return canonical_csr(sparse.csr_matrix(native, shape=tuple(shape)))
 
 
 def class_labels(array: np.ndarray, key: str) -> np.ndarray:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from atjax.errors import UserError
 from atjax.task import Graphs
 
 DEGREE_CAP = 64
 """Degrees from here on share one feature: few nodes have them, and no single hub must set the number of features."""
+
+ONE_HOT_LIMIT = 2**32
+"""Bytes that a one-hot may take: node labels can be ids that no two nodes share."""
 
 
 def one_hot(codes: np.ndarray, count: int) -> np.ndarray:
@@ -17,9 +21,19 @@ def one_hot(codes: np.ndarray, count: int) -> np.ndarray:
     return columns
 
 
-def categories(table: np.ndarray) -> list[np.ndarray]:
-    """For each column of a table, [V, D], or for a list, [V], a one-hot over the values that occur in it."""
+def categories(name: str, table: np.ndarray) -> list[np.ndarray]:
+    """For each column of a table, [V, D], or for a list, [V], a one-hot over the values that occur in it.
+
+    Raises:
+        UserError: There are so many that they would take more than `ONE_HOT_LIMIT` bytes; says so of the task ``name``.
+    """
     found = [np.unique(column, return_inverse=True) for column in np.atleast_2d(table.T)]
+    count = sum(len(values) for values, _ in found)
+    if 4 * count * len(table) > ONE_HOT_LIMIT:
+        raise UserError(
+            f"{name}: {count:,} different values are too many for a one-hot of {len(table):,} nodes; "
+            "take features=degree."
+        )
     return [one_hot(codes, len(values)) for values, codes in found]
 
 

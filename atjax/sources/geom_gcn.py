@@ -78,7 +78,7 @@ def parse(nodes: bytes, edges: bytes) -> Parsed:
     Raises:
         UserError: A line is malformed, a node is absent or named twice, or an edge names a node that does not exist.
     """
-    header, ids, rows, classes = _columns(nodes, NODES, 3)
+    header, ids, rows, classes = _columns(nodes, NODES, 3, may_be_empty=1)
     numbers = read_table(ids, NODES, np.int64, 1)[:, 0]
     total = len(numbers)
     if not np.array_equal(np.sort(numbers), np.arange(total)):
@@ -97,7 +97,7 @@ def parse(nodes: bytes, edges: bytes) -> Parsed:
     return Parsed(graphs, {"labels": labels}, notes, hash_arrays("geom-gcn", arrays))
 
 
-def _columns(content: bytes, file: str, count: int) -> list[bytes]:
+def _columns(content: bytes, file: str, count: int, may_be_empty: int | None = None) -> list[bytes]:
     """The header, and each column as a text of its own, with its lines where they were in the file."""
     lines = content.splitlines()
     if len(lines) < 2:
@@ -106,18 +106,27 @@ def _columns(content: bytes, file: str, count: int) -> list[bytes]:
     for number, fields in enumerate(table, 2):
         if len(fields) != count:
             raise UserError(f"{file}: line {number} has {len(fields)} columns between tabs, not {count}")
+        if any(not field.strip() for column, field in enumerate(fields) if column != may_be_empty):
+            raise UserError(f"{file}: line {number} has an empty column")
     return [lines[0], *(b"\n".join([b"", *column]) for column in zip(*table))]
 
 
 def _dense(rows: bytes) -> np.ndarray:
+    empty = [number for number, row in enumerate(rows.split(b"\n")[1:], 2) if not row.strip()]
+    if empty:
+        raise UserError(f"{NODES}: line {empty[0]} has no features")
     return read_table(rows, NODES, np.float64, None)
 
 
 def _set_columns(rows: bytes, width: int) -> sparse.csr_matrix:
     """Rows that name the columns that are 1; an empty row names none."""
     lines = rows.split(b"\n")[1:]
-    counts = [len(line.split(b",")) if line.strip() else 0 for line in lines]
-    whole = b"\n".join(line.replace(b",", b"\n") for line in lines if line.strip())
+    fields = [line.split(b",") if line.strip() else [] for line in lines]
+    empty = [number for number, row in enumerate(fields, 2) if not all(field.strip() for field in row)]
+    if empty:
+        raise UserError(f"{NODES}: line {empty[0]} has an empty feature; take out the comma")
+    counts = [len(row) for row in fields]
+    whole = b"\n".join(field for row in fields for field in row)
     columns = read_table(whole, f"{NODES}: features", np.int64, 1)[:, 0] if whole else np.zeros(0, np.int64)
     indptr = np.concatenate([[0], np.cumsum(counts)])
     outside = np.flatnonzero((columns < 0) | (columns >= width))

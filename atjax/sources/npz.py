@@ -8,11 +8,11 @@ import numpy as np
 from scipy import sparse
 
 from atjax.errors import UserError
-from atjax.sources.arrays import class_labels, read_array
+from atjax.sources.arrays import class_labels, compressed_rows, read_array, whole_numbers
 from atjax.sources.edges import drop_self_loops
 from atjax.sources.files import obtain, read_archive
 from atjax.sources.parsed import Parsed
-from atjax.task import Graphs, Task, canonical_csr, hash_arrays
+from atjax.task import Graphs, Task, hash_arrays
 
 MIRRORS = ("https://raw.githubusercontent.com/shchur/gnn-benchmark/master/data/npz/{published}.npz",)
 """Where the files are published."""
@@ -74,12 +74,6 @@ def parse(content: bytes) -> Parsed:
 
 
 def _csr(members: Mapping[str, bytes], part: str) -> sparse.csr_matrix:
-    data, indices, indptr, shape = (
-        read_array(members, f"{part}_{field}") for field in ("data", "indices", "indptr", "shape")
-    )
-    try:
-        matrix = sparse.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist()))
-        matrix.check_format(full_check=True)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the arrays {part}_* are no CSR matrix ({error})") from None
-    return canonical_csr(matrix)
+    fields = ("data", "indices", "indptr", "shape")
+    data, indices, indptr, shape = (read_array(members, f"{part}_{field}") for field in fields)
+    return compressed_rows(data, indices, indptr, whole_numbers(shape.ravel(), f"{part}_shape").tolist(), part)

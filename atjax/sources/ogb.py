@@ -232,7 +232,7 @@ def _with_features(name: str, graphs: Graphs, features: str) -> tuple[Graphs, tu
     elif not nodes.shape[1]:
         raise UserError(f"{name}: the set has no node features; take features=degree.")
     elif features == "categories":
-        made = np.concatenate(categories(nodes), axis=1)
+        made = np.concatenate(categories(name, nodes), axis=1)
         note = f"one-hot of {nodes.shape[1]} columns, {made.shape[1]} values in all"
     else:
         made, note = nodes, f"{nodes.shape[1]} columns, as given"

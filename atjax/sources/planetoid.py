@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import collections
 import io
+import itertools
 import pickle
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy import sparse
 
 from atjax.errors import UserError
+from atjax.sources.arrays import compressed_rows
 from atjax.sources.edges import drop_self_loops
 from atjax.sources.files import obtain
 from atjax.sources.parsed import Parsed
@@ -41,18 +42,27 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for a pickled numpy array: plain numbers only, taken from their bytes."""
+    """Stands in for a pickled numpy array: plain numbers only, taken from their bytes when they are asked for."""
 
-    values: np.ndarray
+    state: tuple[Any, ...] = ()
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, fortran, raw = state
-        if not re.fullmatch("[iuf][1248]", dtype.code):
-            raise UserError(f"an array of type {dtype.code} is not allowed")
-        # Strings of Python 2 arrive as text, a character a byte.
-        content = raw.encode("latin1") if isinstance(raw, str) else raw
-        flat = np.frombuffer(content, np.dtype(dtype.code).newbyteorder(dtype.order))
-        self.values = flat.reshape(shape, order="F" if fortran else "C")
+        self.state = state
+
+    def values(self, part: str) -> np.ndarray:
+        """The array; raises UserError if it is damaged."""
+        try:
+            _, shape, dtype, fortran, raw = self.state
+            if not re.fullmatch("[iuf][1248]", dtype.code):
+                raise UserError(f"{part}: an array of type {dtype.code} is not allowed")
+            # Strings of Python 2 arrive as text, a character a byte.
+            content = raw.encode("latin1") if isinstance(raw, str) else raw
+            flat = np.frombuffer(content, np.dtype(dtype.code).newbyteorder(dtype.order))
+            return flat.reshape(shape, order="F" if fortran else "C")
+        except UserError:
+            raise
+        except Exception as error:  # What stands in a damaged pickle may be of any type.
+            raise UserError(f"{part}: an array is damaged ({type(error).__name__})") from None
 
 
 class _Matrix:
@@ -63,26 +73,45 @@ def _reconstruct(*_: object) -> _Array:
     return _Array()
 
 
+def _dtype(code: str, *_: object) -> _Dtype:
+    return _Dtype(code)
+
+
+def _empty_mapping(*_: object) -> dict:
+    return {}
+
+
+def _empty_list() -> list:
+    return []
+
+
 ALLOWED: Mapping[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _Array,
-    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): None,
+    ("numpy", "dtype"): _dtype,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("scipy.sparse.csr", "csr_matrix"): _Matrix,
     ("scipy.sparse._csr", "csr_matrix"): _Matrix,
-    ("collections", "defaultdict"): collections.defaultdict,
-    ("__builtin__", "list"): list,
-    ("builtins", "list"): list,
+    ("collections", "defaultdict"): _empty_mapping,
+    ("__builtin__", "list"): _empty_list,
+    ("builtins", "list"): _empty_list,
 }
 """All that these pickles may name, by the names of old and new numpy and scipy, and what is built instead: numpy and
-scipy never restore a state that a stranger wrote."""
+scipy never restore a state that a stranger wrote, and nothing is built that copies what it is given."""
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """The one in Python, slower: that in C gives room for as many objects, or bytes, as a damaged pickle claims."""
+
+    dispatch: ClassVar = dict(pickle._Unpickler.dispatch)
+    del dispatch[pickle.BYTEARRAY8[0]]
+
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
             raise UserError(f"the pickle asks for {module}.{name}, which is not allowed")
-        return ALLOWED[module, name]
+        found = ALLOWED[module, name]
+        # A class of its own each time: a pickle can set what it likes on it.
+        return type("_Matrix", (_Matrix,), {}) if found is _Matrix else found
 
 
 def unpickle(content: bytes, part: str) -> Any:
@@ -148,6 +177,8 @@ def parse(files: Mapping[str, bytes]) -> Parsed:
     if not isinstance(neighbours, dict) or not all(isinstance(ends, list) for ends in neighbours.values()):
         raise UserError("graph: this is no mapping from nodes to lists of neighbours")
     total = len(neighbours)
+    if sum(len(ends) for ends in neighbours.values()) > len(files["graph"]):
+        raise UserError("graph: one list stands for the neighbours of many nodes, which is not allowed")
     ids = np.concatenate([np.arange(allx.shape[0]), test])
     if (
         (len(ally), len(ty)) != (allx.shape[0], tx.shape[0])
@@ -162,11 +193,11 @@ def parse(files: Mapping[str, bytes]) -> Parsed:
     one_hot = np.concatenate([ally, ty])
     labels = np.full(total, -1, np.int32)
     labels[ids] = np.where(one_hot.any(axis=1), one_hot.argmax(axis=1), -1)
-    try:
-        receivers = np.repeat(np.array(list(neighbours), np.int64), [len(ends) for ends in neighbours.values()])
-        senders = np.array([end for ends in neighbours.values() for end in ends], np.int64)
-    except (TypeError, ValueError, OverflowError):
-        raise UserError("graph: a node is not a whole number") from None
+    ends = [end for ends in neighbours.values() for end in ends]
+    if not all(type(node) is int and 0 <= node < total for node in itertools.chain(neighbours, ends)):
+        raise UserError(f"graph: a node is not a whole number, 0 to {total - 1}")
+    receivers = np.repeat(np.array(list(neighbours), np.int64), [len(ends) for ends in neighbours.values()])
+    senders = np.array(ends, np.int64)
     senders, receivers, notes = drop_self_loops(senders, receivers)
     nodes = canonical_csr(place @ sparse.vstack([allx, tx], format="csr"))
     graphs = Graphs.from_edges(nodes, senders, receivers, np.array([total]))
@@ -182,17 +213,17 @@ def parse(files: Mapping[str, bytes]) -> Parsed:
 
 def _matrix(files: Mapping[str, bytes], part: str) -> sparse.csr_matrix:
     fields = getattr(unpickle(files[part], part), "__dict__", {})
-    try:
-        arrays = tuple(fields[field].values for field in ("data", "indices", "indptr"))
-        matrix = sparse.csr_matrix(arrays, shape=fields["_shape"])
-        matrix.check_format(full_check=True)
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise UserError(f"{part}: this is no sparse matrix") from None
-    return matrix
+    found = [fields.get(field) for field in ("data", "indices", "indptr")]
+    arrays = [array.values(part) for array in found if isinstance(array, _Array)]
+    shape = fields.get("_shape")
+    if len(arrays) < 3 or not isinstance(shape, tuple) or not all(type(size) is int for size in shape):
+        raise UserError(f"{part}: this is no sparse matrix")
+    return compressed_rows(arrays[0], arrays[1], arrays[2], shape, part)
 
 
 def _one_hot(files: Mapping[str, bytes], part: str) -> np.ndarray:
-    values = getattr(unpickle(files[part], part), "values", None)
-    if not (isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype.kind in "iu"):
+    array = unpickle(files[part], part)
+    values = array.values(part) if isinstance(array, _Array) else np.zeros(0)
+    if values.ndim != 2 or values.dtype.kind not in "iu":
         raise UserError(f"{part}: this is no matrix of one-hot labels")
     return values

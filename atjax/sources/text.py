@@ -16,6 +16,10 @@ ALPHABET: Mapping[type, bytes] = {np.int64: b"0123456789+-, \t\r\n", np.float64:
 """All that a table of numbers may consist of: pyarrow would take hexadecimal numbers, infinities and names of null."""
 
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that is read: all end up in single precision."""
+
+
 def read_table(content: bytes, file: str, dtype: type, columns: int | None, *, missing: bool = False) -> np.ndarray:
     """Numbers separated by commas, one row a line, [rows, columns]; blank lines are skipped.
 
@@ -27,7 +31,8 @@ def read_table(content: bytes, file: str, dtype: type, columns: int | None, *, m
         missing: Whether numbers may be missing: empty or ``nan``, which is read as NaN. For float64 only.
 
     Raises:
-        UserError: A line is not numeric, not finite or has another number of columns: names the file and the line.
+        UserError: A line is not numeric, not finite in single precision, or has another number of columns: names the
+            file and the line.
     """
     first = re.search(rb"\S.*", content)
     if not first:
@@ -37,7 +42,7 @@ def read_table(content: bytes, file: str, dtype: type, columns: int | None, *, m
         content = content.replace(b'""', b"nan")  # how pandas writes a line with nothing in it
     if not content.translate(None, ALPHABET[dtype] + (b"nNaA" if missing else b"")):
         rows = _read_clean(content, dtype, columns, missing)
-        if rows is not None and (dtype is np.int64 or missing or np.isfinite(rows).all()):
+        if rows is not None and (dtype is np.int64 or not np.any(np.abs(rows) > LARGEST)):
             return rows
     return _read_lines(content, file, dtype, columns, missing)
 
@@ -73,11 +78,12 @@ def _read_lines(content: bytes, file: str, dtype: type, columns: int, missing: b
         if len(fields) != columns:
             raise UserError(f"{file}: line {number} has {len(fields)} numbers, not {columns}: {text[:40]!r}")
         try:
-            rows.append(np.array([field.strip() or "nan" for field in fields] if missing else fields, dtype))
-            finite = np.isfinite(rows[-1]).all() or (missing and not np.isinf(rows[-1]).any())
+            row: np.ndarray = np.array([field.strip() or "nan" for field in fields] if missing else fields, dtype)
+            fits = (dtype is np.int64) | (np.abs(row) <= LARGEST) | (missing & np.isnan(row))
         except (ValueError, OverflowError):
-            finite = np.False_
-        if not finite:
+            fits = np.False_
+        if not np.all(fits):
             kind = "whole numbers" if dtype is np.int64 else "finite numbers"
             raise UserError(f"{file}: line {number} does not hold {kind}: {text[:40]!r}")
+        rows.append(row)
     return np.array(rows)

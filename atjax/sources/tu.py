@@ -94,7 +94,7 @@ def _task(name: str, parsed: Parsed, features: Features, attributes: bool) -> Ta
     if features == "labels":
         if node_labels is None:
             raise UserError(f"{name}: the set has no node labels; take features=degree or features=constant.")
-        columns = categories(node_labels)
+        columns = categories(name, node_labels)
         notes += (f"Features: one-hot of {sum(one_hot.shape[1] for one_hot in columns)} node labels.",)
     elif features == "degree":
         columns = [degrees(bare)]
