@@ -61,7 +61,7 @@ def _read_clean(content: bytes, dtype: type, columns: int, missing: bool) -> np.
         )
     except pa.ArrowException:
         return None
-    rows = np.empty((table.num_rows, columns), dtype, order="F")
+    rows = np.empty((table.num_rows, columns), dtype)
     for number, column in enumerate(table.columns):
         rows[:, number] = column.to_numpy()
     return rows

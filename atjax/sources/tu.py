@@ -117,7 +117,9 @@ def _task(name: str, parsed: Parsed, features: Features, attributes: bool) -> Ta
 
 def _joined(columns: list[np.ndarray]) -> np.ndarray:
     """All columns side by side, without a copy where there is one block: DD's is of 105 MiB."""
-    return columns[0] if len(columns) == 1 else np.concatenate(columns, axis=1, dtype=np.float32)
+    if len(columns) == 1:
+        return np.asarray(columns[0], np.float32)
+    return np.concatenate(columns, axis=1, dtype=np.float32)
 
 
 def parse(members: Mapping[str, bytes], dataset: str) -> Parsed:
