@@ -69,12 +69,14 @@ class Batch(NamedTuple):
         graph_mask: True for real graphs, bool [G].
         lists: The edges once more as lists, where aggregation should gather; ``senders`` and ``receivers`` may then be
             empty for models that only aggregate.
+        pairs: For edge tasks the nodes of each example, int32 [N, 2]; all are real.
     """
 
     graph: jraph.GraphsTuple
     node_mask: jax.Array
     graph_mask: jax.Array
     lists: Lists | None = None
+    pairs: jax.Array | None = None
 
 
 class BatchIndex(NamedTuple):
@@ -214,13 +216,16 @@ def device_features(graphs: Graphs) -> Features:
     return jnp.asarray(graphs.nodes)
 
 
-def single_batch(graphs: Graphs, shape: BatchShape | None = None) -> Batch:
+def single_batch(graphs: Graphs, shape: BatchShape | None = None, *, pairs: np.ndarray | None = None) -> Batch:
     """All graphs as one batch.
 
     Args:
         graphs: The graphs; sparse features are allowed only without padding of nodes.
         shape: Padded shape; by default nothing is padded but for one empty padding graph.
+        pairs: Examples of an edge task, int [N, 2].
     """
+    if pairs is not None:
+        return single_batch(graphs, shape)._replace(pairs=jnp.asarray(pairs, jnp.int32))
     count, total = len(graphs.n_node), int(graphs.n_node.sum())
     if shape is not None:
         index = index_batches(graphs, np.arange(count)[None], shape)

@@ -54,6 +54,9 @@ class Budget:
 
     def schedule(self, design: Design, level: Level) -> Schedule:
         """What is trained for a design; epochs are a multiple of ``eval_every``, so that one program does for all."""
+        for what, table in {"epochs_scale": self.epochs_scale, "eval_every": self.eval_every}.items():
+            if level not in table:
+                raise UserError(f"budget.{what} has no value for the level {level}; add one.")
         every = self.eval_every[level]
         records = max(1, round(design.epochs * self.epochs_scale[level] / every))
         return Schedule(self.width(design.hidden), records * every, every)

@@ -14,12 +14,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from scipy.special import expit
 
 from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
 from atjax.errors import UserError
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
 from atjax.space import Design
-from atjax.task import Graphs, Task
+from atjax.task import Graphs, Task, check_pairs
 from atjax.train import Fit
 
 _BATCH = 32
@@ -49,19 +50,30 @@ class TrainedModel:
     variables: Variables
     info: dict[str, Any]
 
-    def outputs(self, graphs: Graphs) -> np.ndarray:
-        """Logits or regression outputs, float32: [G, C] for a graph task, [V, C] for a node task.
+    def outputs(self, graphs: Graphs, pairs: np.ndarray | None = None) -> np.ndarray:
+        """Logits or regression outputs, float32 [N, C], of every graph, every node or every pair.
+
+        Args:
+            graphs: The graphs; of an edge task, their edges are those along which messages pass.
+            pairs: For an edge task, the pairs of nodes asked for, int [N, 2]; None for others.
 
         Raises:
-            UserError: The graphs have another number of node features than the model was trained on.
+            UserError: The graphs have another number of node features than the model was trained on; pairs are missing,
+                are of no use, or name nodes that do not exist.
         """
         if graphs.num_features != self.info["num_features"]:
             raise UserError(
                 f"The model was trained on {self.info['num_features']} node features, but these graphs have "
                 f"{graphs.num_features}; give them the same columns."
             )
-        if self.gnn.level == "node":
-            return np.asarray(_apply(self.gnn, self.variables, single_batch(graphs)))
+        if (pairs is not None) != (self.gnn.level == "edge"):
+            raise UserError(
+                f"The model was trained on a task of level {self.gnn.level}; give pairs of nodes for level edge only."
+            )
+        if pairs is not None:
+            check_pairs(pairs, int(graphs.n_node.sum()), "pairs")
+        if self.gnn.level != "graph":
+            return np.asarray(_apply(self.gnn, self.variables, single_batch(graphs, pairs=pairs)))
         ids = np.arange(len(graphs.n_node))
         index = index_batches(graphs, deal(graphs, ids, _BATCH), shape_for(graphs, ids, _BATCH))
         raw = np.asarray(_apply_indexed(self.gnn, self.variables, jnp.asarray(graphs.dense().nodes), index))
@@ -69,10 +81,17 @@ class TrainedModel:
         result[index.graphs[index.graphs >= 0]] = raw[index.graphs >= 0]
         return result
 
-    def predict(self, graphs: Graphs) -> np.ndarray:
-        """Predicted class of every graph or node, int [N]; or regression outputs, float32 [N, C]."""
-        outputs = self.outputs(graphs)
-        return outputs if self.info["loss"] == "mse" else outputs.argmax(axis=1)
+    def predict(self, graphs: Graphs, pairs: np.ndarray | None = None) -> np.ndarray:
+        """What the task asks for, of every graph, node or pair; arguments and errors as those of `outputs`.
+
+        Returns:
+            The predicted class, int [N]; for ``binary_cross_entropy`` the probability that each label is 1, float32
+            [N, C]; for ``mse`` the predicted targets, float32 [N, C].
+        """
+        outputs = self.outputs(graphs, pairs)
+        if self.info["loss"] == "cross_entropy":
+            return outputs.argmax(axis=1)
+        return expit(outputs) if self.info["loss"] == "binary_cross_entropy" else outputs
 
 
 def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> None:

@@ -12,11 +12,16 @@ from atjax.task import Loss
 def negative_log_likelihood(loss: Loss, outputs: jax.Array, labels: jax.Array) -> jax.Array:
     """Per example, [N]: cross-entropy in nats, or half the squared error (Gaussian of variance 1, less a constant).
 
+    Of outputs that are each by themselves the sum is taken, over those whose label is there.
+
     Args:
-        loss: ``cross_entropy`` or ``mse``.
+        loss: ``cross_entropy``, ``binary_cross_entropy`` or ``mse``.
         outputs: Logits or regression outputs, [N, C].
-        labels: int [N], or float [N, C] for ``mse``.
+        labels: int [N] for ``cross_entropy``, else float [N, C], NaN where one is missing.
     """
-    if loss == "mse":
-        return 0.5 * jnp.sum((outputs - labels) ** 2, axis=-1)
-    return optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
+    if loss == "cross_entropy":
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
+    known = ~jnp.isnan(labels)
+    y = jnp.where(known, labels, 0)  # a NaN would reach the gradient even where it is masked afterwards
+    each = optax.sigmoid_binary_cross_entropy(outputs, y) if loss != "mse" else 0.5 * (outputs - y) ** 2
+    return jnp.sum(jnp.where(known, each, 0), axis=-1)

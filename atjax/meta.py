@@ -31,10 +31,10 @@ def meta_features(task: Task, seed: int = 0) -> dict[str, float]:
         * ``degree_variation``: standard deviation of that number over its mean, 0 without edges,
         * ``density``: mean over graphs of the share of ordered pairs of different nodes that are edges,
         * ``clustering``: mean over nodes of the local clustering coefficient (Watts and Strogatz, 1998),
-        * ``classes``: C, 0 for regression,
-        * ``label_entropy``: entropy of the training labels in nats, 0 for regression,
-        * ``homophily``: share of edges between training nodes whose ends have one label (Zhu et al., 2020); 0 for graph
-          tasks, for regression, and where no edge joins two training nodes,
+        * ``classes``: C, classes or binary labels; 0 for regression,
+        * ``label_entropy``: entropy of the training labels in nats, summed over binary labels; 0 for regression,
+        * ``homophily``: share of edges between training nodes whose ends have one label (Zhu et al., 2020), the mean
+          over binary labels; 0 but for node tasks, for regression, and where no edge joins two training nodes,
         * ``log_features``: log of the feature dimension D,
         * ``sparsity``: share of zeros among the node features.
     """
@@ -87,21 +87,24 @@ def clustering(graphs: Graphs, rng: np.random.Generator) -> float:
 
 
 def label_entropy(task: Task, train: np.ndarray) -> float:
-    """Entropy of the labels of the training examples, in nats; 0 for regression."""
+    """Entropy of the labels of the training examples, in nats, summed over binary labels; 0 for regression."""
     if task.loss == "mse":
         return 0.0
-    counts = np.unique(task.labels[train], return_counts=True)[1]
-    return float(np.sum(counts / counts.sum() * np.log(counts.sum() / counts)))
+    labels = task.labels[train]
+    columns = [labels] if task.loss == "cross_entropy" else [column[~np.isnan(column)] for column in labels.T]
+    counts = [np.unique(column, return_counts=True)[1] for column in columns]
+    return float(sum(np.sum(count / count.sum() * np.log(count.sum() / count)) for count in counts if len(count)))
 
 
 def homophily(task: Task, train: np.ndarray) -> float:
     """Share of edges between training nodes, loops left out, that join equal labels; 0 where that is undefined."""
     if task.level != "node" or task.loss == "mse":
         return 0.0
-    label = np.full(task.num_examples, -1)
-    label[train] = task.labels[train]
-    one, other = label[task.graphs.senders], label[task.graphs.receivers]
-    known = (one >= 0) & (other >= 0) & (task.graphs.senders != task.graphs.receivers)
+    label = np.full((task.num_examples, task.labels[0].size), np.nan)
+    label[train] = task.labels[train].reshape(len(train), -1)
+    between = task.graphs.senders != task.graphs.receivers
+    one, other = label[task.graphs.senders[between]], label[task.graphs.receivers[between]]
+    known = ~np.isnan(one) & ~np.isnan(other)
     return float(np.mean(one[known] == other[known])) if known.any() else 0.0
 
 

@@ -20,14 +20,27 @@ from scipy import sparse
 from atjax.errors import UserError
 
 Level = Literal["node", "edge", "graph"]
-Loss = Literal["cross_entropy", "mse"]
-Metric = Literal["accuracy", "roc_auc", "mae"]
+Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
+Metric = Literal["accuracy", "roc_auc", "average_precision", "mae", "rmse"]
 
-SPLIT_PATTERNS: dict[str, tuple[int, ...]] = {"graph": (0, 0, 0, 0, 1, 0, 0, 0, 0, 2), "node": (0, 1, 0, 2)}
+_OF_CLASSES: tuple[Metric, ...] = ("accuracy", "roc_auc", "average_precision")
+METRICS: dict[str, tuple[Metric, ...]] = {
+    "cross_entropy": _OF_CLASSES,
+    "binary_cross_entropy": _OF_CLASSES,
+    "mse": ("mae", "rmse"),
+}
+"""The metrics that go with each loss."""
+
+SPLIT_PATTERNS: dict[str, tuple[int, ...]] = {
+    "graph": (0, 0, 0, 0, 1, 0, 0, 0, 0, 2),
+    "edge": (0, 0, 0, 0, 1, 0, 0, 0, 0, 2),
+    "node": (0, 1, 0, 2),
+}
 """Which part each example of a row goes to, over and over, by level: 0 training, 1 validation, 2 test.
 
-The shares are those of the paper, section 5.1: 80/10/10 for graphs, 50/25/25 for nodes. Spacing is as even as can be,
-so that any run of L examples in the row gives each part its share of L to within less than 1.
+The shares are those of the paper, section 5.1: 80/10/10 for graphs, 50/25/25 for nodes; pairs of nodes are split as
+graphs are. Spacing is as even as can be, so that any run of L examples in the row gives each part its share of L to
+within less than 1.
 """
 
 
@@ -151,7 +164,7 @@ def ragged_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """Ids of the training, validation and test examples (graphs or nodes), each ascending int64."""
+    """Ids of the training, validation and test examples (graphs, nodes or pairs), each ascending int64."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -164,14 +177,19 @@ class Task:
 
     Attributes:
         name: Lower-case name, as on the command line.
-        level: What an example is: a node or a graph.
-        loss: ``cross_entropy`` over classes, or ``mse``.
-        metric: What validation picks by and test reports.
-        graphs: The graphs; one for a node task.
-        labels: int32 [N], -1 where an example has no label, for ``cross_entropy``; float32 [N, C] for ``mse``.
-        num_outputs: C: classes, or regression targets.
+        level: What an example is: a node, a pair of nodes (``edge``) or a graph.
+        loss: ``cross_entropy`` over classes, ``binary_cross_entropy`` of C outputs each by itself (multi-label), or
+            ``mse``.
+        metric: What validation picks by and test reports, one of `METRICS` of the loss.
+        graphs: The graphs; one for a node task. For an edge task their edges carry messages, and whatever is to be
+            predicted must not stand among them (see `atjax.links`).
+        labels: int32 [N], -1 where an example has no label, for ``cross_entropy``; else float [N, C], NaN where a label
+            is missing. For ``binary_cross_entropy`` they are 0 or 1, and -1 may stand for NaN; one column may be given
+            flat, [N].
+        num_outputs: C: classes, binary labels, or regression targets.
         notes: Sentences on how the data was read (where features come from, what was dropped).
         fixed_split: The data's own split, used whatever the seed; None to split by seed.
+        pairs: The nodes of each example of an edge task, int [N, 2], as the graphs number them; None for other levels.
     """
 
     name: str
@@ -183,18 +201,28 @@ class Task:
     num_outputs: int
     notes: tuple[str, ...] = ()
     fixed_split: Split | None = None
+    pairs: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if self.loss != "cross_entropy":
+            object.__setattr__(self, "labels", _by_output(self.labels, self.loss))
         check(self)
 
     @property
     def num_examples(self) -> int:
         return len(self.labels)
 
+    @property
+    def labelled(self) -> np.ndarray:
+        """Ids of the examples with a label, for some output at least, ascending int64."""
+        missing = self.labels < 0 if self.loss == "cross_entropy" else np.isnan(self.labels).all(axis=1)
+        return np.flatnonzero(~missing)
+
     def split(self, seed: int) -> Split:
         """Training, validation and test examples.
 
-        Graph tasks: 80/10/10, stratified by class: each part holds its share of each class to within less than 1.
+        Graph and edge tasks: 80/10/10, stratified by class where there are classes: each part holds its share of each
+        class to within less than 1.
         Node tasks: 50/25/25, uniform over labelled nodes (paper, section 5.1).
         The data's own split is returned, whatever the seed, if it has one.
 
@@ -204,9 +232,8 @@ class Task:
         if self.fixed_split is not None:
             return self.fixed_split
         rng = np.random.default_rng([seed, 0x5011])
-        labelled = np.arange(self.num_examples) if self.loss == "mse" else np.flatnonzero(self.labels >= 0)
-        order = rng.permutation(labelled)
-        if self.level == "graph" and self.loss == "cross_entropy":
+        order = rng.permutation(self.labelled)
+        if self.level != "node" and self.loss == "cross_entropy":
             # Classes one after another in the row: each is a run, so that each part gets its share of every class.
             order = order[np.argsort(self.labels[order], kind="stable")]
         pattern = SPLIT_PATTERNS[self.level]
@@ -220,7 +247,7 @@ class Task:
 
     @functools.cached_property
     def content_hash(self) -> str:
-        """SHA-256 over graphs, labels, level, loss and metric; name, notes and split play no part.
+        """SHA-256 over graphs, pairs, labels, level, loss and metric; name, notes and split play no part.
 
         Renaming a task does not change it, so that a task's own records can be told by content; nor does holding its
         features dense or sparse.
@@ -230,6 +257,7 @@ class Task:
             f"{self.level} {self.loss} {self.metric} {self.num_outputs} {features.shape[1]}",
             [features.data, features.indices, features.indptr],
             [graphs.senders, graphs.receivers, graphs.n_node, graphs.n_edge, self.labels],
+            [] if self.pairs is None else [self.pairs],
         )
 
 
@@ -253,12 +281,48 @@ def hash_arrays(header: str, *groups: Sequence[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
+def _by_output(labels: np.ndarray, loss: Loss) -> np.ndarray:
+    """Labels of outputs each by itself in one form: floating-point [N, C], one and the same NaN for what is missing."""
+    table = np.asarray(labels)
+    table = table.astype(table.dtype if table.dtype.kind == "f" else np.float32)
+    table = table[:, None] if table.ndim == 1 else table
+    table[np.isnan(table) | ((loss == "binary_cross_entropy") & (table == -1))] = np.nan
+    return table
+
+
 def check(task: Task) -> None:
     """Raise `UserError`, in one sentence, if a task cannot be learnt from."""
-    graphs, labels = task.graphs, task.labels
-    if task.level not in SPLIT_PATTERNS:
-        raise UserError(f"{task.name}: level {task.level!r} is not supported yet; use 'node' or 'graph'.")
-    nodes = graphs.nodes
+    _check_words(task)
+    _check_graphs(task)
+    if task.level == "edge":
+        check_pairs(task.pairs, int(task.graphs.n_node.sum()), task.name)
+    elif task.pairs is not None:
+        raise UserError(f"{task.name}: pairs are for tasks of level edge; the level is {task.level!r}.")
+    expected = {"graph": len(task.graphs.n_node), "node": int(task.graphs.n_node.sum())}
+    if task.pairs is not None:
+        expected["edge"] = len(task.pairs)
+    if len(task.labels) != expected[task.level]:
+        raise UserError(
+            f"{task.name}: {len(task.labels)} labels for {expected[task.level]} {task.level}s; give one label each."
+        )
+    if task.loss == "cross_entropy":
+        _check_classes(task)
+    else:
+        _check_outputs(task)
+
+
+def _check_words(task: Task) -> None:
+    for what, value, known in (
+        ("level", task.level, tuple(SPLIT_PATTERNS)),
+        ("loss", task.loss, tuple(METRICS)),
+        (f"metric of the loss {task.loss!r}", task.metric, METRICS.get(task.loss, ())),
+    ):
+        if value not in known:
+            raise UserError(f"{task.name}: {value!r} is no {what}; choose from {', '.join(known)}.")
+
+
+def _check_graphs(task: Task) -> None:
+    nodes, n_node = task.graphs.nodes, task.graphs.n_node
     if isinstance(nodes, np.ndarray):
         faulty = np.flatnonzero(~np.isfinite(nodes).all(axis=1))
     else:
@@ -267,16 +331,21 @@ def check(task: Task) -> None:
         raise UserError(
             f"{task.name}: the features of node {faulty[0]} hold NaN or infinity; fill them in, or drop that node."
         )
-    expected = len(graphs.n_node) if task.level == "graph" else int(graphs.n_node.sum())
-    if len(labels) != expected:
-        raise UserError(f"{task.name}: {len(labels)} labels for {expected} {task.level}s; give one label each.")
-    if task.level == "graph" and np.any(graphs.n_node == 0):
-        empty = int(np.flatnonzero(graphs.n_node == 0)[0])
-        raise UserError(f"{task.name}: graph {empty} has no nodes; drop it, with its label.")
-    if task.loss == "mse":
-        if not np.all(np.isfinite(labels)):
-            raise UserError(f"{task.name}: some target is NaN or infinite; drop those examples.")
-        return
+    if task.level == "graph" and np.any(n_node == 0):
+        raise UserError(f"{task.name}: graph {np.flatnonzero(n_node == 0)[0]} has no nodes; drop it, with its label.")
+
+
+def check_pairs(pairs: np.ndarray | None, nodes: int, where: str) -> None:
+    """Raise `UserError` unless these are pairs of so many nodes, int [N, 2]; ``where`` begins the sentence."""
+    if pairs is None or pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.dtype.kind not in "iu":
+        raise UserError(f"{where}: give the two nodes of every example of an edge task, whole numbers [N, 2].")
+    if pairs.size and (pairs.min() < 0 or pairs.max() >= nodes):
+        bad = int(np.flatnonzero(((pairs < 0) | (pairs >= nodes)).any(axis=1))[0])
+        raise UserError(f"{where}: pair {bad} is {pairs[bad].tolist()}, but nodes are numbered 0 to {nodes - 1}.")
+
+
+def _check_classes(task: Task) -> None:
+    labels = task.labels
     if labels.size and (labels.min() < -1 or labels.max() >= task.num_outputs):
         bad = int(np.flatnonzero((labels < -1) | (labels >= task.num_outputs))[0])
         raise UserError(
@@ -284,3 +353,23 @@ def check(task: Task) -> None:
         )
     if len(np.unique(labels[labels >= 0])) < 2:
         raise UserError(f"{task.name}: all labels are of one class, so there is nothing to learn; give two or more.")
+
+
+def _check_outputs(task: Task) -> None:
+    labels = task.labels
+    if labels.ndim != 2 or labels.shape[1] != task.num_outputs:
+        raise UserError(
+            f"{task.name}: labels are of shape {list(labels.shape)} for {task.num_outputs} outputs; give a column each."
+        )
+    binary = task.loss == "binary_cross_entropy"
+    wrong = ~np.isin(labels, (0, 1)) & ~np.isnan(labels) if binary else np.isinf(labels)
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        wanted = "0 or 1" if binary else "a finite number"
+        raise UserError(
+            f"{task.name}: label {column} of example {row} is {labels[row, column]:g}; give {wanted}, or NaN for none."
+        )
+    if binary and not np.any((labels == 0).any(axis=0) & (labels == 1).any(axis=0)):
+        raise UserError(f"{task.name}: no label is 0 for some examples and 1 for others, so there is nothing to learn.")
+    if np.isnan(labels).all():
+        raise UserError(f"{task.name}: all targets are missing, so there is nothing to learn.")

@@ -36,7 +36,10 @@ State = Literal["complete", "diverged", "failed"]
 
 @dataclass(frozen=True)
 class Curve:
-    """What was recorded during training, one entry a record: epochs done, mean training loss, metric values."""
+    """What was recorded during training, one entry a record: epochs done, mean training loss, metric values.
+
+    The training loss of a regression task is that of its standardised targets, see `Units`.
+    """
 
     epoch: list[int] = dataclasses.field(default_factory=list)
     train_loss: list[float] = dataclasses.field(default_factory=list)
@@ -107,6 +110,20 @@ class NodeData(NamedTuple):
     weights: jax.Array
 
 
+class EdgeData(NamedTuple):
+    """Device data of an edge task: the graph with the training pairs, their labels, and the pairs held out [M, 2].
+
+    The pairs held out are apart, since BatchNorm's statistics in training are those of all pairs of a batch.
+    """
+
+    batch: Batch
+    labels: jax.Array
+    held_out: jax.Array
+
+
+Data = GraphData | NodeData | EdgeData
+
+
 class Steps(NamedTuple):
     """Training steps, leading axis S: learning rates [S] and, for graph tasks, the batches."""
 
@@ -125,10 +142,12 @@ def _optimizer() -> optax.GradientTransformation:
     return optax.chain(optax.add_decayed_weights(WEIGHT_DECAY), optax.scale_by_adam())
 
 
-def _examples(data: GraphData | NodeData, index: BatchIndex | None) -> tuple[Batch, jax.Array, jax.Array]:
+def _examples(data: Data, index: BatchIndex | None) -> tuple[Batch, jax.Array, jax.Array]:
     """One step's batch, labels and example weights."""
     if isinstance(data, NodeData):
         return data.batch, data.labels, data.weights
+    if isinstance(data, EdgeData):
+        return data.batch, data.labels, jnp.ones(len(data.labels))
     assert index is not None
     batch = gather(data.features, index)
     return batch, data.labels[index.graphs], batch.graph_mask.astype(jnp.float32)
@@ -136,13 +155,13 @@ def _examples(data: GraphData | NodeData, index: BatchIndex | None) -> tuple[Bat
 
 @functools.partial(jax.jit, static_argnames=("gnn", "loss"), donate_argnames="state")
 def train_block(
-    gnn: GNN, loss: Loss, state: TrainState, data: GraphData | NodeData, steps: Steps
+    gnn: GNN, loss: Loss, state: TrainState, data: Data, steps: Steps
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     """Take S optimiser steps, then evaluate.
 
     Returns:
         The new state; the training loss of each step, [S]; outputs in evaluation mode, [V, C] for a node task,
-        [batches, G, C] for a graph task.
+        [M, C] of the pairs held out for an edge task, [batches, G, C] for a graph task.
     """
     optimizer = _optimizer()
 
@@ -165,6 +184,8 @@ def train_block(
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     if isinstance(data, NodeData):
         outputs = apply(gnn, variables, data.batch)
+    elif isinstance(data, EdgeData):
+        outputs = apply(gnn, variables, data.batch._replace(pairs=data.held_out))
     else:
         outputs = jax.lax.map(lambda index: apply(gnn, variables, gather(data.features, index)), data.evaluation)
     return state, losses, outputs
@@ -175,35 +196,87 @@ def cosine(learning_rate: float, epoch: np.ndarray, epochs: int) -> np.ndarray:
     return 0.5 * learning_rate * (1 + np.cos(np.pi * epoch / epochs))
 
 
+class Units(NamedTuple):
+    """What regression targets are measured in: mean and standard deviation of the training targets, [C] each.
+
+    Targets are standardised for training, so that it depends neither on their units nor on where their zero is; the
+    last layer then gives outputs in the targets' own units. For other losses they are 0 and 1.
+    """
+
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    @classmethod
+    def of(cls, task: Task, split: Split) -> Units:
+        """The units of a task's targets; a target that never changes, or is always missing, has deviation 1."""
+        mean, deviation = np.zeros(task.num_outputs), np.ones(task.num_outputs)
+        if task.loss == "mse":
+            for c, column in enumerate(task.labels[split.train].T):
+                if len(known := column[~np.isnan(column)]):
+                    mean[c], deviation[c] = known.mean(), known.std() or 1.0
+        return cls(mean.astype(np.float32), deviation.astype(np.float32))
+
+    def standardise(self, labels: np.ndarray) -> np.ndarray:
+        """Labels as training sees them."""
+        return (labels - self.mean) / self.deviation
+
+    def restore(self, outputs: np.ndarray) -> np.ndarray:
+        """Outputs in the targets' units, from standardised ones."""
+        return outputs * self.deviation + self.mean
+
+    def restore_layer(self, params: Any) -> Any:
+        """Parameters of a model whose outputs are in the targets' units."""
+        out = params["out"]
+        return params | {"out": {"kernel": out["kernel"] * self.deviation, "bias": self.restore(out["bias"])}}
+
+
 @dataclass(frozen=True)
 class _Loader:
     """Feeds one task and split to `train_block`, and reads evaluation outputs back by example."""
 
-    data: GraphData | NodeData
+    data: Data
     steps: Callable[[np.ndarray], Steps]
     """Epoch-wise learning rates [epochs] -> training steps."""
     outputs: Callable[[jax.Array], tuple[np.ndarray, np.ndarray]]
     """Evaluation outputs -> those of the validation and of the test examples, [N, C] each."""
 
 
-def _node_loader(task: Task, split: Split) -> _Loader:
+def _node_loader(task: Task, labels: np.ndarray, split: Split) -> _Loader:
     weights = np.zeros(task.num_examples, np.float32)
     weights[split.train] = 1
-    data = NodeData(single_batch(task.graphs), jnp.asarray(task.labels), jnp.asarray(weights))
+    data = NodeData(single_batch(task.graphs), jnp.asarray(labels), jnp.asarray(weights))
 
     def outputs(raw: jax.Array) -> tuple[np.ndarray, np.ndarray]:
         values = np.asarray(raw)
         return values[split.validation], values[split.test]
 
-    return _Loader(data, lambda rates: Steps(rates.astype(np.float32), None), outputs)
+    return _Loader(data, _whole_steps, outputs)
 
 
-def _graph_loader(task: Task, split: Split, batch_size: int, seed: int) -> _Loader:
+def _edge_loader(task: Task, labels: np.ndarray, split: Split) -> _Loader:
+    assert task.pairs is not None
+    batch = single_batch(task.graphs, pairs=task.pairs[split.train])
+    held_out = task.pairs[np.concatenate([split.validation, split.test])]
+    data = EdgeData(batch, jnp.asarray(labels[split.train]), jnp.asarray(held_out, jnp.int32))
+
+    def outputs(raw: jax.Array) -> tuple[np.ndarray, np.ndarray]:
+        values = np.asarray(raw)
+        return values[: len(split.validation)], values[len(split.validation) :]
+
+    return _Loader(data, _whole_steps, outputs)
+
+
+def _whole_steps(rates: np.ndarray) -> Steps:
+    """One step an epoch, on the whole graph."""
+    return Steps(rates.astype(np.float32), None)
+
+
+def _graph_loader(task: Task, labels: np.ndarray, split: Split, batch_size: int, seed: int) -> _Loader:
     graphs = task.graphs.dense()
     held_out = np.concatenate([split.validation, split.test])
     shape = shape_for(graphs, split.train, batch_size).union(shape_for(graphs, held_out, batch_size))
     evaluation = index_batches(graphs, deal(graphs, held_out, batch_size), shape)
-    data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(task.labels), BatchIndex(*map(jnp.asarray, evaluation)))
+    data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(labels), BatchIndex(*map(jnp.asarray, evaluation)))
     rng = np.random.default_rng([seed, 0xBA7C])
 
     def steps(rates: np.ndarray) -> Steps:
@@ -250,7 +323,12 @@ def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: 
 
 def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress | None) -> Fit:
     split, schedule, seed = task.split(blank.seed), blank.schedule, blank.seed
-    loader = _node_loader(task, split) if task.level == "node" else _graph_loader(task, split, batch_size, seed)
+    units = Units.of(task, split)
+    labels = units.standardise(task.labels) if task.loss == "mse" else task.labels
+    if task.level == "graph":
+        loader = _graph_loader(task, labels, split, batch_size, seed)
+    else:
+        loader = (_node_loader if task.level == "node" else _edge_loader)(task, labels, split)
     variables = initialize(gnn, task.graphs.num_features, jax.random.key(seed))
     state = _start(variables)
     parameters = sum(int(leaf.size) for leaf in jax.tree.leaves(variables["params"]))
@@ -260,7 +338,7 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
     for begin in range(0, schedule.epochs, schedule.eval_every):
         end = begin + schedule.eval_every
         state, losses, raw = train_block(gnn, task.loss, state, loader.data, loader.steps(rates[begin:end]))
-        on_validation, on_test = loader.outputs(raw)
+        on_validation, on_test = (units.restore(outputs) for outputs in loader.outputs(raw))
         train_loss = float(np.mean(losses))
         if not (np.isfinite(train_loss) and np.isfinite(on_validation).all() and np.isfinite(on_test).all()):
             reason = f"loss or outputs stopped being finite between epochs {begin} and {end}"
@@ -277,6 +355,7 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
         rank = metrics.rank_key(task.metric, validation, validation_loss)
         if best is None or rank < best:
             best = rank
+            params, batch_stats = jax.device_get((state.params, state.batch_stats))
             outcome = dataclasses.replace(
                 outcome,
                 state="complete",
@@ -284,7 +363,7 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
                 validation_loss=validation_loss,
                 test=test,
                 best_epoch=end,
-                variables=jax.device_get({"params": state.params, "batch_stats": state.batch_stats}),
+                variables={"params": units.restore_layer(params), "batch_stats": batch_stats},
             )
         if progress is not None:
             progress(end, schedule.epochs)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import optimize, special
 
-from atjax.fisher.last_layer import LastLayer, fit_last_layer, objective
+from atjax.fisher.last_layer import NEWTON_SIZE, LastLayer, fit_last_layer, objective
 from atjax.task import Loss
 
 RIDGE = 5e-4
@@ -125,6 +125,55 @@ def test_class_without_an_example() -> None:
     np.testing.assert_allclose(p[:, :2], scipy_fit(hidden, labels, 2, 2 * RIDGE)[1], atol=0.05)
 
 
+# Logistic regression of outputs each by itself
+
+
+def binary_labels(hidden: np.ndarray, outputs: int) -> np.ndarray:
+    """Labels [N, C] that the hidden values tell something of, a quarter of them missing."""
+    rng = np.random.default_rng(7)
+    noisy = hidden @ rng.normal(size=(H, outputs)) + rng.logistic(size=(N, outputs))
+    return np.where(rng.random((N, outputs)) < 0.25, np.nan, noisy > 0)
+
+
+@pytest.mark.parametrize("offset", [0, 100])
+def test_logistic_optimum_is_that_of_scipy_label_by_label(offset: float) -> None:
+    """One output is two classes, of which one has logit 0; the terms are divided by all examples, labelled or not."""
+    hidden, _ = make_data(3)
+    labels = binary_labels(hidden, 3)
+    layer = fit_one("binary_cross_entropy", hidden + offset, labels, 3)
+    for c, column in enumerate(labels.T):
+        known = ~np.isnan(column)
+
+        def value(flat: np.ndarray, known: np.ndarray = known, y: np.ndarray = column[known]) -> float:
+            z = hidden[known] @ flat[:-1] + flat[-1]
+            return np.sum(np.logaddexp(0, z) - y * z) / N + 0.5 * RIDGE * np.sum(flat[:-1] ** 2)
+
+        best = optimize.minimize(value, np.zeros(H + 1), options={"gtol": 1e-9})
+        kernel, bias = layer["kernel"][:, c], layer["bias"][c] + offset * layer["kernel"][:, c].sum()
+        np.testing.assert_allclose([*kernel, bias], best.x, atol=2e-5)
+
+
+def test_logistic_regression_of_many_units_takes_the_other_way() -> None:
+    """Beyond `NEWTON_SIZE` L-BFGS finds the same: units that do nothing make the layer wide."""
+    hidden, _ = make_data(2)
+    labels = binary_labels(hidden, 2)
+    wide = np.hstack([hidden, np.zeros((N, NEWTON_SIZE))])
+    layer = fit_one("binary_cross_entropy", hidden, labels, 2)
+    other = fit_one("binary_cross_entropy", wide, labels, 2, tolerance=1e-8)
+    np.testing.assert_allclose(other["kernel"][:H], layer["kernel"], atol=1e-4)
+    np.testing.assert_allclose(other["bias"], layer["bias"], atol=1e-4)
+
+
+def test_label_that_never_changes_or_is_never_there() -> None:
+    hidden, _ = make_data(2)
+    labels = np.stack([np.zeros(N), np.full(N, np.nan), np.ones(N)], axis=1)
+    layer = fit_one("binary_cross_entropy", hidden, labels, 3, tolerance=1e-5)
+    p = special.expit(hidden @ np.asarray(layer["kernel"]) + np.asarray(layer["bias"]))
+    assert p[:, 0].max() < 1e-3
+    assert np.all(p[:, 1] == 0.5)
+    assert p[:, 2].min() > 1 - 1e-3
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
 def test_constant_columns_change_nothing(loss: Loss) -> None:
     """Dead units: the bias is free, so that the ridge leaves no weight on them."""
@@ -174,6 +223,21 @@ def test_ridge_optimum_is_that_of_least_squares(offset: float) -> None:
     np.testing.assert_allclose(flat(layer).reshape(-1, 2), normal_equations(hidden, targets), rtol=1e-8, atol=1e-10)
     gradient = jax.grad(lambda layer: objective("mse", layer, jnp.asarray(hidden), jnp.asarray(targets), RIDGE))(layer)
     assert max(np.abs(leaf).max() for leaf in jax.tree.leaves(gradient)) < 1e-9
+
+
+def test_ridge_optimum_without_the_targets_that_are_missing() -> None:
+    rng = np.random.default_rng(5)
+    hidden, targets = rng.normal(size=(N, H)) + 3, rng.normal(size=(N, 3)) - 7
+    targets[rng.random(targets.shape) < 0.3] = np.nan
+    targets[:, 2] = np.nan
+    layer = fit_one("mse", hidden, targets, 3)
+    for c in range(2):
+        known = ~np.isnan(targets[:, c])
+        above = np.hstack([hidden[known], np.ones((known.sum(), 1))])
+        rows = np.vstack([above, np.sqrt(N * RIDGE) * np.eye(H, H + 1)])
+        expected = np.linalg.lstsq(rows, np.append(targets[known, c], np.zeros(H)), rcond=None)[0]
+        np.testing.assert_allclose(flat(layer).reshape(H + 1, 3)[:, c], expected, rtol=1e-8, atol=1e-10)
+    np.testing.assert_array_equal(flat(layer).reshape(H + 1, 3)[:, 2], 0)
 
 
 def test_ridge_of_dependent_columns_and_few_rows() -> None:

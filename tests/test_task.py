@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from atjax.errors import UserError
-from atjax.task import Graphs, Split, Task, ragged_ranges
+from atjax.task import METRICS, Graphs, Loss, Split, Task, ragged_ranges
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -197,6 +197,9 @@ def test_content_hash_sees_everything_else() -> None:
     task = node_task(square(nodes), labels)
     two = Graphs.from_edges(nodes, np.array([0]), np.array([1]), np.array([2, 2]))
     moved = Graphs.from_edges(nodes, np.array([0]), np.array([1]), np.array([3, 1]))
+    values = {"loss": "mse", "num_outputs": 1, "labels": np.array([0.0, 1, 1, np.nan])}
+    two_labels = np.array([[0.0, 1], [1, 0], [1, 1], [np.nan, 0]])
+    ring = [[0, 1], [1, 2], [2, 3], [3, 0]]
     changed = [
         task,
         node_task(square(nodes, chord=True), labels),
@@ -207,10 +210,46 @@ def test_content_hash_sees_everything_else() -> None:
         node_task(moved, labels),
         dataclasses.replace(task, num_outputs=4),
         dataclasses.replace(task, metric="roc_auc"),
-        dataclasses.replace(task, loss="mse", metric="mae"),
+        *(dataclasses.replace(task, metric=metric, **values) for metric in ("mae", "rmse")),
+        dataclasses.replace(task, metric="mae", **values | {"labels": np.array([0.0, 1, np.nan, np.nan])}),
+        dataclasses.replace(task, **values | {"loss": "binary_cross_entropy"}),
+        dataclasses.replace(task, **values | {"loss": "binary_cross_entropy", "num_outputs": 2, "labels": two_labels}),
+        *(dataclasses.replace(task, level="edge", pairs=np.array(pairs)) for pairs in (ring, [[0, 2], *ring[1:]])),
         dataclasses.replace(task, level="graph", labels=np.array([0, 1], np.int32), graphs=two),
     ]
     assert len({other.content_hash for other in changed}) == len(changed)
+
+
+def test_missing_labels_are_of_one_form() -> None:
+    """-1 or NaN, whatever its bits and type, in a column or flat."""
+    odd = np.array([0, 1, 0, 0], np.float32)
+    odd.view(np.uint32)[3] = 0xFFC01234
+    assert np.isnan(odd[3])
+    given = [odd, odd[:, None], odd.astype(np.float64), np.array([0, 1, 0, -1]), np.array([0.0, 1, 0, np.nan])]
+    task = node_task(square(np.ones((4, 1))), np.array([0, 1, 2, 0]))
+    made = [
+        dataclasses.replace(task, loss="binary_cross_entropy", metric="roc_auc", labels=labels, num_outputs=1)
+        for labels in given
+    ]
+    assert len({other.content_hash for other in made}) == 1
+    for other in made:
+        np.testing.assert_array_equal(other.labels, [[0], [1], [0], [np.nan]])
+        assert other.labelled.tolist() == [0, 1, 2]
+    assert given[3].tolist() == [0, 1, 0, -1]  # the caller's own
+
+
+@given(seeds, st.sampled_from(["mse", "binary_cross_entropy"]))
+def test_only_labelled_examples_are_split(seed: int, loss: Loss) -> None:
+    """Examples of which every label is missing are left out; others are shared out as usual."""
+    rng = np.random.default_rng(seed)
+    labels = np.where(rng.random((40, 2)) < 0.4, np.nan, rng.integers(0, 2, (40, 2)))
+    labels[:4] = [[0, 1], [1, 0], [1, np.nan], [0, np.nan]]
+    none = np.zeros(0, int)
+    graphs = Graphs.from_edges(np.ones((40, 1)), none, none, np.ones(40, int))
+    split = Task("t", "graph", loss, METRICS[loss][0], graphs, labels, 2).split(seed)
+    labelled = [i for i in range(40) if not np.isnan(labels[i]).all()]
+    assert sorted(np.concatenate([split.train, split.validation, split.test]).tolist()) == labelled
+    assert abs(len(split.train) - 0.8 * len(labelled)) < 1
 
 
 @pytest.mark.parametrize("make", [np.array, sparse.csr_matrix])
@@ -221,15 +260,31 @@ def test_check_names_the_node_with_nan(make: type) -> None:
         node_task(square(make(nodes)), np.array([0, 1, 2, 0]))
 
 
+VALUES = {"loss": "mse", "metric": "mae", "num_outputs": 1}
+BINARY = {"loss": "binary_cross_entropy", "num_outputs": 1}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"level": "edge"}, "level 'edge' is not supported"),
+        ({"level": "hyperedge"}, "'hyperedge' is no level; choose from graph, edge, node"),
+        ({"loss": "hinge"}, "'hinge' is no loss; choose from cross_entropy, binary_cross_entropy, mse"),
+        ({"metric": "mae"}, "'mae' is no metric of the loss 'cross_entropy'; choose from accuracy, roc_auc"),
+        ({"level": "edge"}, "give the two nodes of every example of an edge task"),
+        ({"level": "edge", "pairs": np.zeros((4, 3), int)}, "give the two nodes of every example"),
+        ({"level": "edge", "pairs": np.zeros((4, 2))}, "give the two nodes of every example"),
+        ({"level": "edge", "pairs": np.zeros((3, 2), int)}, "4 labels for 3 edges"),
+        ({"level": "edge", "pairs": np.array([[0, 1], [3, 4]])}, r"pair 1 is \[3, 4\], but nodes are numbered 0 to 3"),
+        ({"pairs": np.zeros((4, 2), int)}, "pairs are for tasks of level edge; the level is 'node'"),
         ({"labels": np.array([0, 1, 2], np.int32)}, "3 labels for 4 nodes"),
         ({"labels": np.array([0, 1, 3, 0], np.int32)}, "example 2 has label 3, out of the range 0 to 2"),
         ({"labels": np.array([0, 1, -2, 0], np.int32)}, "example 2 has label -2"),
         ({"labels": np.array([1, 1, -1, 1], np.int32)}, "all labels are of one class"),
-        ({"loss": "mse", "labels": np.array([[0.0], [1], [np.inf], [0]])}, "some target is NaN or infinite"),
+        (VALUES | {"labels": np.zeros((4, 2))}, r"labels are of shape \[4, 2\] for 1 outputs; give a column each"),
+        (VALUES | {"labels": np.array([0, 1, np.inf, 0])}, "label 0 of example 2 is inf; give a finite number, or NaN"),
+        (VALUES | {"labels": np.full(4, np.nan)}, "all targets are missing"),
+        (BINARY | {"labels": np.array([0, 1, 0.5, 0])}, "label 0 of example 2 is 0.5; give 0 or 1, or NaN for none"),
+        (BINARY | {"labels": np.array([1, 1, np.nan, 1])}, "no label is 0 for some examples and 1 for others"),
     ],
 )
 def test_check_names_the_fault(change: dict, message: str) -> None:

@@ -113,9 +113,9 @@ class Record:
 
     Attributes:
         task: The task's name.
-        level: ``node`` or ``graph``.
+        level: ``node``, ``edge`` or ``graph``.
         content_hash: `Task.content_hash`, by which the task is known whatever its name.
-        metric: What ``validation`` and ``test`` are: ``accuracy``, ``roc_auc`` or ``mae``.
+        metric: What ``validation`` and ``test`` are, one of `atjax.task.Metric`.
         design: The nominal design.
         seed: Seed of the split and of the initialisation.
         budget: Name of the budget.
@@ -193,7 +193,7 @@ class FeatureRow:
 
     Attributes:
         task: The task's name.
-        level: ``node`` or ``graph``.
+        level: ``node``, ``edge`` or ``graph``.
         content_hash: `Task.content_hash`.
         seed: Seed of the split.
         fisher: Key of the Fisher settings; features compare only under the same settings.

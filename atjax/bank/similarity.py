@@ -16,7 +16,7 @@ MINIMUM_SHARED = 8
 def performance_matrix(bank: Bank) -> pd.DataFrame:
     """Validation performance of every design on every task, more is better, [designs, T].
 
-    The mean over seeds, with the sign turned for ``mae``. A run that did not complete counts as the worst complete run
+    The mean over seeds, with the sign turned for errors. A run that did not complete counts as the worst complete run
     on its task; a design none of whose runs completed is -inf, so that it ranks below all that did. NaN where a
     design was not run.
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from atjax.batch import Batch, BatchIndex, BatchShape, bucket, index_batches, shape_for, single_batch
 from atjax.fisher.config import FisherConfig
+from atjax.fisher.cotangents import num_directions
 from atjax.fisher.slots import SlotIndex, lay_out
 from atjax.neighbours import lists
 from atjax.task import Graphs, Task, ragged_ranges
@@ -144,7 +145,7 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     """
     train = task.split(seed).train
     rng = np.random.default_rng([seed, 0xF15])
-    directions = task.num_outputs if task.loss == "mse" else task.num_outputs - 1
+    directions = num_directions(task.loss, task.num_outputs)
     count = min(len(train), max(2, config.max_passes[task.level] // directions))
     chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
     chunk = nodes_in_flight(config)
@@ -215,7 +216,7 @@ def _node_examples(
     position = np.full(task.num_examples, -1)
     position[kept] = np.arange(len(kept))
     inside = train[position[train] >= 0]
-    width = max(1, chunk // (len(kept) * max(1, task.num_outputs - 1)))
+    width = max(1, chunk // (len(kept) * num_directions(task.loss, task.num_outputs)))
     near = jax.tree.map(jnp.asarray, lists(graph.senders, graph.receivers, len(kept)))
     return Examples(
         single_batch(graph)._replace(lists=near),

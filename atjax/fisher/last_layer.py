@@ -2,7 +2,9 @@
 
     minimise over W, b   mean_i -log p(y_i | h_i W + b) + ridge / 2 |W|^2
 
-The ridge is the weight decay that training has too; without it separable classes would drive W to infinity.
+The ridge is the weight decay that training has too; without it separable classes would drive W to infinity. Outputs
+that are each by themselves (binary labels, regression targets) are as many problems of one output. Of a missing label
+(NaN) there is no term.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ LastLayer = dict[str, jax.Array]
 
 
 def objective(loss: Loss, layer: LastLayer, hidden: jax.Array, labels: jax.Array, ridge: float) -> jax.Array:
-    """The function minimised, a scalar; ``hidden`` is [N, H], ``labels`` int [N] or float [N, C]."""
+    """The function minimised, a scalar; ``hidden`` is [N, H], ``labels`` as in `fit_last_layer`."""
     outputs = matmul(hidden, layer["kernel"]) + layer["bias"]
     each = negative_log_likelihood(loss, outputs, labels)
     return jnp.mean(each) + 0.5 * ridge * jnp.sum(layer["kernel"] ** 2)
@@ -46,12 +48,12 @@ def fit_last_layer(
     tolerance: float = 1e-5,
     max_steps: int = 300,
 ) -> LastLayer:
-    """Solve for the last layer of R models at once: ridge regression in closed form, or softmax regression.
+    """Solve for the last layer of R models at once: softmax or logistic regression, or ridge regression in closed form.
 
     Args:
-        loss: ``cross_entropy`` or ``mse``.
+        loss: ``cross_entropy``, ``binary_cross_entropy`` or ``mse``.
         hidden: What the layer sees, [R, N, H].
-        labels: int [N], or float [N, C].
+        labels: int [N] for ``cross_entropy``, else float [N, C], NaN where one is missing.
         num_outputs: C.
         ridge: L2 penalty on the kernel; the bias is free.
         tolerance: Stop where no entry of the gradient exceeds it.
@@ -60,40 +62,73 @@ def fit_last_layer(
     Returns:
         ``kernel`` [R, H, C] and ``bias`` [R, C].
     """
-    if loss == "mse":
-        return jax.vmap(lambda h: _ridge_regression(h, labels, ridge))(hidden)
-    return jax.vmap(lambda h: _softmax_regression(h, labels, num_outputs, ridge, tolerance, max_steps))(hidden)
+
+    def one(hidden: jax.Array) -> LastLayer:
+        if loss == "cross_entropy":
+            return _regression(loss, hidden, labels, num_outputs, ridge, tolerance, max_steps)
+
+        def of_output(column: jax.Array) -> LastLayer:
+            if loss == "mse":
+                return _ridge_regression(hidden, column, ridge)
+            return _regression(loss, hidden, column[:, None], 1, ridge, tolerance, max_steps)
+
+        # One after the other: each has a matrix over H of its own.
+        layers = jax.lax.map(of_output, labels.T)
+        return {"kernel": layers["kernel"][:, :, 0].T, "bias": layers["bias"][:, 0]}
+
+    return jax.vmap(one)(hidden)
 
 
 def _ridge_regression(hidden: jax.Array, targets: jax.Array, ridge: float) -> LastLayer:
+    """Of one output, [N] to a kernel [H, 1] and a bias [1]."""
+    known = ~jnp.isnan(targets)
+    count = jnp.maximum(jnp.sum(known), 1)
+    y = jnp.where(known, targets, 0)
     # Centring takes the free bias out of the normal equations.
-    mean_h, mean_y = hidden.mean(axis=0), targets.mean(axis=0)
-    h, y = hidden - mean_h, targets - mean_y
-    gram = matmul(h.T, h) / h.shape[0] + ridge * jnp.eye(h.shape[1], dtype=h.dtype)
-    kernel = jax.scipy.linalg.solve(gram, matmul(h.T, y) / h.shape[0], assume_a="pos")
+    mean_h, mean_y = jnp.sum(hidden, axis=0, where=known[:, None]) / count, jnp.sum(y) / count
+    h = jnp.where(known[:, None], hidden - mean_h, 0)
+    gram = matmul(h.T, h) / len(h) + ridge * jnp.eye(h.shape[1], dtype=h.dtype)
+    kernel = jax.scipy.linalg.solve(gram, matmul(h.T, y - mean_y)[:, None] / len(h), assume_a="pos")
     return {"kernel": kernel, "bias": mean_y - matmul(mean_h, kernel)}
 
 
-def _softmax_regression(
-    hidden: jax.Array, labels: jax.Array, num_outputs: int, ridge: float, tolerance: float, max_steps: int
+def _regression(
+    loss: Loss,
+    hidden: jax.Array,
+    labels: jax.Array,
+    num_outputs: int,
+    ridge: float,
+    tolerance: float,
+    max_steps: int,
 ) -> LastLayer:
+    """Softmax regression over classes, or logistic regression of one binary label."""
     # On centred columns: the same problem, but the free bias is then nearly independent of the kernel.
     mean = hidden.mean(axis=0)
     centred = hidden - mean
-    value = functools.partial(objective, "cross_entropy", hidden=centred, labels=labels, ridge=ridge)
+    value = functools.partial(objective, loss, hidden=centred, labels=labels, ridge=ridge)
     start = {
         "kernel": jnp.zeros((hidden.shape[1], num_outputs), hidden.dtype),
         "bias": jnp.zeros(num_outputs, hidden.dtype),
     }
     if (hidden.shape[1] + 1) * num_outputs <= NEWTON_SIZE:
-        layer = _newton(value, start, centred, ridge, tolerance, max_steps)
+        layer = _newton(value, functools.partial(_curvature, loss, labels), start, centred, ridge, tolerance, max_steps)
     else:
         layer = _lbfgs(value, start, tolerance, max_steps)
     return {"kernel": layer["kernel"], "bias": layer["bias"] - matmul(mean, layer["kernel"])}
 
 
+def _curvature(loss: Loss, labels: jax.Array, outputs: jax.Array) -> jax.Array:
+    """Second derivatives of - log p(y) with respect to the outputs [N, C] of each example, [N, C, C]."""
+    if loss == "binary_cross_entropy":
+        p = jax.nn.sigmoid(outputs)
+        return jnp.where(jnp.isnan(labels), 0, p * (1 - p))[:, :, None]
+    p = jax.nn.softmax(outputs)
+    return p[:, :, None] * (jnp.eye(p.shape[1], dtype=p.dtype) - p[:, None, :])
+
+
 def _newton(
     value: Callable[[LastLayer], jax.Array],
+    curvature: Callable[[jax.Array], jax.Array],
     start: LastLayer,
     hidden: jax.Array,
     ridge: float,
@@ -104,16 +139,16 @@ def _newton(
     flat, unravel = ravel_pytree(start)
     # The bias comes first, as `ravel_pytree` puts it.
     rows = jnp.append(jnp.ones((len(hidden), 1), hidden.dtype), hidden, axis=1)
-    # A constant added to all biases changes nothing, and the gradient has no part along it: any curvature will do.
     classes = start["bias"].shape[0]
     penalty = jnp.diag(jnp.where(jnp.arange(len(flat)) < classes, 0, ridge).astype(flat.dtype))
-    penalty = penalty.at[:classes, :classes].add(1 / classes)
+    if classes > 1:
+        # A constant added to all biases changes nothing, and the gradient has no part along it: any curvature will do.
+        penalty = penalty.at[:classes, :classes].add(1 / classes)
     value_and_grad = jax.value_and_grad(lambda flat: value(unravel(flat)))
 
     def hessian(flat: jax.Array) -> jax.Array:
         layer = unravel(flat)
-        p = jax.nn.softmax(matmul(hidden, layer["kernel"]) + layer["bias"])
-        weights = p[:, :, None] * (jnp.eye(p.shape[1], dtype=p.dtype) - p[:, None, :])
+        weights = curvature(matmul(hidden, layer["kernel"]) + layer["bias"])
         # One class after the other: all pairs at once would need N C^2 H numbers.
         blocks = jax.lax.map(lambda w: einsum("nd,ni,nj->ijd", w, rows, rows), jnp.moveaxis(weights, 1, 0))
         return jnp.moveaxis(blocks, 0, 1).reshape(len(flat), len(flat)) / len(rows) + penalty

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 import flax.linen as nn
@@ -68,7 +69,7 @@ class GNN(nn.Module):
     Attributes:
         design: Learning rate and epochs should be 0 (see `build`), so that they need no new compilation.
         hidden: Width of the hidden layers that is really built.
-        level: ``node`` or ``graph``.
+        level: ``node``, ``edge`` or ``graph``.
         num_outputs: C.
         momentum: Of the BatchNorm statistics; 0 makes one training-mode pass calibrate them.
     """
@@ -99,7 +100,8 @@ class GNN(nn.Module):
         self.out = Linear(self.num_outputs, use_bias=True)
 
     def encode(self, batch: Batch, train: bool = False) -> jax.Array:
-        """What the last linear layer sees: [V, H] for node tasks, [G, H] for graph tasks, padding included."""
+        """What the last linear layer sees: [V, H] for node tasks, [N, H] for the N pairs of edge tasks, [G, H] for
+        graph tasks, padding included."""
         graph, mask = batch.graph, batch.node_mask
         x = graph.nodes
         for dense in self.pre:
@@ -113,13 +115,25 @@ class GNN(nn.Module):
             owner = jnp.repeat(jnp.arange(count), graph.n_node, total_repeat_length=x.shape[0])
             x = jax.ops.segment_sum(x, owner, count, indices_are_sorted=True)
             mask = batch.graph_mask
+        elif self.level == "edge":
+            assert batch.pairs is not None
+            x, mask = pair_rows(x, batch.pairs), jnp.ones(len(batch.pairs), bool)
         for dense in self.post:
             x = dense(x, mask, train)
         return x
 
     def __call__(self, batch: Batch, train: bool = False) -> jax.Array:
-        """Logits or regression outputs: [V, C] for node tasks, [G, C] for graph tasks, padding included."""
+        """Logits or regression outputs: [V, C] for node tasks, [N, C] for edge tasks, [G, C] for graph tasks."""
         return self.out(self.encode(batch, train))
+
+
+def pair_rows(x: jax.Array, pairs: jax.Array) -> jax.Array:
+    """Rows of pairs of nodes, the same for both orders: [V, d], [N, 2] -> [N, d].
+
+    The product, entry by entry, of two rows of norm 1; its sum is their cosine. Scaled so that entries are of the size
+    that they have in the rows, 1 / sqrt(d), where BatchNorm's epsilon is small beside their variance.
+    """
+    return jnp.sqrt(jnp.asarray(x.shape[1], x.dtype)) * x[pairs[:, 0]] * x[pairs[:, 1]]
 
 
 def apply(gnn: GNN, variables: Variables, batch: Batch) -> jax.Array:
@@ -139,4 +153,5 @@ def initialize(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
     # all models share: a compiled `init` would cost seconds a model.
     one = np.ones(1, np.int32)
     smallest = Graphs(np.zeros((2, num_features), np.float32), one, one, np.array([2], np.int32), one)
-    return cast(Variables, gnn.lazy_init(key, jax.eval_shape(lambda: single_batch(smallest))))
+    batch = functools.partial(single_batch, smallest, pairs=np.zeros((1, 2)) if gnn.level == "edge" else None)
+    return cast(Variables, gnn.lazy_init(key, jax.eval_shape(batch)))

@@ -22,7 +22,10 @@ FILE = "result.json"
 
 
 class TaskInfo(TypedDict):
-    """The task that was searched; counts are over the whole task, ``examples`` over each part of the split."""
+    """The task that was searched; counts are over the whole task, ``examples`` over each part of the split.
+
+    ``outputs`` are classes, binary labels or regression targets; ``classes`` is null but for classes.
+    """
 
     name: str
     level: str
@@ -34,6 +37,7 @@ class TaskInfo(TypedDict):
     edges: int
     features: int
     classes: int | None
+    outputs: NotRequired[int]
     examples: dict[str, int]
     notes: NotRequired[list[str]]
 

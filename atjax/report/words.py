@@ -3,13 +3,19 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from atjax.report.result import Best, Result, fell_back
+from atjax.report.result import Best, Result, TaskInfo, fell_back
 from atjax.space import FIELDS
 
 NONE = "—"
 """Stands where there is no value."""
 
-METRICS = {"accuracy": "accuracy", "roc_auc": "ROC-AUC", "mae": "mean absolute error"}
+METRICS = {
+    "accuracy": "accuracy",
+    "roc_auc": "ROC-AUC",
+    "average_precision": "average precision",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+}
 
 
 def score(value: float | None) -> str:
@@ -47,6 +53,15 @@ def count(number: float | None, noun: str = "", plural: str | None = None) -> st
 def metric_name(metric: str) -> str:
     """The metric's usual spelling."""
     return METRICS.get(metric, metric)
+
+
+def outputs(task: TaskInfo) -> str:
+    """What a task asks for: ``6 classes``, ``12 binary labels`` or ``1 target``; empty where the count is not known."""
+    if task["classes"] is not None:
+        return count(task["classes"], "class", "classes")
+    if "outputs" not in task:
+        return ""
+    return count(task["outputs"], "target" if task["loss"] == "mse" else "binary label")
 
 
 def structure(design: Mapping[str, Any]) -> str:

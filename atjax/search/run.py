@@ -39,6 +39,7 @@ def describe_task(task: Task, seed: int) -> TaskInfo:
         "edges": int(graphs.n_edge.sum()),
         "features": graphs.num_features,
         "classes": task.num_outputs if task.loss == "cross_entropy" else None,
+        "outputs": task.num_outputs,
         "examples": {part: len(getattr(split, part)) for part in ("train", "validation", "test")},
         "notes": list(task.notes),
     }
