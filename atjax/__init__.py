@@ -5,6 +5,7 @@ from atjax.api import load_bank, load_task, task_feature, transfer_prior
 from atjax.budget import Budget
 from atjax.checkpoint import TrainedModel, load
 from atjax.errors import UserError
+from atjax.links import link_prediction
 from atjax.runtime import VERSION as __version__
 from atjax.space import Design, Space, paper_space
 from atjax.task import Graphs, Split, Task
@@ -19,6 +20,7 @@ __all__ = [
     "TrainedModel",
     "UserError",
     "__version__",
+    "link_prediction",
     "load",
     "load_bank",
     "load_task",

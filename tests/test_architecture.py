@@ -73,7 +73,7 @@ def test_no_import_cycles() -> None:
 
 LAYERS = (
     {"errors", "space", "atomic", "products"},
-    {"task", "meta"},
+    {"task", "meta", "links"},
     {"config", "sources", "neighbours"},
     {"batch", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},
     {"train", "fisher"},
@@ -130,7 +130,7 @@ def test_each_library_has_its_place(library: str, places: set[str]) -> None:
 def test_data_are_read_without_the_models() -> None:
     """Tasks and spaces load without JAX; it takes seconds."""
     needed: set[str] = set()
-    todo = {name for name in MODULES if name.startswith(("atjax.sources", "atjax.task", "atjax.space"))}
+    todo = {name for name in MODULES if name.startswith(("atjax.sources", "atjax.task", "atjax.links", "atjax.space"))}
     while todo:
         name = todo.pop()
         needed.add(name)

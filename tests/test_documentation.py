@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 
+import atjax
 from atjax import config, fisher
 from atjax.fisher import FisherConfig
 from atjax.fisher.statistics import FORMS, names, reads, resolve
 from atjax.space import ANCHORS
+from atjax.task import METRICS, SPLIT_PATTERNS
 
 PAGE = (tiny.REPOSITORY / "docs" / "statistics.md").read_text()
 
@@ -32,6 +35,18 @@ def test_a_statistic_of_ones_own_as_the_page_shows_it(tmp_path: Path, monkeypatc
         np.testing.assert_array_equal(error, 0)  # of all examples
     # (lambda_1 + lambda_2 + ...) / lambda_1 is at least 1 + lambda_2 / lambda_1
     assert np.all(np.asarray(values["stable_rank"].value) >= 1 + np.asarray(values["spread.edge_of_spectrum"].value))
+
+
+def test_tasks_of_ones_own_as_the_page_shows_them() -> None:
+    page = (tiny.REPOSITORY / "docs" / "tasks.md").read_text()
+    labels, links = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {"atjax": atjax, "np": np}
+    exec(labels + links.splitlines()[0], names)
+    assert names["task"].level == "edge"
+    for metric in {name for some in METRICS.values() for name in some}:
+        assert f"`{metric}`" in page
+    for word in (*METRICS, *SPLIT_PATTERNS):
+        assert f"| `{word}` |" in page
 
 
 def test_the_page_lists_every_statistic_under_what_it_reads() -> None:

@@ -100,6 +100,29 @@ def test_held_out_examples_are_not_looked_at(level: Level) -> None:
     assert meta_features(dataclasses.replace(task, labels=labels)) != meta_features(task)
 
 
+def test_binary_labels_are_described_each_by_itself() -> None:
+    """Entropies add up, and homophily is over all labels of edges between training nodes; missing ones are left out."""
+    plain = random_task("node")
+    rng = np.random.default_rng(1)
+    labels = np.where(rng.random((40, 3)) < 0.2, np.nan, rng.integers(0, 2, (40, 3)))
+    task = dataclasses.replace(
+        plain, loss="binary_cross_entropy", metric="roc_auc", labels=labels, fixed_split=plain.split(0)
+    )
+    train, got = task.split(0).train, meta_features(task)
+    known = [labels[train, c][~np.isnan(labels[train, c])] for c in range(3)]
+    entropy = -sum(p * np.log(p) for column in known for p in (np.mean(column), 1 - np.mean(column)))
+    equal = [
+        labels[a, c] == labels[b, c]
+        for a, b in zip(task.graphs.senders, task.graphs.receivers)
+        for c in range(3)
+        if a != b and a in train and b in train and not np.isnan(labels[[a, b], c]).any()
+    ]
+    assert 0 < np.mean(equal) < 1
+    np.testing.assert_allclose(
+        [got["classes"], got["label_entropy"], got["homophily"]], [3, entropy, np.mean(equal)], rtol=1e-6
+    )
+
+
 def test_sparse_features_are_the_dense_ones() -> None:
     task = random_task("node")
     graphs = dataclasses.replace(task.graphs, nodes=sparse.csr_matrix(task.graphs.nodes))

@@ -15,6 +15,9 @@ BY_EXAMPLE = ("empirical", "exact")
 ESTIMATORS = (*BY_EXAMPLE, "hutchinson", "monte_carlo", "reference", "sign_sketch")
 """Names of what `atjax.fisher.estimators` has: those that take example after example, and all."""
 
+LEVELLED = ("max_passes", "estimator")
+"""Settings that are given by level."""
+
 VERSION = 3
 """Raised whenever the same settings come to give other numbers, so that stored features are not mixed with new ones."""
 
@@ -28,8 +31,9 @@ class FisherConfig:
         seeds: R, random initialisations an anchor.
         ridge: L2 penalty of the last layer's fit, which keeps its optimum finite on separable data.
         max_passes: By level, the most backward passes a model. An example takes one for each direction its label can
-            vary in, C - 1 for C classes; a training set that would take more is sampled.
-        max_nodes: For node tasks, the most nodes of the graph around the sampled examples.
+            vary in (C - 1 for C classes); a training set that would take more is sampled. Here and for ``estimator``,
+            the level edge is as the level node unless it is given.
+        max_nodes: For tasks of nodes or pairs, the most nodes of the graph around the sampled examples.
         statistic: What the feature is made of, one after the other; see `atjax.fisher.statistics`.
         estimator: By level, how the Fisher information is estimated; see `atjax.fisher.estimators`.
         draws: How many, of estimators that draw.
@@ -62,7 +66,11 @@ class FisherConfig:
             object.__setattr__(self, "statistic", (self.statistic,))
         if not self.statistic:
             raise UserError("fisher.statistic names no statistic; name at least one, such as alpha.")
-        for level in ("graph", "node"):
+        for name in LEVELLED:
+            table = getattr(self, name)
+            if "node" in table:
+                object.__setattr__(self, name, {"edge": table["node"], **table})
+        for level in ("graph", "node", "edge"):
             if self.estimator.get(level) not in ESTIMATORS:
                 raise UserError(
                     f"fisher.estimator.{level} must be one of {', '.join(ESTIMATORS)}; it is "
@@ -79,10 +87,10 @@ class FisherConfig:
     def key(self) -> str:
         """Readable name of the settings that the numbers depend on, ending in a short hash of them all."""
         settings = {k: v for k, v in dataclasses.asdict(self).items() if k != "chunk"} | {"version": VERSION}
-        settings |= {
-            "max_passes": dict(self.max_passes),
-            "estimator": dict(self.estimator),
-            "statistic": list(self.statistic),
-        }
+        settings["statistic"] = list(self.statistic)
+        for name in LEVELLED:
+            # Edge tasks that are taken as node tasks are no setting of their own.
+            table = getattr(self, name)
+            settings[name] = {k: v for k, v in table.items() if k != "edge" or v != table.get("node")}
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         return f"{'+'.join(self.statistic)}-h{self.hidden}-r{self.seeds}-{digest}"

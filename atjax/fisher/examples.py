@@ -1,8 +1,10 @@
 """What the Fisher information of a task is taken over: training data to fit on, and examples to differentiate.
 
-A training set that needs more backward passes than `FisherConfig.max_passes` is sampled. For a node task with more
-nodes than `FisherConfig.max_nodes`, only the surroundings of the examples are kept: their neighbours hop by hop until
-the allowance is spent, the last hop at random, and all edges among the nodes kept.
+A training set that needs more backward passes than `FisherConfig.max_passes` is sampled. For a task of nodes or pairs
+of nodes with more nodes than `FisherConfig.max_nodes`, only the surroundings of the examples are kept: their neighbours
+hop by hop until the allowance is spent, the last hop at random, and all edges among the nodes kept.
+
+To an estimator, pairs are what nodes are: an example is a row of the output of one batch.
 """
 
 from __future__ import annotations
@@ -53,16 +55,17 @@ class Examples:
     """The data of one Fisher computation.
 
     Attributes:
-        batch: All training graphs, or the (cut-out) graph of a node task; BatchNorm is calibrated on it.
+        batch: All training graphs, or the (cut-out) graph of a task of nodes or pairs, which then holds the training
+            pairs; BatchNorm is calibrated on it.
         rows: Rows of the model's output that belong to training examples, int [N].
         ids: The ids of these examples, as chunks name them, int [N].
         labels: Their labels, [N] or [N, C].
         targets: Labels by id, for all ids.
         features: Node features of all graphs, [V, D], for graph tasks; else None.
         chunks: The examples differentiated: for graph tasks one `BatchIndex` [M, B, ...] for each padded shape, for
-            node tasks one array of node ids [M, B].
+            tasks of nodes or pairs one array of rows of the output [M, B].
         placed: For graph tasks, the same examples in S batches of many; else None.
-        width: For node tasks, backward passes of one node at once.
+        width: For tasks of nodes or pairs, backward passes of one example at once.
         sampled: n, how many examples that is.
         population: N, how many training examples there are.
     """
@@ -149,9 +152,8 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     count = min(len(train), max(2, config.max_passes[task.level] // directions))
     chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
     chunk = nodes_in_flight(config)
-    if task.level == "node":
-        return _node_examples(task, config, chunk, train, chosen, rng)
-    return _graph_examples(task, config, chunk, train, chosen, rng)
+    lay = _graph_examples if task.level == "graph" else _whole_examples
+    return lay(task, config, chunk, train, chosen, rng)
 
 
 def _graph_examples(
@@ -204,28 +206,35 @@ def _in_chunks(ids: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([ids, np.full(rows * width - len(ids), -1)]).reshape(rows, width)
 
 
-def _node_examples(
+def _whole_examples(
     task: Task, config: FisherConfig, chunk: int, train: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
 ) -> Examples:
-    # Sketches take all training nodes that are kept as examples: the surroundings of more nodes are of use to them.
+    """Examples that share a graph: nodes, or pairs of nodes."""
+    nodes_of = np.arange(task.num_examples)[:, None] if task.pairs is None else task.pairs
+    # Sketches take all training examples whose nodes are kept: the surroundings of more of them are of use to them.
     most = max(len(chosen), config.max_nodes // 8)
-    seeds = chosen if config.by_example("node") or len(train) <= most else rng.choice(train, most, replace=False)
-    kept = surroundings(task.graphs, np.union1d(seeds, chosen), config.max_nodes, rng)
+    seeds = chosen if config.by_example(task.level) or len(train) <= most else rng.choice(train, most, replace=False)
+    kept = surroundings(task.graphs, np.unique(nodes_of[np.union1d(seeds, chosen)]), config.max_nodes, rng)
     chosen = rng.permutation(chosen)  # blocks of them are for standard errors
     graph = induced(task.graphs, kept)
-    position = np.full(task.num_examples, -1)
+    position = np.full(int(task.graphs.n_node.sum()), -1)
     position[kept] = np.arange(len(kept))
-    inside = train[position[train] >= 0]
+    inside = train[(position[nodes_of[train]] >= 0).all(axis=1)]
+    # The model's outputs are those of all nodes that are kept, or of the training pairs among them.
+    outputs = kept if task.pairs is None else inside
+    row = np.full(task.num_examples, -1)
+    row[outputs] = np.arange(len(outputs))
     width = max(1, chunk // (len(kept) * num_directions(task.loss, task.num_outputs)))
     near = jax.tree.map(jnp.asarray, lists(graph.senders, graph.receivers, len(kept)))
+    pairs = None if task.pairs is None else position[task.pairs[inside]]
     return Examples(
-        single_batch(graph)._replace(lists=near),
-        jnp.asarray(position[inside]),
-        jnp.asarray(position[inside]),
+        single_batch(graph, pairs=pairs)._replace(lists=near),
+        jnp.asarray(row[inside]),
+        jnp.asarray(row[inside]),
         jnp.asarray(task.labels[inside]),
-        jnp.asarray(task.labels[kept]),
+        jnp.asarray(task.labels[outputs]),
         None,
-        (jnp.asarray(_in_chunks(position[chosen], width)),),
+        (jnp.asarray(_in_chunks(row[chosen], width)),),
         None,
         max(1, chunk // len(kept)),
         len(chosen),
