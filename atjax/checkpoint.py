@@ -16,9 +16,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from scipy.special import expit
 
+from atjax import interop
 from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
+from atjax.encoding import Encoding
 from atjax.errors import UserError
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
+from atjax.raw import RawGraphs
 from atjax.space import Design
 from atjax.task import Graphs, Task, check_pairs
 from atjax.train import Fit
@@ -81,17 +84,57 @@ class TrainedModel:
         result[index.graphs[index.graphs >= 0]] = raw[index.graphs >= 0]
         return result
 
-    def predict(self, graphs: Graphs, pairs: np.ndarray | None = None) -> np.ndarray:
-        """What the task asks for, of every graph, node or pair; arguments and errors as those of `outputs`.
+    @functools.cached_property
+    def encoding(self) -> Encoding | None:
+        """How the graphs that it was trained on became features and classes; None for tasks that are no user's own."""
+        fields = self.info.get("encoding")
+        return None if fields is None else Encoding.from_dict(fields)
+
+    def encode(self, graphs: Any) -> Graphs:
+        """New graphs in the form that the model takes, with features made as those of its training.
+
+        Args:
+            graphs: Graphs of NetworkX, PyTorch Geometric or DGL, one or several; a mapping with arguments of
+                `atjax.interop.from_arrays`, without labels; or what `atjax.sources.custom.read` gave.
+
+        Raises:
+            UserError: The graphs lack an attribute or hold a value that the training did not have, are broken, or the
+                model's task was not made of a user's own graphs.
+        """
+        if self.encoding is None:
+            raise UserError(
+                f"The model was trained on {self.info['task']}, whose features are made by its own loader; give graphs "
+                "of that task, such as atjax.load_task(...).graphs."
+            )
+        if not isinstance(graphs, RawGraphs):
+            graphs = interop.read(graphs, [column.name for column in self.encoding.columns])
+        return Graphs.from_encoded(self.encoding.apply(graphs))
+
+    def predict(self, graphs: Any, pairs: np.ndarray | None = None) -> np.ndarray:
+        """What the task asks for, of every graph, node or pair.
+
+        Args:
+            graphs: Encoded graphs, or whatever `encode` takes.
+            pairs: As in `outputs`, and so are the errors.
 
         Returns:
             The predicted class, int [N]; for ``binary_cross_entropy`` the probability that each label is 1, float32
             [N, C]; for ``mse`` the predicted targets, float32 [N, C].
         """
-        outputs = self.outputs(graphs, pairs)
+        outputs = self.outputs(graphs if isinstance(graphs, Graphs) else self.encode(graphs), pairs)
         if self.info["loss"] == "cross_entropy":
             return outputs.argmax(axis=1)
         return expit(outputs) if self.info["loss"] == "binary_cross_entropy" else outputs
+
+    def predict_labels(self, graphs: Any) -> list[Any]:
+        """Predicted label of every graph or node, as the owner of the task calls it: `predict`, in their words.
+
+        Raises:
+            UserError: As `encode`; or the task is a regression.
+        """
+        if self.encoding is None or self.encoding.classes is None:
+            raise UserError(f"The task {self.info['task']} has no labels of its owner's; take predict.")
+        return [self.encoding.classes[number] for number in self.predict(graphs)]
 
 
 def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> None:
@@ -119,6 +162,7 @@ def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> No
         "num_features": task.graphs.num_features,
         "num_outputs": task.num_outputs,
         "task": task.name,
+        "encoding": None if task.encoding is None else task.encoding.as_dict(),
         "content_hash": task.content_hash,
         "seed": outcome.seed,
         "budget": outcome.budget,

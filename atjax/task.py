@@ -12,12 +12,16 @@ import hashlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Unpack, cast
 
 import numpy as np
 from scipy import sparse
 
+from atjax import interop, reading
+from atjax.encoding import Encoded, Encoding
 from atjax.errors import UserError
+from atjax.raw import RawGraphs
+from atjax.reading import Options
 
 Level = Literal["node", "edge", "graph"]
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
@@ -140,6 +144,12 @@ class Graphs:
             n_edge.astype(np.int32),
         )
 
+    @classmethod
+    def from_encoded(cls, encoded: Encoded) -> Graphs:
+        """A user's own graphs, once `atjax.encoding.Encoding.apply` has made features of what they had."""
+        features, senders, receivers, n_node, _, directed = encoded
+        return cls.from_edges(features, senders, receivers, n_node, undirected=not directed)
+
     def take(self, ids: np.ndarray) -> Graphs:
         """The graphs with these ids, in that order."""
         nodes = ragged_ranges(self.node_start[ids], self.n_node[ids])
@@ -190,6 +200,7 @@ class Task:
         notes: Sentences on how the data was read (where features come from, what was dropped).
         fixed_split: The data's own split, used whatever the seed; None to split by seed.
         pairs: The nodes of each example of an edge task, int [N, 2], as the graphs number them; None for other levels.
+        encoding: How a user's own graphs became features and classes; None for other tasks.
     """
 
     name: str
@@ -202,11 +213,86 @@ class Task:
     notes: tuple[str, ...] = ()
     fixed_split: Split | None = None
     pairs: np.ndarray | None = None
+    encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
         if self.loss != "cross_entropy":
             object.__setattr__(self, "labels", _by_output(self.labels, self.loss))
         check(self)
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        edge_index: Any,
+        labels: Any,
+        *,
+        graph: Any = None,
+        num_nodes: int | None = None,
+        **options: Unpack[Options],
+    ) -> Task:
+        """A task from arrays; see `interop.from_arrays` and `reading.Options`.
+
+        Raises:
+            UserError: The arrays do not fit together, or cannot be learnt from.
+
+        Example:
+            >>> Task.from_arrays(None, [[0, 1, 3], [1, 2, 4]], ["a", "b"], graph=[0, 0, 0, 1, 1]).num_examples
+            2
+        """
+        return cls.from_raw(interop.from_arrays(x, edge_index, labels, graph=graph, num_nodes=num_nodes), **options)
+
+    @classmethod
+    def from_networkx(
+        cls, graphs: Any, labels: Any = "label", *, attributes: Sequence[str] | None = None, **options: Unpack[Options]
+    ) -> Task:
+        """A task from NetworkX graphs; see `interop.from_networkx` and `reading.Options`.
+
+        Raises:
+            UserError: The graphs cannot be learnt from.
+        """
+        return cls.from_raw(interop.from_networkx(graphs, labels, attributes=attributes), **options)
+
+    @classmethod
+    def from_pyg(cls, data: Any, **options: Unpack[Options]) -> Task:
+        """A task from PyTorch Geometric's ``Data``, one or several; see `interop.from_pyg` and `reading.Options`.
+
+        Raises:
+            UserError: The graphs cannot be learnt from.
+        """
+        return cls.from_raw(interop.from_pyg(data), **options)
+
+    @classmethod
+    def from_dgl(
+        cls, graphs: Any, labels: Any = "label", *, attributes: Sequence[str] | None = None, **options: Unpack[Options]
+    ) -> Task:
+        """A task from DGL graphs; see `interop.from_dgl` and `reading.Options`.
+
+        Raises:
+            UserError: The graphs cannot be learnt from.
+        """
+        return cls.from_raw(interop.from_dgl(graphs, labels, attributes=attributes), **options)
+
+    @classmethod
+    def from_raw(cls, raw: RawGraphs, **options: Unpack[Options]) -> Task:
+        """A task from graphs in the form that all of the user's own pass through.
+
+        Raises:
+            UserError: An option is wrong, or the graphs cannot be learnt from.
+        """
+        level, labels, encoding, encoded, split, notes = reading.read(raw, options)
+        return cls(
+            options.get("name", "own"),
+            cast(Level, level),
+            cast(Loss, labels.loss),
+            cast(Metric, options.get("metric") or METRICS.get(labels.loss, ("accuracy",))[0]),
+            Graphs.from_encoded(encoded),
+            labels.values,
+            labels.num_outputs,
+            notes,
+            None if split is None else Split(*split),
+            encoding=encoding,
+        )
 
     @property
     def num_examples(self) -> int:

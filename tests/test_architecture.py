@@ -73,6 +73,7 @@ def test_no_import_cycles() -> None:
 
 LAYERS = (
     {"errors", "space", "atomic", "products"},
+    {"raw", "encoding", "interop", "reading"},
     {"task", "meta", "links"},
     {"config", "sources", "neighbours"},
     {"batch", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},

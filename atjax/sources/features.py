@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from atjax.encoding import degree_one_hot, one_hot
 from atjax.errors import UserError
 from atjax.task import Graphs
 
-DEGREE_CAP = 64
-"""Degrees from here on share one feature: few nodes have them, and no single hub must set the number of features."""
-
 ONE_HOT_LIMIT = 2**32
 """Bytes that a one-hot may take: node labels can be ids that no two nodes share."""
-
-
-def one_hot(codes: np.ndarray, count: int) -> np.ndarray:
-    """Float32 [V, count]: 1 in the column that each code, [V], names."""
-    columns = np.zeros((len(codes), count), np.float32)
-    columns[np.arange(len(codes)), codes] = 1
-    return columns
 
 
 def categories(name: str, table: np.ndarray) -> list[np.ndarray]:
@@ -38,6 +29,5 @@ def categories(name: str, table: np.ndarray) -> list[np.ndarray]:
 
 
 def degrees(graphs: Graphs) -> np.ndarray:
-    """One-hot of the degree, float32 [V, `DEGREE_CAP` + 1], with `DEGREE_CAP` and more in one."""
-    degree = np.bincount(graphs.receivers, minlength=graphs.nodes.shape[0])
-    return one_hot(np.minimum(degree, DEGREE_CAP), DEGREE_CAP + 1)
+    """One-hot of the degree, float32 [V, 65], with 64 and more in one (`atjax.encoding.DEGREE_CAP`)."""
+    return degree_one_hot(graphs.receivers, graphs.nodes.shape[0])

@@ -14,10 +14,11 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from atjax.encoding import DEGREE_CAP
 from atjax.errors import UserError
 from atjax.sources.arrays import class_labels
 from atjax.sources.edges import drop_self_loops
-from atjax.sources.features import DEGREE_CAP, categories, degrees
+from atjax.sources.features import categories, degrees
 from atjax.sources.files import obtain, plain_name, read_archive
 from atjax.sources.parsed import Parsed
 from atjax.sources.text import read_table

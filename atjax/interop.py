@@ -1,0 +1,399 @@
+"""Graphs of other libraries, and plain arrays, as `atjax.raw.RawGraphs`.
+
+NetworkX, PyTorch Geometric and DGL are no dependencies: nothing is imported from them, and their objects are known by
+what they have. Tensors come in through ``numpy``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from atjax.errors import UserError
+from atjax.raw import PARTS, RawGraphs, Where, parts_of_sets, parts_of_words
+
+MASKS = {"train_mask": "train", "val_mask": "validation", "test_mask": "test"}
+"""Names that PyTorch Geometric and DGL give to the parts of a split."""
+
+NO_FEATURES = frozenset({"label", "labels", "y", "split", "_ID", *MASKS})
+"""Node attributes that are no features unless they are asked for."""
+
+
+def read(graphs: Any, attributes: Sequence[str]) -> RawGraphs:
+    """Graphs of any kind that this module knows, with the node attributes named; labels are not needed.
+
+    Args:
+        graphs: Graphs of NetworkX, PyTorch Geometric or DGL, one or several, or a mapping with the arguments of
+            `from_arrays`.
+        attributes: The node attributes that are wanted.
+
+    Raises:
+        UserError: They are none of these, or lack an attribute.
+    """
+    if isinstance(graphs, Mapping):
+        return from_arrays(**{"labels": None, **graphs})
+    several = _several(graphs)
+    first = several[0]
+    if hasattr(first, "edge_index"):
+        return from_pyg(several)
+    if hasattr(first, "ndata"):
+        return from_dgl(several, attributes=attributes)
+    if hasattr(first, "adj"):
+        return from_networkx(several, attributes=attributes)
+    raise UserError(
+        f"{type(first).__name__} is no kind of graph that is known here; give graphs of NetworkX, PyTorch Geometric or "
+        "DGL, arrays as dict(x=..., edge_index=...), or a path."
+    )
+
+
+def from_arrays(
+    x: Any = None, edge_index: Any = None, labels: Any = None, *, graph: Any = None, num_nodes: int | None = None
+) -> RawGraphs:
+    """Graphs given as arrays.
+
+    Args:
+        x: Node features, [V, D] or a scipy sparse matrix; None if there are none.
+        edge_index: Sender and receiver of each edge, [2, E].
+        labels: One for each node, or for each graph.
+        graph: Graph of each node, 0 .. G-1, ascending, [V]; None if there is one graph.
+        num_nodes: V, needed where neither ``x`` nor ``graph`` nor labels of nodes say it.
+
+    Raises:
+        UserError: Shapes do not match.
+    """
+    columns, edges = {}, _edges(edge_index, Where())
+    counts: dict[str, int] = {} if num_nodes is None else {"num_nodes": int(num_nodes)}
+    if x is not None:
+        columns["x"] = _features(x, "x")
+        counts["x"] = columns["x"].shape[0]
+    if graph is not None:
+        graph = _whole(graph, "graph")
+        if graph.ndim != 1 or np.any(np.diff(graph) < 0) or graph.min(initial=0) < 0:
+            raise UserError("graph must give each node the number of its graph, from 0 on, in ascending order.")
+        counts["graph"] = len(graph)
+    values = None if labels is None else _values(labels)
+    if not counts and values is not None:
+        counts["labels"] = len(values)
+    if not counts:
+        raise UserError("Neither x nor graph nor num_nodes says how many nodes there are; give one of them.")
+    if len(set(counts.values())) > 1:
+        said = " and ".join(f"{name} is for {count}" for name, count in counts.items())
+        raise UserError(f"{said} nodes; they must agree.")
+    total = next(iter(counts.values()))
+    if graph is None:
+        n_node = np.array([total])
+    else:
+        graphs = int(graph.max(initial=-1)) + 1
+        # Graphs at the end may be without nodes; their labels say that they are there.
+        if values is not None and len(values) != total:
+            graphs = max(graphs, len(values))
+        n_node = np.bincount(graph, minlength=graphs)
+    by_level: dict[str, np.ndarray] = {}
+    if values is not None:
+        by_level["graph" if graph is not None and len(values) != total else "node"] = values
+    return RawGraphs(n_node, *edges, columns, by_level)
+
+
+def from_networkx(
+    graphs: Any,
+    labels: Any = "label",
+    *,
+    attributes: Sequence[str] | None = None,
+    split: str = "split",
+) -> RawGraphs:
+    """Graphs of NetworkX.
+
+    Args:
+        graphs: A graph, or several.
+        labels: Name of the attribute, of graphs or of nodes, that holds the label; or the labels, one for each graph,
+            or for each node of the one graph (in its order of nodes, or by node).
+        attributes: Node attributes that are features; None for all but the label and the split.
+        split: Name of the attribute, of graphs or of nodes, that says ``train``, ``validation`` or ``test``.
+
+    Raises:
+        UserError: A node lacks an attribute, or its values are of different kinds.
+    """
+    several = _several(graphs)
+    for number, graph in enumerate(several):
+        if not hasattr(graph, "adj"):
+            raise UserError(f"Graph {number} is of type {type(graph).__name__}; give graphs of NetworkX.")
+    names = [list(graph.nodes) for graph in several]
+    where = _where([len(nodes) for nodes in names], lambda graph, node: repr(names[graph][node]))
+    label = labels if isinstance(labels, str) else None
+    if attributes is None:
+        seen = {key for graph in several for _, data in graph.nodes(data=True) for key in data}
+        attributes = sorted(seen - NO_FEATURES - {label, split}, key=str)
+    columns = {}
+    for key in attributes:
+        given = [data.get(key) for graph in several for _, data in graph.nodes(data=True)]
+        columns[str(key)] = _column(str(key), given, where)
+    by_level, parts = {}, {}
+    if label is not None:
+        for level, rows in _attribute_rows(several, label).items():
+            by_level[level] = _values(rows)
+    elif labels is not None:
+        if len(several) == 1 and isinstance(labels, Mapping):
+            labels = [labels.get(node) for node in names[0]]
+        by_level["graph" if len(several) > 1 else "node"] = _values(labels)
+    for level, rows in _attribute_rows(several, split).items():
+        parts[level] = parts_of_words(rows, level, where)
+    senders, receivers = [], []
+    start = 0
+    for graph, nodes in zip(several, names):
+        numbers = {node: start + place for place, node in enumerate(nodes)}
+        for sender, receiver in graph.edges():
+            senders.append(numbers[sender])
+            receivers.append(numbers[receiver])
+        start += len(nodes)
+    n_node = np.array([len(nodes) for nodes in names], np.int64)
+    return RawGraphs(
+        n_node, np.array(senders, np.int64), np.array(receivers, np.int64), columns, by_level, parts, where
+    )
+
+
+def from_pyg(data: Any) -> RawGraphs:
+    """Graphs of PyTorch Geometric: ``x``, ``edge_index``, ``y`` and the masks of a split.
+
+    Args:
+        data: A ``Data``, or several, such as a data set.
+
+    Raises:
+        UserError: A graph has no edge_index, only some have features or labels, or sizes do not match.
+    """
+    several = _several(data)
+    for number, graph in enumerate(several):
+        if getattr(graph, "edge_index", None) is None:
+            raise UserError(
+                f"Graph {number} ({type(graph).__name__}) has no edge_index; give homogeneous graphs with dense edges."
+            )
+    sizes = [int(graph.num_nodes) for graph in several]
+    where = _where(sizes, lambda graph, node: str(node))
+    features = _all_or_none([getattr(graph, "x", None) for graph in several], "x")
+    columns = {} if features is None else {"x": _stack([_features(x, "x") for x in features], "x", sizes)}
+    targets = _all_or_none([getattr(graph, "y", None) for graph in several], "y")
+    by_level: dict[str, np.ndarray] = {}
+    if targets is not None:
+        arrays = [np.atleast_1d(_array(y)) for y in targets]
+        if len(several) > 1 and all(len(y) == 1 for y in arrays):
+            by_level["graph"] = _joined(arrays, "y")
+        else:
+            for number, (y, size) in enumerate(zip(arrays, sizes)):
+                if len(y) != size:
+                    raise UserError(
+                        f"{where.graph(number)}: y has the shape {y.shape}, which is neither one label nor one for "
+                        f"each of the {size} nodes; mend it."
+                    )
+            by_level["node"] = _joined(arrays, "y")
+    masks = {name: _all_or_none([getattr(graph, name, None) for graph in several], name) for name in MASKS}
+    parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
+    edges = _shifted([_edges(graph.edge_index, where) for graph in several], sizes, where)
+    return RawGraphs(np.array(sizes, np.int64), *edges, columns, by_level, parts, where)
+
+
+def from_dgl(graphs: Any, labels: Any = "label", *, attributes: Sequence[str] | None = None) -> RawGraphs:
+    """Graphs of DGL.
+
+    Args:
+        graphs: A graph, or several; or pairs of a graph and its label, such as a data set of graphs gives.
+        labels: Name of the node data that holds the label; or the labels, one for each graph, or for each node of the
+            one graph.
+        attributes: Node data that are features; None for all but the label and the masks of a split.
+
+    Raises:
+        UserError: A graph has several kinds of nodes or edges, or sizes do not match.
+    """
+    several = _several(graphs)
+    if all(isinstance(entry, tuple) and len(entry) == 2 for entry in several):
+        several, labels = [graph for graph, _ in several], [label for _, label in several]
+    for number, graph in enumerate(several):
+        if not hasattr(graph, "ndata") or not getattr(graph, "is_homogeneous", True):
+            raise UserError(
+                f"Graph {number} ({type(graph).__name__}) is no graph of DGL with one kind of nodes and edges."
+            )
+    sizes = [int(graph.num_nodes()) for graph in several]
+    where = _where(sizes, lambda graph, node: str(node))
+    label = labels if isinstance(labels, str) else None
+    if attributes is None:
+        attributes = sorted({key for graph in several for key in graph.ndata} - NO_FEATURES - {label})
+    columns = {}
+    for key in attributes:
+        rows = _all_or_none([graph.ndata.get(key) for graph in several], key)
+        if rows is not None:
+            columns[key] = _stack([_features(row, key) for row in rows], key, sizes)
+    by_level: dict[str, np.ndarray] = {}
+    if label is not None:
+        rows = _all_or_none([graph.ndata.get(label) for graph in several], label)
+        if rows is not None:
+            by_level["node"] = _joined([_array(row) for row in rows], label)
+    elif labels is not None:
+        by_level["graph" if len(several) > 1 else "node"] = _values(labels)
+    masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in MASKS}
+    parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
+    edges = _shifted([_edges(graph.edges(), where) for graph in several], sizes, where)
+    return RawGraphs(np.array(sizes, np.int64), *edges, columns, by_level, parts, where)
+
+
+def _several(graphs: Any) -> list[Any]:
+    """One graph, or several, as a list. A graph is told by having edges of its own."""
+    one = any(hasattr(graphs, name) for name in ("edge_index", "ndata", "adj"))
+    # A data set of PyTorch Geometric has an edge_index too, that of all its graphs joined.
+    if one and hasattr(graphs, "__getitem__") and hasattr(graphs, "get"):
+        one = not hasattr(graphs, "indices")
+    several = [graphs] if one else list(graphs) if isinstance(graphs, Iterable) else [graphs]
+    if not several:
+        raise UserError("There are no graphs; give one or more.")
+    return several
+
+
+def _where(sizes: Sequence[int], name: Callable[[int, int], str]) -> Where:
+    """Places by graph and by the name of a node in it."""
+    start = np.cumsum([0, *sizes])
+
+    def node(number: int) -> str:
+        graph = int(np.searchsorted(start, number, side="right")) - 1
+        word = f"node {name(graph, number - int(start[graph]))}"
+        return word if len(sizes) == 1 else f"graph {graph}: {word}"
+
+    return Where(node=node)
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """A tensor, wherever it lives, or anything else as an array."""
+    if hasattr(tensor, "detach"):
+        tensor = tensor.detach().cpu().numpy()
+    return np.asarray(tensor)
+
+
+def _features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:
+    if sparse.issparse(given):
+        return given.tocsr()
+    array = _array(given)
+    if array.ndim not in (1, 2):
+        raise UserError(f"{name} has the shape {array.shape}; give a row for each node, [V, D].")
+    return array
+
+
+def _whole(given: Any, name: str) -> np.ndarray:
+    array = _array(given)
+    if array.dtype.kind not in "iu" and array.size:
+        raise UserError(f"{name} is of type {array.dtype}; give whole numbers.")
+    return array.astype(np.int64)
+
+
+def _values(given: Any) -> np.ndarray:
+    """Labels as an array: numbers where all are, else objects. A mapping gives them by number."""
+    if isinstance(given, Mapping):
+        given = [given.get(number) for number in range(len(given))]
+    if isinstance(given, np.ndarray) or hasattr(given, "detach"):
+        return _array(given)
+    rows = [_array(one).item() if hasattr(one, "detach") and _array(one).size == 1 else one for one in given]
+    if any(isinstance(row, str | tuple | frozenset) for row in rows):
+        return _objects(rows)
+    if any(isinstance(row, float) for row in rows):
+        rows = [np.nan if row is None else row for row in rows]
+    try:
+        array = np.array(rows)
+    except ValueError:  # rows of different lengths
+        return _objects(rows)
+    return array if array.dtype.kind in "biuf" else _objects(rows)
+
+
+def _objects(rows: Sequence[Any]) -> np.ndarray:
+    array = np.empty(len(rows), object)
+    array[:] = rows
+    return array
+
+
+def _column(name: str, given: Sequence[Any], where: Where) -> np.ndarray:
+    """A node attribute: numbers [V], words [V], or lists of numbers [V, K]."""
+    lengths = np.array(
+        [-1 if value is None else np.size(value) if not isinstance(value, str) else 0 for value in given]
+    )
+    if np.any(lengths < 0):
+        raise UserError(
+            f"{where.node(int(np.flatnonzero(lengths < 0)[0]))} has no attribute {name!r}, which others have; give it, "
+            "or name the attributes to use, without it."
+        )
+    if np.any(lengths != lengths[0]):
+        other = int(np.flatnonzero(lengths != lengths[0])[0])
+        raise UserError(
+            f"{where.node(other)}: {name} is of another kind or length than at other nodes; make them alike."
+        )
+    if lengths[0] == 0:
+        return _objects(given)
+    array = np.array([_array(value) for value in given])
+    return array.reshape(len(given), -1) if array.ndim > 1 else array
+
+
+def _attribute_rows(graphs: Sequence[Any], name: str) -> dict[str, list[Any]]:
+    """Values of an attribute of nodes and of graphs, None where it is absent, for each level that has some."""
+    rows = {
+        "node": [data.get(name) for graph in graphs for _, data in graph.nodes(data=True)],
+        "graph": [graph.graph.get(name) for graph in graphs],
+    }
+    return {level: values for level, values in rows.items() if any(value is not None for value in values)}
+
+
+def _all_or_none(given: list[Any], name: str) -> list[Any] | None:
+    absent = [number for number, value in enumerate(given) if value is None]
+    if len(absent) == len(given):
+        return None
+    if absent:
+        raise UserError(f"graph {absent[0]} has no {name}, but other graphs do; give it to all or to none.")
+    return given
+
+
+def _stack(rows: list[Any], name: str, sizes: Sequence[int]) -> np.ndarray | sparse.csr_matrix:
+    for number, (row, size) in enumerate(zip(rows, sizes)):
+        if row.shape[0] != size:
+            raise UserError(f"graph {number} has {row.shape[0]} rows of {name} but {size} nodes; give one row a node.")
+        if row.shape[1:] != rows[0].shape[1:]:
+            raise UserError(f"graph {number}: {name} has the shape {row.shape}, unlike graph 0; make them alike.")
+    if any(sparse.issparse(row) for row in rows):
+        return sparse.vstack(rows, format="csr")
+    return np.concatenate(rows)
+
+
+def _joined(rows: list[np.ndarray], name: str) -> np.ndarray:
+    for number, row in enumerate(rows):
+        if row.shape[1:] != rows[0].shape[1:]:
+            raise UserError(f"graph {number}: {name} has the shape {row.shape}, unlike graph 0; make them alike.")
+    return np.concatenate(rows)
+
+
+def _masks(given: Mapping[str, list[Any]], count: int, where: Where) -> dict[str, np.ndarray]:
+    if not given:
+        return {}
+    sets = {MASKS[name]: _joined([_array(row) for row in rows], name).astype(bool) for name, rows in given.items()}
+    return {"node": parts_of_sets({part: sets[part] for part in PARTS if part in sets}, count, "node", where)}
+
+
+def _edges(given: Any, where: Where) -> tuple[np.ndarray, np.ndarray]:
+    """Senders and receivers, [E] each."""
+    if given is None:
+        raise UserError("There are no edges; give edge_index, [2, E].")
+    ends = _whole(np.stack([_array(end) for end in given]) if isinstance(given, tuple) else given, "edge_index")
+    if ends.size == 0:
+        ends = ends.reshape(2, 0)
+    if ends.ndim != 2 or len(ends) != 2:
+        raise UserError(f"edge_index has the shape {ends.shape}; give senders and receivers, [2, E].")
+    return ends[0], ends[1]
+
+
+def _shifted(
+    edges: Sequence[tuple[np.ndarray, np.ndarray]], sizes: Sequence[int], where: Where
+) -> tuple[np.ndarray, np.ndarray]:
+    """Edges of graphs with nodes numbered through."""
+    start = np.cumsum([0, *sizes])
+    for number, (ends, size) in enumerate(zip(edges, sizes)):
+        both = np.concatenate(ends)
+        outside = both[(both < 0) | (both >= size)]
+        if outside.size:
+            raise UserError(
+                f"{where.graph(number)}: an edge names node {outside[0]}, but nodes are numbered 0 to {size - 1}; drop "
+                "or mend that edge."
+            )
+    return tuple(np.concatenate([ends[side] + first for ends, first in zip(edges, start)]) for side in (0, 1))  # type: ignore[return-value]

@@ -1,0 +1,175 @@
+"""From a user's own graphs and labels to the parts of a task: levels, losses, labels, splits."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypedDict
+
+import numpy as np
+
+from atjax.encoding import SHOWN, Encoded, Encoding, describe_features, factorize, learn
+from atjax.errors import UserError
+from atjax.raw import PARTS, RawGraphs, parts_of_sets
+
+
+class Options(TypedDict, total=False):
+    """Settings of a task that is made of a user's own graphs.
+
+    Attributes:
+        name: Name of the task; ``own`` if not given.
+        level: Whose labels are learnt, ``node`` or ``graph``; needed only where both have some.
+        loss: One of `atjax.task.METRICS`; by default ``cross_entropy`` for words, truth values and whole numbers,
+            ``binary_cross_entropy`` for several columns of 0 and 1, ``mse`` for other numbers.
+        metric: One of `atjax.task.METRICS` of the loss; the first by default.
+        split: The numbers of the examples, or a mask, for each of ``train``, ``validation`` and ``test``; instead of a
+            split that the graphs carry themselves. Without any, the task is split by seed.
+        directed: Keep the direction of edges; by default both directions are used.
+        categories: Node attributes whose numbers are kinds, to be coded one-hot as words are.
+        unlabelled: A label that says that there is none; None and NaN always say so.
+    """
+
+    name: str
+    level: str | None
+    loss: str | None
+    metric: str | None
+    split: Mapping[str, Any] | None
+    directed: bool
+    categories: Sequence[str]
+    unlabelled: Hashable | None
+
+
+class Labels(NamedTuple):
+    """Labels as a task has them, its loss, its number of outputs, its classes where it has such, and notes."""
+
+    values: np.ndarray
+    loss: str
+    num_outputs: int
+    classes: tuple[Hashable, ...] | None
+    notes: tuple[str, ...]
+
+    @property
+    def missing(self) -> np.ndarray:
+        """Which examples have no label at all, bool [N]."""
+        return self.values < 0 if self.loss == "cross_entropy" else np.isnan(self.values).all(axis=1)
+
+
+class Reading(NamedTuple):
+    """The parts of a task: the split is ids of training, validation and test examples, or None."""
+
+    level: str
+    labels: Labels
+    encoding: Encoding
+    encoded: Encoded
+    split: tuple[np.ndarray, ...] | None
+    notes: tuple[str, ...]
+
+
+def read(raw: RawGraphs, options: Options) -> Reading:
+    """All that a task needs, and notes on how it was found.
+
+    Raises:
+        UserError: An option is wrong, or the graphs, their labels or their split are faulty.
+    """
+    level = raw.level(options.get("level"))
+    labels = read_labels(raw, level, options.get("loss"), options.get("unlabelled"))
+    categories, directed = options.get("categories", ()), options.get("directed", False)
+    encoding = learn(raw, level, labels.classes, directed=directed, categories=categories)
+    split = read_split(raw, level, labels, options.get("split"))
+    encoded = encoding.apply(raw)
+    notes = (*raw.notes, describe_features(encoding), *labels.notes, *encoded.notes)
+    if split is not None:
+        sizes = ", ".join(f"{len(ids):,}" for ids in split)
+        notes += (f"Split: the data's own, {sizes} {level}s for training, validation and test.",)
+    return Reading(level, labels, encoding, encoded, split, notes)
+
+
+def read_labels(raw: RawGraphs, level: str, loss: str | None, unlabelled: Hashable | None) -> Labels:
+    """Labels of nodes or graphs in the form of a task; see `Options` for what they are taken for.
+
+    Args:
+        raw: The set.
+        level: Whose labels.
+        loss: How they are learnt; None to choose by their kind.
+        unlabelled: A label that says that there is none; None and NaN always say so.
+
+    Raises:
+        UserError: Their number is wrong, all are missing, or they are of no use for the loss.
+    """
+    given, count = raw.labels[level], raw.count(level)
+    if len(given) != count:
+        raise UserError(f"There are {len(given)} labels for {count} {level}s; give one label each.")
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
+    if loss is None:
+        loss = _loss_of(given)
+    labels = _classes(given, level, unlabelled) if loss == "cross_entropy" else _outputs(raw, level, loss, unlabelled)
+    if missing := int(labels.missing.sum()):
+        if missing == count:
+            raise UserError(f"None of the {count} {level}s has a label; give some.")
+        role = "which take part in message passing only" if level == "node" else "which are left out"
+        note = f"{level.capitalize()}s without a label, {role}: {missing:,}."
+        labels = labels._replace(notes=(*labels.notes, note))
+    return labels
+
+
+def _loss_of(given: np.ndarray) -> str:
+    """What labels of this kind are learnt by."""
+    if given.ndim == 2 and given.dtype.kind in "biuf" and np.all(np.isin(given, (0, 1)) | np.isnan(given)):
+        return "binary_cross_entropy"
+    return "mse" if given.dtype.kind == "f" else "cross_entropy"
+
+
+def _classes(given: np.ndarray, level: str, unlabelled: Hashable | None) -> Labels:
+    """Classes in ascending order of the owner's labels, -1 for none."""
+    if given.ndim != 1:
+        raise UserError(f"The labels have the shape {given.shape}; give one class for each {level}.")
+    codes, found = factorize(given)
+    if unlabelled is not None and unlabelled in found:
+        place = found.index(unlabelled)
+        codes = np.where(codes == place, -1, codes - (codes > place))
+        found = (*found[:place], *found[place + 1 :])
+    sizes = np.bincount(codes[codes >= 0], minlength=len(found))
+    listed = ", ".join(f"{number} = {label!r} ({size:,})" for number, (label, size) in enumerate(zip(found, sizes)))
+    if len(found) > SHOWN:
+        listed = f"{len(found)}, in ascending order from {found[0]!r} to {found[-1]!r}"
+    return Labels(codes.astype(np.int32), "cross_entropy", len(found), found, (f"Classes: {listed}.",))
+
+
+def _outputs(raw: RawGraphs, level: str, loss: str, unlabelled: Hashable | None) -> Labels:
+    """Numbers [N, C], each output by itself, NaN for none."""
+    given = raw.labels[level]
+    if given.dtype.kind not in "biuf":
+        raise UserError(f"The labels of the {level}s are words, not numbers; take loss=cross_entropy for classes.")
+    values = given.astype(np.float32).reshape(len(given), -1)
+    if unlabelled is not None:
+        values[given.reshape(values.shape) == unlabelled] = np.nan
+    bad = np.flatnonzero(np.isinf(values).any(axis=1))
+    if bad.size:
+        raise UserError(f"{raw.where(level, bad[0])}: the label is infinite; give a number, or none.")
+    if loss == "mse" and not np.isnan(values).all():
+        what = f"numbers from {np.nanmin(values):.4g} to {np.nanmax(values):.4g}"
+    else:
+        what = "0 or 1" if loss == "binary_cross_entropy" else "numbers"
+    columns = f", {values.shape[1]} for each {level}" if values.shape[1] > 1 else ""
+    return Labels(values, loss, values.shape[1], None, (f"Labels: {what}{columns} (loss={loss}).",))
+
+
+def read_split(
+    raw: RawGraphs, level: str, labels: Labels, sets: Mapping[str, object] | None
+) -> tuple[np.ndarray, ...] | None:
+    """Ids of training, validation and test examples by the owner's own split, ascending; None if there is none.
+
+    Raises:
+        UserError: The split is faulty (`atjax.raw.parts_of_sets`), a part is empty, or holds what has no label.
+    """
+    codes = raw.parts.get(level) if sets is None else parts_of_sets(sets, raw.count(level), level, raw.where)
+    if codes is None or not np.any(codes >= 0):
+        return None
+    ids = tuple(np.flatnonzero(codes == code) for code in range(len(PARTS)))
+    for part, members in zip(PARTS, ids):
+        if not members.size:
+            raise UserError(f"The split has nothing for {part}; name some {level}s for it, or give no split at all.")
+        bare = members[labels.missing[members]]
+        if bare.size:
+            raise UserError(f"{raw.where(level, bare[0])} is for {part} but has no label; give one, or take it out.")
+    return ids

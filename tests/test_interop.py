@@ -1,0 +1,416 @@
+"""Tasks from the objects of other libraries and from arrays, against the objects themselves."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+import tiny
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+import atjax
+from atjax import Graphs, Task, UserError
+from atjax.encoding import DEGREE_CAP, Encoding, factorize
+from atjax.interop import from_networkx, read
+from atjax.raw import RawGraphs, Where, parts_of_words
+
+
+class Tensor:
+    """What is used of a tensor that may live on a device: it is no array until it is asked to be one."""
+
+    def __init__(self, values: Any) -> None:
+        self._values = np.asarray(values)
+
+    def detach(self) -> Tensor:
+        return self
+
+    def cpu(self) -> Tensor:
+        return self
+
+    def numpy(self) -> np.ndarray:
+        return self._values
+
+    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
+        raise TypeError("this tensor lives on a device")
+
+
+def data(edges: Any, num_nodes: int, **fields: Any) -> SimpleNamespace:
+    """A stand-in for a ``Data`` of PyTorch Geometric, which has None where a field was not given."""
+    given = {"x": None, "y": None} | {name: Tensor(value) for name, value in fields.items()}
+    ends = np.asarray(edges, np.int64).reshape(-1, 2).T
+    return SimpleNamespace(edge_index=Tensor(ends), num_nodes=num_nodes, **given)
+
+
+class DGLGraph:
+    """A stand-in for a graph of DGL."""
+
+    def __init__(self, edges: Any, num_nodes: int, *, homogeneous: bool = True, **ndata: Any) -> None:
+        self._ends = np.asarray(edges, np.int64).reshape(-1, 2).T
+        self._num_nodes = num_nodes
+        self.is_homogeneous = homogeneous
+        self.ndata = {name: Tensor(value) for name, value in ndata.items()}
+
+    def num_nodes(self) -> int:
+        return self._num_nodes
+
+    def edges(self) -> tuple[Tensor, Tensor]:
+        return Tensor(self._ends[0]), Tensor(self._ends[1])
+
+
+def molecules(count: int = 24, seed: int = 0) -> list[nx.Graph]:
+    """Rings and stars of random sizes with words, numbers and lists of numbers at their nodes."""
+    rng = np.random.default_rng(seed)
+    graphs = []
+    for number in range(count):
+        ring = number % 2 == 0
+        graph = nx.relabel_nodes((nx.cycle_graph if ring else nx.star_graph)(rng.integers(4, 9)), "atom{}".format)
+        graph.graph["label"] = "ring" if ring else "star"
+        for node in graph:
+            graph.nodes[node].update(
+                element=str(rng.choice(["C", "N", "O"])), mass=rng.normal(50, 9), place=rng.random(2).tolist()
+            )
+        graphs.append(graph)
+    return graphs
+
+
+def arrays_of(graphs: list[nx.Graph]) -> tuple[np.ndarray, np.ndarray]:
+    """Edges and graph of each node, numbered through, made graph by graph."""
+    edges, owner = np.zeros((2, 0), np.int64), np.zeros(0, np.int64)
+    for number, graph in enumerate(graphs):
+        place = {node: len(owner) + n for n, node in enumerate(graph)}
+        edges = np.concatenate([edges, np.array([(place[a], place[b]) for a, b in graph.edges]).T], axis=1)
+        owner = np.concatenate([owner, np.full(len(graph), number)])
+    return edges, owner
+
+
+def neighbours(graphs: Graphs) -> set[tuple[int, int]]:
+    return set(zip(graphs.senders.tolist(), graphs.receivers.tolist()))
+
+
+def test_networkx_graphs_with_attributes_of_every_kind() -> None:
+    graphs = molecules()
+    task = Task.from_networkx(graphs, name="molecules")
+    assert (task.name, task.level, task.loss, task.metric) == ("molecules", "graph", "cross_entropy", "accuracy")
+    assert task.labels.tolist() == [0, 1] * 12
+    assert task.encoding is not None
+    assert task.encoding.classes == ("ring", "star")
+    nodes = [data for graph in graphs for _, data in graph.nodes(data=True)]
+    element = np.array([[data["element"] == word for word in "CNO"] for data in nodes])
+    mass = np.array([data["mass"] for data in nodes])
+    place = np.array([data["place"] for data in nodes])
+    expected = np.column_stack([element, (mass - mass.mean()) / mass.std(), place])
+    np.testing.assert_allclose(task.graphs.nodes, expected, rtol=1e-5, atol=1e-6)
+    edges, owner = arrays_of(graphs)
+    pairs = set(map(tuple, edges.T.tolist()))
+    assert neighbours(task.graphs) == pairs | {(b, a) for a, b in pairs}
+    assert task.graphs.n_node.tolist() == np.bincount(owner).tolist()
+    assert task.notes == (
+        "Features: element (one-hot of 3), mass (numbers, z-scored), place (numbers, 2 columns).",
+        "Classes: 0 = 'ring' (12), 1 = 'star' (12).",
+    )
+
+
+def test_every_library_gives_the_same_task() -> None:
+    graphs = molecules()
+    edges, owner = arrays_of(graphs)
+    labels = [len(graph) % 3 for graph in graphs]
+    x = np.random.default_rng(1).normal(7, 2, (len(owner), 4))
+    start = np.cumsum([0, *map(len, graphs)])
+    parts = []
+    for number, graph in enumerate(graphs):
+        own = edges[:, owner[edges[0]] == number].T - start[number]
+        parts.append((own, len(graph), x[start[number] : start[number + 1]], labels[number]))
+    for graph, (_, _, rows, label) in zip(graphs, parts):
+        for node, row in zip(list(graph), rows):
+            graph.nodes[node].clear()
+            graph.nodes[node]["x"] = row
+        graph.graph["label"] = label
+    tasks = [
+        Task.from_networkx(graphs),
+        Task.from_networkx(graphs, labels),
+        Task.from_arrays(x, edges, labels, graph=owner),
+        Task.from_arrays(Tensor(x), Tensor(edges), Tensor(labels), graph=Tensor(owner)),
+        Task.from_pyg([data(own, size, x=rows, y=[label]) for own, size, rows, label in parts]),
+        Task.from_dgl([DGLGraph(own, size, feat=rows) for own, size, rows, _ in parts], labels),
+        Task.from_dgl([(DGLGraph(own, size, feat=rows), Tensor([label])) for own, size, rows, label in parts]),
+    ]
+    assert len({task.content_hash for task in tasks}) == 1
+    assert len({task.notes[1:] for task in tasks}) == 1
+
+
+def test_node_tasks_with_the_masks_of_a_split() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(30, 3)), np.resize([0, 1, 2], 30)
+    edges = rng.integers(0, 30, (60, 2))
+    masks = {"train_mask": np.arange(30) < 15, "val_mask": np.arange(30) % 30 > 24, "test_mask": np.arange(30) == 20}
+    pyg = Task.from_pyg(data(edges, 30, x=x, y=y, **masks), name="a")
+    dgl = Task.from_dgl(DGLGraph(edges, 30, feat=x, label=y, **masks), name="b")
+    sets = {"train": masks["train_mask"], "val": np.flatnonzero(masks["val_mask"]), "test": [20]}
+    plain = Task.from_arrays(x, edges.T, y, split=sets)
+    assert pyg.content_hash == dgl.content_hash == plain.content_hash
+    for task in (pyg, dgl, plain):
+        assert task.level == "node"
+        split = task.split(seed=3)
+        assert split.train.tolist() == list(range(15))
+        assert split.validation.tolist() == [25, 26, 27, 28, 29]
+        assert split.test.tolist() == [20]
+        assert task.notes[-1] == "Split: the data's own, 15, 5, 1 nodes for training, validation and test."
+
+
+def test_networkx_nodes_with_labels_and_split_as_attributes() -> None:
+    graph = nx.karate_club_graph()  # its nodes have the attribute club, and its edges weights, which are not read
+    for node in graph:
+        graph.nodes[node]["split"] = ("train", "Validation", "test", None)[node % 4]
+    task = Task.from_networkx(graph, "club")
+    assert task.level == "node"
+    assert [("Mr. Hi", "Officer")[label] for label in task.labels] == [graph.nodes[n]["club"] for n in graph]
+    assert task.fixed_split is not None
+    assert task.fixed_split.validation.tolist() == list(range(1, 34, 4))
+    assert task.graphs.num_features == DEGREE_CAP + 1
+    assert task.graphs.dense().nodes.argmax(axis=1).tolist() == [degree for _, degree in graph.degree]
+    by_node = Task.from_networkx(graph, {node: graph.nodes[node]["club"] for node in graph}, attributes=[])
+    assert by_node.content_hash == task.content_hash
+
+
+def test_several_graphs_of_nodes_are_one() -> None:
+    graphs = [nx.path_graph(4), nx.cycle_graph(3)]
+    for graph in graphs:
+        nx.set_node_attributes(graph, {node: node % 2 == 0 for node in graph}, "label")
+    task = Task.from_networkx(graphs)
+    assert task.level == "node"
+    assert task.graphs.n_node.tolist() == [7]
+    assert task.labels.tolist() == [1, 0, 1, 0, 1, 0, 1]
+    assert task.encoding is not None
+    assert task.encoding.classes == (False, True)
+
+
+def test_regression_of_one_and_of_several_targets() -> None:
+    graphs = molecules(20)
+    targets = np.random.default_rng(0).normal(size=(20, 2))
+    one = Task.from_networkx(graphs, targets[:, 0].tolist())
+    assert (one.loss, one.metric, one.num_outputs) == ("mse", "mae", 1)
+    np.testing.assert_allclose(one.labels, targets[:, :1].astype(np.float32))
+    two = Task.from_pyg([data([(0, 1)], 2, y=row[None]) for row in targets])
+    assert (two.loss, two.num_outputs, two.labels.shape) == ("mse", 2, (20, 2))
+    whole = Task.from_networkx(graphs, list(range(20)), loss="mse")
+    assert whole.labels[:, 0].tolist() == list(range(20))
+    classes = Task.from_networkx(graphs, [1.5, 2.5] * 10, loss="cross_entropy", metric="roc_auc")
+    assert classes.encoding is not None
+    assert (classes.encoding.classes, classes.metric) == ((1.5, 2.5), "roc_auc")
+
+
+def test_several_labels_of_yes_and_no() -> None:
+    y = np.random.default_rng(0).integers(0, 2, (20, 3))
+    task = Task.from_pyg([data([(0, 1)], 2, y=row[None]) for row in y], metric="average_precision")
+    assert (task.loss, task.metric, task.num_outputs) == ("binary_cross_entropy", "average_precision", 3)
+    np.testing.assert_array_equal(task.labels, y)
+    assert task.notes[1] == "Labels: 0 or 1, 3 for each graph (loss=binary_cross_entropy)."
+
+
+def test_targets_may_be_missing() -> None:
+    task = Task.from_arrays(None, [[0], [1]], [0.5, None, 1.5, -9.0], unlabelled=-9)
+    np.testing.assert_array_equal(task.labels[:, 0], [0.5, np.nan, 1.5, np.nan])
+    assert task.notes[1:3] == (
+        "Labels: numbers from 0.5 to 1.5 (loss=mse).",
+        "Nodes without a label, which take part in message passing only: 2.",
+    )
+
+
+def test_direction_is_kept_only_on_demand() -> None:
+    graph = nx.DiGraph([(0, 1), (1, 2), (2, 3)])
+    nx.set_node_attributes(graph, {0: "a", 1: "b", 2: "a", 3: "b"}, "label")
+    both, one = Task.from_networkx(graph), Task.from_networkx(graph, directed=True)
+    assert neighbours(one.graphs) == {(0, 1), (1, 2), (2, 3)}
+    assert neighbours(both.graphs) == {(0, 1), (1, 2), (2, 3), (1, 0), (2, 1), (3, 2)}
+    assert one.graphs.dense().nodes.argmax(axis=1).tolist() == [0, 1, 1, 1]
+    assert both.graphs.dense().nodes.argmax(axis=1).tolist() == [1, 2, 2, 1]
+
+
+def test_loops_duplicates_and_isolated_nodes_are_counted() -> None:
+    edges = [[0, 0, 1, 1, 2, 2, 0], [1, 1, 0, 1, 2, 2, 2]]
+    task = Task.from_arrays(None, edges, ["x", "y", "x", "y", None], num_nodes=5)
+    assert neighbours(task.graphs) == {(0, 1), (1, 0), (0, 2), (2, 0)}
+    assert task.notes[2:] == (
+        "Nodes without a label, which take part in message passing only: 1.",
+        "Self-loops were dropped; nodes that had one: 2.",
+        "Edges that were listed again were dropped: 1.",
+        "Nodes without any edge: 2.",
+    )
+    assert task.labels.tolist() == [0, 1, 0, 1, -1]
+
+
+def test_a_label_may_stand_for_none() -> None:
+    task = Task.from_arrays(None, [[0], [1]], [-1, 2, 5, -1, 2], unlabelled=-1)
+    assert task.labels.tolist() == [-1, 0, 1, -1, 0]
+    assert task.encoding is not None
+    assert task.encoding.classes == (2, 5)
+    assert Task.from_arrays(None, [[0], [1]], [-1, 1, 1, -1]).labels.tolist() == [0, 1, 1, 0]
+
+
+def test_sparse_features_stay_sparse_and_as_they_are() -> None:
+    x = sparse.random_array((12, 40), density=0.1, format="csr", rng=0) * 9
+    task = Task.from_arrays(sparse.csr_matrix(x), [[0, 1], [1, 2]], ["a", "b"] * 6)
+    assert sparse.issparse(task.graphs.nodes)
+    np.testing.assert_allclose(task.graphs.dense().nodes, x.toarray().astype(np.float32))
+
+
+@given(st.lists(st.one_of(st.integers(-3, 3), st.text(max_size=2), st.tuples(st.integers(0, 2))), min_size=1))
+def test_labels_of_any_kind_get_numbers_and_come_back(labels: list[Any]) -> None:
+    values = np.empty(len(labels), object)
+    values[:] = labels
+    codes, found = factorize(values)
+    assert [found[code] for code in codes] == labels
+    assert sorted(set(codes.tolist())) == list(range(len(set(labels))))
+    if len({type(label) for label in labels}) == 1:
+        assert list(found) == sorted(set(labels))
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_new_graphs_get_the_features_of_the_old(seed: int) -> None:
+    graphs = molecules(12, seed % 1000)
+    task = Task.from_networkx(graphs)
+    assert task.encoding is not None
+    kept = Encoding.from_dict(json.loads(json.dumps(task.encoding.as_dict())))
+    assert kept == task.encoding
+    ids = np.random.default_rng(seed).permutation(12)[:5]
+    names = [column.name for column in kept.columns]
+    for graph in graphs:  # what a new graph need not have, and what it may have besides
+        graph.graph.clear()
+        nx.set_node_attributes(graph, "new", "more")
+    again = Graphs.from_encoded(kept.apply(read([graphs[number] for number in ids], names)))
+    expected = task.graphs.take(ids)
+    np.testing.assert_array_equal(again.nodes, expected.nodes)
+    np.testing.assert_array_equal(again.senders, expected.senders)
+    np.testing.assert_array_equal(again.n_node, expected.n_node)
+
+
+def test_from_graphs_to_predictions(tmp_path: Any) -> None:
+    graphs = molecules()
+    task = Task.from_networkx(graphs, name="molecules")
+    atjax.search(task, trials=1, budget=tiny.BUDGET, space=tiny.space(), folder=tmp_path / "run")
+    model = atjax.load(tmp_path / "run")
+    predicted = model.predict(graphs)
+    np.testing.assert_array_equal(predicted, model.predict(task.graphs))
+    assert model.predict_labels(graphs) == [("ring", "star")[number] for number in predicted]
+    assert model.predict_labels(graphs[3]) == model.predict_labels(graphs)[3:4]
+    graphs[1].nodes["atom2"]["element"] = "Xe"
+    with pytest.raises(UserError, match=r"graph 1: node 'atom2': element is 'Xe', which no graph had when the"):
+        model.predict(graphs)
+    with pytest.raises(UserError, match="int is no kind of graph that is known here"):
+        model.predict(5)
+
+
+def ring(size: int = 4, **attributes: Any) -> nx.Graph:
+    graph = nx.cycle_graph(size)
+    for name, values in attributes.items():
+        nx.set_node_attributes(graph, dict(zip(graph, values)), name)
+    return graph
+
+
+AB = ["a", "b", "a", "b"]
+X = np.ones((4, 2))
+E = [[0, 1], [1, 2]]
+FAULTS: list[tuple[Any, str]] = [
+    (lambda: Task.from_networkx([]), "There are no graphs"),
+    (lambda: Task.from_networkx([ring(), 5]), "Graph 1 is of type int"),
+    (lambda: Task.from_networkx(ring()), "There are no labels, of nodes or of graphs"),
+    (lambda: Task.from_networkx([ring(), nx.Graph()], AB[:2]), "graph 1 has no nodes; drop it, with its label"),
+    (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, np.nan, 3])), "node 2: m is missing, NaN or infinite"),
+    (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, 3])), "node 3 has no attribute 'm', which others have"),
+    (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, [3, 4], 3])), "node 2: m is of another kind or length"),
+    (lambda: Task.from_networkx(ring(label=AB, split=["train", "x", "", ""])), "node 1: the split 'x' is none of"),
+    (lambda: Task.from_networkx(ring(300, label=[0, 1] * 150, name=map(str, range(300)))), "has 300 different values"),
+    (
+        lambda: Task.from_networkx(ring(label=[[1], [2], [1], [2]]), loss="x"),
+        "'x' is no loss; choose from cross_entropy, binary_cross_entropy, mse",
+    ),
+    (lambda: Task.from_networkx([ring(), ring()], ["a"]), "There are 1 labels for 2 graphs"),
+    (lambda: Task.from_networkx([ring(label=AB), ring()], None, level="edge"), "level='edge' is unknown here"),
+    (lambda: Task.from_networkx([ring(label=AB)], level="graph"), "The graphs have no labels, but the nodes do"),
+    (
+        lambda: Task.from_networkx(ring(label=AB), metric="mae"),
+        "'mae' is no metric of the loss 'cross_entropy'; choose from accuracy",
+    ),
+    (lambda: Task.from_networkx(ring(label=AB), categories=["m"]), "categories names 'm', which is none of none"),
+    (lambda: Task.from_networkx(ring(label=AB), loss="mse"), "The labels of the nodes are words, not numbers"),
+    (
+        lambda: Task.from_networkx(ring(label=[None, 0.5, np.inf, 2.0])),
+        "node 2: the label is infinite; give a number, or none",
+    ),
+    (lambda: Task.from_networkx(ring(label=["a"] * 4)), "all labels are of one class"),
+    (lambda: Task.from_arrays(X, [[0, 4], [1, 0]], AB), "edge 1 names node 4, but nodes are numbered 0 to 3"),
+    (lambda: Task.from_arrays(X, [[0], [3]], AB[:2], graph=[0, 0, 1, 1]), "edge 0 joins nodes of two graphs"),
+    (lambda: Task.from_arrays(X, E, AB[:2], graph=[0, 1, 0, 1]), "graph must give each node the number of its graph"),
+    (lambda: Task.from_arrays(X, E, AB, graph=[0, 0, 0]), "x is for 4 and graph is for 3 nodes; they must agree"),
+    (lambda: Task.from_arrays(X, [0, 1], AB), r"edge_index has the shape \(2,\); give senders and receivers"),
+    (lambda: Task.from_arrays(X, [[0.5], [1]], AB), "edge_index is of type float64; give whole numbers"),
+    (lambda: Task.from_arrays(X, None, AB), "There are no edges; give edge_index"),
+    (lambda: Task.from_arrays(None, E, None), "Neither x nor graph nor num_nodes says how many nodes"),
+    (lambda: Task.from_arrays(X, E, ["a"]), "There are 1 labels for 4 nodes; give one label each"),
+    (lambda: Task.from_arrays(X, E, [None] * 4), "None of the 4 nodes has a label"),
+    (lambda: Task.from_arrays(np.diag([1, np.inf, 0, 0]), E, AB), "node 1: x is missing, NaN or infinite"),
+    (
+        lambda: Task.from_arrays(sparse.csr_matrix(np.diag([1, 0, np.nan, 0])), E, AB),
+        "node 2: x is NaN or infinite; fill it in",
+    ),
+    (lambda: Task.from_arrays(X, E, AB, split={"train": [0, 1], "test": [1]}), "node 1 is in two parts of the split"),
+    (lambda: Task.from_arrays(X, E, AB, split={"train": [0, 9]}), "train of the split names node 9, but they are"),
+    (lambda: Task.from_arrays(X, E, AB, split={"train": [0.5]}), "train of the split is of type float64"),
+    (lambda: Task.from_arrays(X, E, AB, split={"rest": [0]}), "The split has the part 'rest'; its parts are called"),
+    (lambda: Task.from_arrays(X, E, AB, split={"train": [0], "test": [1]}), "The split has nothing for validation"),
+    (
+        lambda: Task.from_arrays(X, E, ["a", "b", None, "a"], split={"train": [0], "val": [1], "test": [2]}),
+        "node 2 is for test but has no label; give one, or take it out",
+    ),
+    (lambda: Task.from_pyg(data(E, 4, y=[0, 1, 0])), r"y has the shape \(3,\), which is neither one label nor"),
+    (lambda: Task.from_pyg([data(E, 4, x=X, y=[0]), data(E, 4, y=[1])]), "graph 1 has no x, but other graphs do"),
+    (lambda: Task.from_pyg([data(E, 4, x=X, y=[0]), data(E, 3, x=X, y=[1])]), "graph 1 has 4 rows of x but 3 nodes"),
+    (lambda: Task.from_pyg([data([(0, 9)], 4, y=[0]), data(E, 4, y=[1])]), "graph 0: an edge names node 9"),
+    (lambda: Task.from_pyg([SimpleNamespace(x_dict={})]), "has no edge_index; give homogeneous graphs"),
+    (lambda: Task.from_pyg(data(E, 4, y=[0, 1, 0, 1], train_mask=np.ones((4, 3), bool))), r"mask\[:, 0\]"),
+    (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
+    (lambda: Task.from_dgl([DGLGraph(E, 4, h=X), DGLGraph(E, 4, h=X[:, :1])], AB[:2]), "graph 1: h has the shape"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), FAULTS)
+def test_faults_are_told_in_a_sentence_with_the_place(make: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        make()
+    assert str(caught.value).endswith(".")
+
+
+def test_places_name_graph_and_node() -> None:
+    raw = from_networkx([ring(), nx.relabel_nodes(ring(), {2: "two"})])
+    assert raw.where.node(1) == "graph 0: node 1"
+    assert raw.where.node(6) == "graph 1: node 'two'"
+
+
+def test_words_of_a_split() -> None:
+    words = ["train", " Training", "val", "VALID", "dev", "test", "", None, float("nan")]
+    assert parts_of_words(words, "node", Where()).tolist() == [0, 0, 1, 1, 1, 2, -1, -1, -1]
+
+
+def test_a_model_of_another_task_says_what_it_takes(tmp_path: Any) -> None:
+    task = atjax.load_task("digits", count=40)
+    atjax.search(task, trials=1, budget=tiny.BUDGET, space=tiny.space(), folder=tmp_path / "run")
+    model = atjax.load(tmp_path / "run")
+    assert len(model.predict(task.graphs)) == 40
+    with pytest.raises(UserError, match="was trained on digits, whose features are made by its own loader"):
+        model.predict(ring())
+    with pytest.raises(UserError, match="has no labels of its owner's; take predict"):
+        model.predict_labels(task.graphs)
+
+
+def test_raw_graphs_tell_nodes_and_levels() -> None:
+    none = np.zeros(0, np.int64)
+    raw = RawGraphs(np.array([2, 3]), none, none, {}, {"node": np.zeros(5), "graph": np.zeros(2)})
+    assert (raw.num_nodes, raw.count("node"), raw.count("graph"), raw.level("node")) == (5, 5, 2, "node")
+    with pytest.raises(UserError, match="Nodes and graphs both have labels; say which"):
+        raw.level(None)
