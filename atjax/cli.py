@@ -50,6 +50,7 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
             # A sweep would keep the programs of all its jobs mapped, and Linux allows a process 65,530 mappings.
             jax.clear_caches()
 
+    config.teach_omegaconf()
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
     try:
         compilation.keep_compiled(config.cache_dir() / "xla")

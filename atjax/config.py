@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,17 @@ def task_names(*, offline: bool = False) -> list[str]:
         offline: Only those that need no file: their data are made by code, or come with scikit-learn.
     """
     files = sorted((conf_dir() / "task").glob("*.yaml"))
-    return [file.stem for file in files if not (offline and "root" in OmegaConf.load(file))]
+    return [file.stem for file in files if not (offline and {"root", "path"} & set(OmegaConf.load(file)))]
+
+
+def name_of_path(path: object) -> str:
+    """The name of a task that is a file or a folder and has no other: its last part, without its ending."""
+    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", Path(str(path)).expanduser().absolute().stem) or "own"
+
+
+def teach_omegaconf() -> None:
+    """Let configuration files say ``${name_of_path:PATH}``; once is enough, and again does no harm."""
+    OmegaConf.register_new_resolver("name_of_path", name_of_path, replace=True)
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -70,6 +81,7 @@ def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **o
         >>> load_task("digits", count=100).num_examples
         100
     """
+    teach_omegaconf()
     if name not in task_names():
         raise UserError(f"There is no task {name!r}{choose_from(name, task_names())}.")
     config = OmegaConf.load(conf_dir() / "task" / f"{name}.yaml")

@@ -137,7 +137,9 @@ def tidy_edges(raw: RawGraphs) -> Tidied:
     if len(code) < len(senders):
         notes += (f"Edges that were listed again were dropped: {len(senders) - len(code):,}.",)
     receivers, senders = np.divmod(code, max(total, 1))
-    isolated = total - len(np.union1d(senders, receivers))
+    joined = np.zeros(total, bool)
+    joined[senders] = joined[receivers] = True
+    isolated = total - int(joined.sum())
     if isolated:
         notes += (f"Nodes without any edge: {isolated:,}.",)
     return Tidied(senders, receivers, notes)

@@ -82,6 +82,12 @@ def test_a_bad_search_ends_with_a_sentence_and_leaves_nothing(
 BAD_SETS = [
     ("search", ("task=tu",), "The setting task.name must be given, as task.name=VALUE; see --help for what there is."),
     ("embed", ("task=tu",), "The setting task.name must be given, as task.name=VALUE; see --help for what there is."),
+    (
+        "embed",
+        ("task=custom",),
+        "The setting task.path must be given, as task.path=VALUE; see --help for what there is.",
+    ),
+    ("search", ("task=custom", "task.path=nowhere"), "nowhere: there is no such file or folder; give a folder or zip"),
     ("embed", ("task=tu", "task.name=../x"), "../x: dataset='../x' is no name of a set; give letters, "),
 ]
 

@@ -29,7 +29,7 @@ def test_names() -> None:
     assert not {"cox2", "cora", "amazon_photo"} & set(task_names(offline=True))
 
 
-FAMILIES = {"geom_gcn", "links", "ogb", "synthetic", "tu"}
+FAMILIES = {"custom", "geom_gcn", "links", "ogb", "synthetic", "tu"}
 """Files for many sets: each task is named by its set."""
 
 

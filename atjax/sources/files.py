@@ -188,10 +188,10 @@ def read_archive(content: bytes, name_of: Callable[[str], str | None] = base_nam
                 if name in members:
                     raise UserError(f"the archive has two members named {name}")
                 with archive.open(info) as member:
-                    member_content = _read_bounded(member, name, left)
+                    member_content = read_bounded(member, name, left)
                 if gzipped:
                     with gzip.GzipFile(fileobj=io.BytesIO(member_content)) as packed:
-                        member_content = _read_bounded(packed, name, left)
+                        member_content = read_bounded(packed, name, left)
                 members[name] = member_content
                 left -= len(member_content)
     except UserError:
@@ -201,7 +201,7 @@ def read_archive(content: bytes, name_of: Callable[[str], str | None] = base_nam
     return members
 
 
-def _read_bounded(stream: IO[bytes] | gzip.GzipFile, name: str, left: int) -> bytes:
+def read_bounded(stream: IO[bytes] | gzip.GzipFile, name: str, left: int) -> bytes:
     """All of a stream that decompresses, piece by piece, so that a bomb is left off before it fills the memory."""
     limit, pieces, size = min(MEMBER_LIMIT, left), [], 0
     while piece := stream.read(PIECE):

@@ -1,0 +1,203 @@
+"""A user's own data: a folder or a zip of tables or of a TU set, or an npz file. See ``docs/data.md``."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from atjax import interop
+from atjax.errors import UserError
+from atjax.raw import RawGraphs, Where, parts_of_sets
+from atjax.sources import heterophilous, npz, tables, tu
+from atjax.sources.arrays import read_array
+from atjax.sources.decode import as_utf8, gunzip
+from atjax.sources.files import read_archive
+from atjax.task import Loss, Metric, Task
+
+LAYOUTS = (
+    "a folder or zip with nodes.csv and edges.csv (or .tsv, .parquet, .gz), one of a TU set (NAME_A.txt and the like), "
+    "or an npz file"
+)
+"""What can be read."""
+
+ARRAYS = ("x", "edge_index", "y", "graph", *interop.MASKS)
+"""Arrays of an npz file that are read, where it has an ``edge_index``."""
+
+
+def load(
+    name: str,
+    path: str,
+    *,
+    level: Literal["node", "graph"] | None = None,
+    loss: Loss | None = None,
+    metric: Metric | None = None,
+    label: str = "label",
+    ignore: Sequence[str] = (),
+    categories: Sequence[str] = (),
+    directed: bool = False,
+    unlabelled: Hashable | None = None,
+) -> Task:
+    """A task from files of the user's own; which layout they have is found out, and said in the notes.
+
+    Args:
+        name: Name of the task.
+        path: A folder or a file; a relative path counts from the working directory.
+        level: As in `atjax.task.Options`, and so the next two.
+        loss: None to choose by the labels.
+        metric: None for the first of the loss.
+        label: Column of the labels, in tables.
+        ignore: Columns of the table of nodes that are no features.
+        categories: As in `atjax.task.Options`, and so the next two.
+        directed: Keep the direction of edges.
+        unlabelled: A label that says that there is none.
+
+    Raises:
+        UserError: There are no such files, their layout is unknown, or they are faulty: names file and place.
+    """
+    if not isinstance(directed, bool):
+        raise UserError(f"{name}: directed={directed!r} is neither true nor false; give one of them.")
+    raw = read(path, label=label, ignore=ignore)
+    try:
+        return Task.from_raw(
+            raw,
+            name=name,
+            level=level,
+            loss=loss,
+            metric=metric,
+            categories=categories,
+            directed=directed,
+            unlabelled=unlabelled,
+        )
+    except UserError as error:
+        raise _located(path, error) from None
+
+
+def read(path: str | Path, *, label: str = "label", ignore: Collection[str] = ()) -> RawGraphs:
+    """Graphs from files of the user's own, before anything is made of attributes and labels; there may be no labels.
+
+    Raises:
+        UserError: As `load`.
+    """
+    try:
+        return _read(Path(path).expanduser(), label, ignore)
+    except UserError as error:
+        raise _located(path, error) from None
+
+
+def _located(path: str | Path, error: UserError) -> UserError:
+    return UserError(f"{path}: {str(error).rstrip('.')}.")
+
+
+def _read(path: Path, label: str, ignore: Collection[str]) -> RawGraphs:
+    if path.is_dir():
+        members = _folder(path)
+    elif not path.is_file():
+        raise UserError(f"there is no such file or folder; give {LAYOUTS}")
+    elif path.suffix == ".npz":
+        return _npz(path.read_bytes())
+    elif path.suffix == ".zip":
+        members = read_archive(path.read_bytes())
+    else:
+        raise UserError(f"this is a file of another kind; give {LAYOUTS}")
+    plain = sorted(name.removesuffix(".gz") for name in members)
+    sets = [name.removesuffix("_A.txt") for name in plain if name.endswith("_A.txt")]
+    wanted = set(tables.find(members).values())
+    if sets:
+        if len(sets) > 1 or wanted:
+            raise UserError(f"it holds more than one set ({', '.join([*sets, *sorted(wanted)])}); give one at a time")
+        return _tu(members, sets[0])
+    if not wanted:
+        found = ", ".join(sorted(members)[:5]) or "nothing"
+        raise UserError(f"its layout is unknown (there is {found}); give {LAYOUTS}")
+    content = {name: gunzip(members[name], name) for name in wanted}
+    raw = tables.parse(content, label=label, ignore=ignore)
+    return _noted(raw, f"Read as tables: {', '.join(sorted(wanted))}.")
+
+
+def _folder(path: Path) -> dict[str, bytes]:
+    """Files of a folder by name, those that may belong to a layout."""
+    endings = tuple(f"{ending}{more}" for ending in tables.ENDINGS for more in ("", ".gz"))
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    return {file.name: file.read_bytes() for file in files if file.name.lower().endswith(endings)}
+
+
+def _tu(members: Mapping[str, bytes], dataset: str) -> RawGraphs:
+    """Node labels become categories, node attributes numbers."""
+    texts, notes = {}, [f"Read as the TU set {dataset}."]
+    for name, content in members.items():
+        if name.startswith(f"{dataset}_"):
+            plain = name.removesuffix(".gz")
+            texts[plain], note = as_utf8(gunzip(content, name), plain)
+            notes += note
+    parsed = tu.parse(texts, dataset)
+    columns: dict[str, np.ndarray] = {}
+    if "node_labels" in parsed.arrays:
+        kinds = parsed.arrays["node_labels"]
+        given = kinds.reshape(len(kinds), -1).astype(object)  # objects: kinds, not amounts
+        names = ["node_labels"] if given.shape[1] == 1 else [f"node_labels {n + 1}" for n in range(given.shape[1])]
+        columns |= dict(zip(names, given.T))
+    if "node_attributes" in parsed.arrays:
+        columns["node_attributes"] = parsed.arrays["node_attributes"]
+    graphs = parsed.graphs
+    where = Where(
+        lambda number: f"{dataset}_graph_indicator.txt: line {number + 1}",
+        graph=lambda number: f"{dataset}_graph_labels.txt: line {number + 1}",
+    )
+    raw = RawGraphs(
+        graphs.n_node.astype(np.int64),
+        graphs.senders.astype(np.int64),
+        graphs.receivers.astype(np.int64),
+        columns,
+        {"graph": parsed.arrays["graph_labels"]},
+        where=where,
+        notes=parsed.notes,
+    )
+    return _noted(raw, *notes)
+
+
+def _npz(content: bytes) -> RawGraphs:
+    """One of three layouts: arrays as PyTorch Geometric calls them, or those of two published collections."""
+    members = read_archive(content)
+    keys = {name.removesuffix(".npy") for name in members}
+    if "edge_index" in keys:
+        return _noted(_arrays(members, keys), "Read as an npz file with edge_index.")
+    if "adj_data" in keys:
+        parsed, kind = npz.parse(content), "with CSR arrays adj and attr"
+    elif "node_features" in keys:
+        parsed, kind = heterophilous.parse(content), "with node_features, edges and node_labels"
+    else:
+        listed = ", ".join(sorted(keys)[:8])
+        raise UserError(f"its arrays are {listed}; give {', '.join(ARRAYS)} (docs/data.md), at least edge_index")
+    graphs, labels, (_, *notes) = parsed.graphs, parsed.arrays["labels"], parsed.notes  # the first is on the features
+    if "masks" in parsed.arrays:
+        notes.append(f"Its {parsed.arrays['masks'].shape[1]} splits are not used.")
+    values = labels.astype(object)
+    values[labels < 0] = None
+    raw = RawGraphs(
+        graphs.n_node.astype(np.int64),
+        graphs.senders.astype(np.int64),
+        graphs.receivers.astype(np.int64),
+        {"x": graphs.nodes},
+        {"node": values},
+    )
+    return _noted(raw, f"Read as an npz file {kind}.", *notes)
+
+
+def _arrays(members: Mapping[str, bytes], keys: Collection[str]) -> RawGraphs:
+    """Arrays as PyTorch Geometric calls them, those of `ARRAYS` that there are."""
+    given = {key: read_array(members, key) for key in ARRAYS if key in keys}
+    raw = interop.from_arrays(given.get("x"), given["edge_index"], given.get("y"), graph=given.get("graph"))
+    level = "graph" if "graph" in raw.labels else "node"
+    masks = {part: given[key].astype(bool) for key, part in interop.MASKS.items() if key in given}
+    parts = {level: parts_of_sets(masks, raw.count(level), level, raw.where)} if masks else {}
+    unused = sorted(set(keys) - set(ARRAYS))
+    notes = [f"Arrays that are not used: {', '.join(unused[:20])}."] if unused else []
+    return _noted(dataclasses.replace(raw, parts=parts), *notes)
+
+
+def _noted(raw: RawGraphs, *notes: str) -> RawGraphs:
+    return dataclasses.replace(raw, notes=(*notes, *raw.notes))
