@@ -24,8 +24,9 @@ from atjax import compilation, config
 from atjax.bank.store import load_bank
 from atjax.budget import Budget
 from atjax.errors import UserError
+from atjax.overview import warnings
 from atjax.space import Space
-from atjax.task import Task
+from atjax.task import Split, Task
 from atjax.transfer import Transfer, transfer
 
 
@@ -138,6 +139,14 @@ def progress(console: Console) -> Iterator[Progress]:
     )
     with Progress(*columns, console=console, transient=True) as bar:
         yield bar
+
+
+def print_remarks(console: Console, task: Task, split: Split) -> None:
+    """Print how a task's data were read, and what may be wrong with them."""
+    for note in task.notes:
+        console.print(note, style="dim", markup=False, highlight=False)
+    for warning in warnings(task, split):
+        console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
 
 
 def prepare_transfer(cfg: DictConfig) -> Callable[..., Transfer]:

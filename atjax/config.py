@@ -94,6 +94,9 @@ def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **o
         if "dataset" not in options:
             raise UserError(f"The task {name!r} is for many sets; say which, with dataset=NAME.")
         options = {**options, "name": options["dataset"]}
+    needed = [key for key in known if key not in options and OmegaConf.is_missing(config, key)]
+    if needed:
+        raise UserError(f"The task {name!r} needs {needed[0]}; give {needed[0]}=VALUE.")
     root = None if data_root is None else os.fspath(data_root)
     # An option replaces the file's value as a whole: merging would keep parts of a mapping.
     task = DictConfig({**OmegaConf.to_container(config, resolve=False), **options})  # type: ignore[dict-item]

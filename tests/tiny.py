@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import atjax.search.__main__ as search_program
-from atjax import build_bank, cli, config, embed
+from atjax import build_bank, cli, config, describe, embed
 from atjax.bank import FeatureRow, Record, append, append_feature
 from atjax.budget import Budget
 from atjax.model.gnn import GNN, Variables, build, initialize
@@ -38,7 +38,12 @@ SMALL = (
 )
 """Arguments of a small search, or a small build of a bank."""
 
-PROGRAMS: dict[str, ModuleType] = {"search": search_program, "build_bank": build_bank, "embed": embed}
+PROGRAMS: dict[str, ModuleType] = {
+    "search": search_program,
+    "build_bank": build_bank,
+    "describe": describe,
+    "embed": embed,
+}
 
 
 def space() -> Space:

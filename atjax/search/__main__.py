@@ -33,8 +33,9 @@ def main(cfg: DictConfig) -> None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     start = time.perf_counter()
     task = config.build_task(cfg)
-    task.split(seed)
+    split = task.split(seed)
     data_seconds = time.perf_counter() - start
+    cli.print_remarks(console, task, split)
 
     found: Transfer | None = None
     if prepared is not None:
