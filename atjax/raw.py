@@ -61,6 +61,7 @@ class RawGraphs:
         labels: Labels by level, ``node`` [V] and ``graph`` [G], as given; or several targets each, [N, K].
         parts: The owner's own split by level: the code of each example's part (`PARTS`), int8 [V] or [G].
         where: Where things stand.
+        names: What the owner calls the nodes and the graphs, by level, [V] or [G], where they are called anything.
         notes: Sentences on how the data were read.
     """
 
@@ -71,6 +72,7 @@ class RawGraphs:
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
     where: Where = field(default_factory=Where)
+    names: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property

@@ -86,7 +86,7 @@ LAYERS = (
     {"report"},
     {"search"},
     {"api", "cli"},
-    {"build_bank", "describe", "embed"},
+    {"build_bank", "describe", "embed", "predict"},
 )
 """From the data to the programs: a part imports from its own and from earlier layers only."""
 

@@ -88,6 +88,10 @@ BAD_SETS = [
         "The setting task.path must be given, as task.path=VALUE; see --help for what there is.",
     ),
     ("search", ("task=custom", "task.path=nowhere"), "nowhere: there is no such file or folder; give a folder or zip"),
+    ("describe", ("seed=x",), "seed must be a whole number, 0 or more"),
+    ("describe", ("picture=5",), "picture must be true or false; it is 5."),
+    ("predict", ("path=x",), "The setting model must be given, as model=VALUE; see --help for what there is."),
+    ("predict", ("path=x", "model=nowhere"), "There is no model at nowhere; give the run folder of a search"),
     ("embed", ("task=tu", "task.name=../x"), "../x: dataset='../x' is no name of a set; give letters, "),
 ]
 
@@ -201,14 +205,22 @@ def test_a_fault_of_ours_is_not_dressed_up(here: Path, monkeypatch: pytest.Monke
         cli.run(faulty, "embed")
 
 
-@pytest.mark.parametrize("program", ["search", "embed", "build_bank"])
-def test_help(program: str, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+FISHER = "fisher:\n  _target_: atjax.fisher.FisherConfig\n  hidden: 64\n"
+HELP = [
+    *((program, ("task=NAME", "task: actor, aids, amazon_computers, ", FISHER)) for program in ("search", "embed")),
+    ("build_bank", ("task=NAME", "task: actor, aids, amazon_computers, ", FISHER)),
+    ("describe", ("task=NAME", "task: actor, aids, amazon_computers, ", "picture: true\n")),
+    ("predict", ("model=FOLDER path=PATH", "output: predictions.csv\n")),
+]
+
+
+@pytest.mark.parametrize(("program", "said"), HELP)
+def test_help(program: str, said: tuple[str, ...], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert tiny.run(program, "--help") == 0
     out, err = capsys.readouterr()
-    assert f"Usage: python -m atjax.{program} task=NAME" in out
+    assert f"Usage: python -m atjax.{program} {said[0]}" in out
     assert "Example" in out
-    assert "task: actor, aids, amazon_computers, " in out
-    assert "fisher:\n  _target_: atjax.fisher.FisherConfig\n  hidden: 64\n" in out
+    assert all(words in out for words in said)
     assert "$" not in out.replace("${data.root}", "")
     assert err == ""
     assert tiny.files(here) == []

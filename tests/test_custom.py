@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import zipfile
@@ -13,9 +14,10 @@ import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from scipy import sparse
 
-from atjax import Task, UserError, load_task
+from atjax import Task, UserError, checkpoint, load, load_task, predict, search
 from atjax.sources import custom, decode, files, tables
 
 NODES = """graph,id,element,mass,label
@@ -377,6 +379,47 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
         load_task("custom", path=str(path), ignore=["z"])
     with pytest.raises(UserError, match="directed='maybe' is neither true nor false"):
         load_task("custom", path=str(path), directed="maybe")
+
+
+def test_predictions_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    molecules(tmp_path / "mine")
+    task = load_task("custom", path="mine")
+    search(task, trials=1, budget=tiny.BUDGET, space=tiny.space(), folder="run")
+    new = pd.read_csv(tmp_path / "mine" / "graphs.csv").drop(columns="label").sample(frac=1, random_state=0)
+    (tmp_path / "new").mkdir()
+    new.to_csv(tmp_path / "new" / "graphs.csv", index=False)
+    for part in ("nodes.csv", "edges.csv"):
+        (tmp_path / "new" / part).write_bytes((tmp_path / "mine" / part).read_bytes())
+    assert tiny.run("predict", "model=run", "path=new") == 0
+    assert capsys.readouterr().out.splitlines() == ["mine: 20 graphs predicted: predictions.csv"]
+    table = pd.read_csv("predictions.csv")
+    model = load("run")
+    assert table["id"].tolist() == new["id"].tolist()
+    expected = dict(zip((f"m{number}" for number in range(20)), model.predict_labels(task.graphs)))
+    assert dict(zip(table["id"], table["prediction"])) == expected
+    assert table["probability"].between(0.5, 1).all()
+    assert tiny.run("predict", "model=run", "path=mine/nodes.csv") == 2
+    assert capsys.readouterr().err.startswith("atjax: mine/nodes.csv: this is a file of another kind; give a folder")
+
+
+@pytest.mark.parametrize(("level", "width"), [("node", 1), ("node", 2), ("graph", 1)])
+def test_tables_of_predicted_targets(tmp_path: Path, level: str, width: int) -> None:
+    path, _ = molecules(tmp_path / "own", 3)
+    raw = custom.read(path)
+    targets = np.random.default_rng(0).normal(size=(raw.count(level), width))
+    task = Task.from_raw(dataclasses.replace(raw, labels={level: targets}))
+    design = next(iter(tiny.space()))
+    checkpoint.save(tmp_path / "model", task, tiny.made_up(task, design, budget=tiny.BUDGET), {})
+    model = load(tmp_path / "model")
+    table = predict.predictions(model, raw)
+    rows = pd.read_csv(path / f"{level}s.csv", dtype=str)
+    ids = rows["id"] if level == "graph" else rows["graph"] + ": " + rows["id"]
+    assert table["id"].tolist() == ids.tolist()
+    assert list(table)[1:] == (["prediction"] if width == 1 else ["prediction 1", "prediction 2"])
+    np.testing.assert_array_equal(table.drop(columns="id"), model.predict(task.graphs))
 
 
 def test_a_gzip_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import atjax.search.__main__ as search_program
-from atjax import build_bank, cli, config, describe, embed
+from atjax import build_bank, cli, config, describe, embed, predict
 from atjax.bank import FeatureRow, Record, append, append_feature
 from atjax.budget import Budget
 from atjax.model.gnn import GNN, Variables, build, initialize
@@ -43,6 +43,7 @@ PROGRAMS: dict[str, ModuleType] = {
     "build_bank": build_bank,
     "describe": describe,
     "embed": embed,
+    "predict": predict,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -23,6 +22,9 @@ ENDINGS = (".csv", ".tsv", ".txt", ".parquet")
 
 KEYS = frozenset({"id", "graph", "source", "target"})
 """Columns that name things. They are read as text: 01 is not 1."""
+
+BETWEEN = ": "
+"""Stands between the name of a graph and that of a node in it."""
 
 SEPARATORS = (",", "\t", ";", "|")
 """What may stand between the columns of a text; the one that the header has most of is taken."""
@@ -187,14 +189,16 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     tables = {part: Table(file.removesuffix(".gz"), members[file]) for part, file in files.items()}
     nodes, edges, graphs = tables["nodes"], tables["edges"], tables.get("graphs")
     notes = tuple(note for table in tables.values() for note in table.notes)
-    graph_of, num_graphs = _graphs_of_nodes(nodes, graphs)
+    graph_of, graph_names = _graphs_of_nodes(nodes, graphs)
     order = np.argsort(graph_of, kind="stable")
-    n_node = np.bincount(graph_of, minlength=num_graphs)
+    n_node = np.bincount(graph_of, minlength=len(graph_names))
     where = _where(tables, order)
 
     place = np.empty(nodes.rows, np.int64)
     place[order] = np.arange(nodes.rows)
-    senders, receivers = (place[rows] for rows in _rows_of_ends(nodes, edges))
+    ids, ends = _rows_of_ends(nodes, edges)
+    senders, receivers = (place[rows] for rows in ends)
+    names = {"node": ids[order], "graph": graph_names}
 
     unknown = [name for name in ignore if name not in nodes.columns]
     if unknown:
@@ -214,7 +218,7 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     if unused:
         listed = ", ".join(f"{name} of {table.file}" for table, name in unused[:20])
         notes += (f"Columns that are not used: {listed}.",)
-    return RawGraphs(n_node, senders, receivers, columns, labels, parts, where, notes)
+    return RawGraphs(n_node, senders, receivers, columns, labels, parts, where, names, notes)
 
 
 def _where(tables: Mapping[str, Table], order: np.ndarray) -> Where:
@@ -222,29 +226,30 @@ def _where(tables: Mapping[str, Table], order: np.ndarray) -> Where:
     return Where(lambda number: tables["nodes"].row(int(order[number])), tables["edges"].row, graph)
 
 
-def _graphs_of_nodes(nodes: Table, graphs: Table | None) -> tuple[np.ndarray, int]:
-    """Number of the graph of each node, [V], in the order of the table of graphs; and G."""
+def _graphs_of_nodes(nodes: Table, graphs: Table | None) -> tuple[np.ndarray, np.ndarray]:
+    """Number of the graph of each node, [V], in the order of the table of graphs; and the graphs' names, [G]."""
     if "graph" not in nodes.columns:
         if graphs is not None and graphs.rows != 1:
             raise UserError(f"{nodes.file} has no column 'graph', which says to which of the graphs a node belongs")
-        return np.zeros(nodes.rows, np.int64), 1
+        return np.zeros(nodes.rows, np.int64), np.zeros(1, np.int64)
     keys = nodes.keys("graph")
     known = pc.unique(keys) if graphs is None else graphs.keys("id")
     if graphs is not None:
         _refuse_twice(known, graphs, "id")
-    return _find(keys, known, nodes, "graph", "no graph" if graphs is None else f"no id in {graphs.file}"), len(known)
+    what = "no graph" if graphs is None else f"no id in {graphs.file}"
+    return _find(keys, known, nodes, "graph", what), _numpy(known)
 
 
-def _rows_of_ends(nodes: Table, edges: Table) -> list[np.ndarray]:
-    """Rows of the senders and of the receivers of all edges in the table of nodes, [E] each."""
+def _rows_of_ends(nodes: Table, edges: Table) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Names of the nodes, [V]; and the rows of the senders and of the receivers of all edges among them, [E] each."""
     ids = nodes.keys("id")
     ends = {name: edges.keys(name) for name in ("source", "target")}
     if "graph" in edges.columns:
-        join = functools.partial(pc.binary_join_element_wise, null_handling="replace")
-        ids = join(nodes.keys("graph"), ids, "\x1f")
-        ends = {name: join(edges.keys("graph"), end, "\x1f") for name, end in ends.items()}
+        ids = pc.binary_join_element_wise(nodes.keys("graph"), ids, BETWEEN)
+        ends = {name: pc.binary_join_element_wise(edges.keys("graph"), end, BETWEEN) for name, end in ends.items()}
     _refuse_twice(ids, nodes, "id")
-    return [_find(end, ids, edges, name, f"no id in {nodes.file}") for name, end in ends.items()]
+    rows = [_find(end, ids, edges, name, f"no id in {nodes.file}") for name, end in ends.items()]
+    return _numpy(ids), rows
 
 
 def _find(keys: pa.Array, known: pa.Array, table: Table, column: str, what: str) -> np.ndarray:
@@ -252,7 +257,7 @@ def _find(keys: pa.Array, known: pa.Array, table: Table, column: str, what: str)
     places = pc.index_in(keys, value_set=known)
     absent = np.flatnonzero(_numpy(pc.is_null(places)))
     if absent.size:
-        word = str(keys[int(absent[0])]).replace("\x1f", ": ")
+        word = str(keys[int(absent[0])])
         raise UserError(
             f"{table.row(int(absent[0]))} names the {column} {word[:40]!r}, which is {what}; drop or mend that row"
         )
@@ -264,10 +269,9 @@ def _refuse_twice(keys: pa.Array, table: Table, column: str) -> None:
     if len(codes) and codes.max() + 1 < len(codes):
         first = np.unique(codes, return_index=True)[1]
         again = int(np.setdiff1d(np.arange(len(codes)), first)[0])
-        word = str(keys[again]).replace("\x1f", ": ")
         raise UserError(
-            f"{table.row(again)} has the {column} {word[:40]!r} of an earlier row; give each its own (if they "
-            "differ by graph, give the edges a column 'graph' too)"
+            f"{table.row(again)} has the {column} {str(keys[again])[:40]!r} of an earlier row; give each its own (if "
+            "they differ by graph, give the edges a column 'graph' too)"
         )
 
 
