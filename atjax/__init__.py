@@ -1,7 +1,7 @@
 """AutoTransfer in JAX: AutoML for graph neural networks that transfers design knowledge between tasks."""
 
 from atjax import search
-from atjax.api import load_bank, load_task, task_feature, transfer_prior
+from atjax.api import load_bank, load_task, read_graphs, task_feature, transfer_prior
 from atjax.budget import Budget
 from atjax.checkpoint import TrainedModel, load
 from atjax.errors import UserError
@@ -25,6 +25,7 @@ __all__ = [
     "load_bank",
     "load_task",
     "paper_space",
+    "read_graphs",
     "search",
     "task_feature",
     "transfer_prior",

@@ -16,11 +16,12 @@ from atjax.feature import TaskFeature
 from atjax.feature import task_feature as compute_feature
 from atjax.fisher import FisherConfig
 from atjax.prior import PriorConfig
+from atjax.sources.custom import read as read_graphs
 from atjax.space import Space, paper_space
 from atjax.task import Task
 from atjax.transfer import Transfer, transfer
 
-__all__ = ["load_bank", "load_task", "task_feature", "transfer_prior"]
+__all__ = ["load_bank", "load_task", "read_graphs", "task_feature", "transfer_prior"]
 
 
 def task_feature(task: Task, *, fisher: FisherConfig | None = None, seed: int = 0) -> TaskFeature:

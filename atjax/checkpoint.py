@@ -95,7 +95,7 @@ class TrainedModel:
 
         Args:
             graphs: Graphs of NetworkX, PyTorch Geometric or DGL, one or several; a mapping with arguments of
-                `atjax.interop.from_arrays`, without labels; or what `atjax.sources.custom.read` gave.
+                `atjax.interop.from_arrays`, without labels; or what `atjax.read_graphs` gave.
 
         Raises:
             UserError: The graphs lack an attribute or hold a value that the training did not have, are broken, or the
