@@ -199,7 +199,7 @@ class Encoded(NamedTuple):
 def learn(
     raw: RawGraphs, level: str, classes: tuple[Hashable, ...] | None, *, directed: bool, categories: Sequence[str]
 ) -> Encoding:
-    """The encoding of a set: from its node attributes in the order of their names, if it has any.
+    """The encoding of a set: from its node attributes, in their order, if it has any.
 
     Args:
         raw: The set.

@@ -6,7 +6,7 @@ what they have. Tensors come in through ``numpy``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from atjax.raw import PARTS, RawGraphs, Where, parts_of_sets, parts_of_words
 MASKS = {"train_mask": "train", "val_mask": "validation", "test_mask": "test"}
 """Names that PyTorch Geometric and DGL give to the parts of a split."""
 
-NO_FEATURES = frozenset({"label", "labels", "y", "split", "_ID", *MASKS})
-"""Node attributes that are no features unless they are asked for."""
+NO_FEATURES = frozenset({"label", "_ID", *MASKS})
+"""Node attributes that are no features unless they are asked for; DGL keeps numbers of its own under ``_ID``."""
 
 
 def read(graphs: Any, attributes: Sequence[str]) -> RawGraphs:
@@ -237,12 +237,15 @@ def from_dgl(graphs: Any, labels: Any = "label", *, attributes: Sequence[str] | 
 
 
 def _several(graphs: Any) -> list[Any]:
-    """One graph, or several, as a list. A graph is told by having edges of its own."""
-    one = any(hasattr(graphs, name) for name in ("edge_index", "ndata", "adj"))
-    # A data set of PyTorch Geometric has an edge_index too, that of all its graphs joined.
-    if one and hasattr(graphs, "__getitem__") and hasattr(graphs, "get"):
-        one = not hasattr(graphs, "indices")
-    several = [graphs] if one else list(graphs) if isinstance(graphs, Iterable) else [graphs]
+    """One graph, or several, as a list. One is told by having edges of its own.
+
+    A data set of PyTorch Geometric has those too, of all its graphs joined; it is told by its ``indices``.
+    """
+    one = any(hasattr(graphs, name) for name in ("edge_index", "ndata", "adj")) and not hasattr(graphs, "indices")
+    try:
+        several = [graphs] if one else list(graphs)
+    except TypeError:  # neither a graph nor several; who looks into it says so
+        return [graphs]
     if not several:
         raise UserError("There are no graphs; give one or more.")
     return several

@@ -284,7 +284,7 @@ FAULTS: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     (
         CSV,
         {"nodes__csv": NODES + "g1,c,C\n"},
-        r"nodes.csv cannot be read as a table \(.*Row #7: Expected 5 columns, got 3",
+        "nodes.csv: row 6 has 3 columns, but the header has 5",
     ),
     (CSV, {"nodes__csv": NODES + "g1,,C,1,\n"}, "nodes.csv: row 6 has nothing in the column 'id'; fill it in"),
     (CSV, {"nodes__csv": NODES.replace("3", "x")}, "nodes.csv: row 4: mass is 'x', but most rows have numbers there"),
@@ -360,6 +360,17 @@ def test_faults_name_path_file_and_row(
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("word", [b"label", b"Newton"])
+def test_parquet_with_words_that_are_no_text(tmp_path: Path, word: bytes) -> None:
+    path = folder(tmp_path / "own", edges__csv=ONE["edges__csv"])
+    frame = pd.DataFrame({"id": [1, 2], "label": ["Newton", "Hooke"]})
+    frame.to_parquet(path / "nodes.parquet", compression=None)
+    content = (path / "nodes.parquet").read_bytes()
+    (path / "nodes.parquet").write_bytes(content.replace(word, b"\xa4" * len(word)))
+    with pytest.raises(UserError, match=r"nodes.parquet is no Parquet file, or a damaged one"):
+        load_task("custom", path=str(path))
 
 
 def test_files_that_cannot_be(tmp_path: Path) -> None:

@@ -47,6 +47,24 @@ def data(edges: Any, num_nodes: int, **fields: Any) -> SimpleNamespace:
     return SimpleNamespace(edge_index=Tensor(ends), num_nodes=num_nodes, **given)
 
 
+class Dataset:
+    """A stand-in for an ``InMemoryDataset``: a sequence of graphs that also has the fields of all of them joined."""
+
+    edge_index = y = x = None
+
+    def __init__(self, graphs: list[SimpleNamespace]) -> None:
+        self._graphs = graphs
+
+    def indices(self) -> range:
+        return range(len(self._graphs))
+
+    def __len__(self) -> int:
+        return len(self._graphs)
+
+    def __getitem__(self, number: int) -> SimpleNamespace:
+        return self._graphs[number]
+
+
 class DGLGraph:
     """A stand-in for a graph of DGL."""
 
@@ -137,6 +155,7 @@ def test_every_library_gives_the_same_task() -> None:
         Task.from_arrays(x, edges, labels, graph=owner),
         Task.from_arrays(Tensor(x), Tensor(edges), Tensor(labels), graph=Tensor(owner)),
         Task.from_pyg([data(own, size, x=rows, y=[label]) for own, size, rows, label in parts]),
+        Task.from_pyg(Dataset([data(own, size, x=rows, y=[label]) for own, size, rows, label in parts])),
         Task.from_dgl([DGLGraph(own, size, feat=rows) for own, size, rows, _ in parts], labels),
         Task.from_dgl([(DGLGraph(own, size, feat=rows), Tensor([label])) for own, size, rows, label in parts]),
     ]
@@ -176,6 +195,16 @@ def test_networkx_nodes_with_labels_and_split_as_attributes() -> None:
     assert task.graphs.dense().nodes.argmax(axis=1).tolist() == [degree for _, degree in graph.degree]
     by_node = Task.from_networkx(graph, {node: graph.nodes[node]["club"] for node in graph}, attributes=[])
     assert by_node.content_hash == task.content_hash
+
+
+def test_what_is_called_y_is_a_feature_like_any_other() -> None:
+    graph = nx.path_graph(4)
+    for node in graph:
+        graph.nodes[node].update(x=0.1 * node, y=0.2, label="ab"[node % 2], split=("train", "val", "test", "")[node])
+    task = Task.from_networkx(graph)
+    np.testing.assert_allclose(task.graphs.nodes, [[0.1 * node, 0.2] for node in graph], rtol=1e-6)
+    other = Task.from_networkx(graph, [1, 2, 1, 2])  # the attribute label is none of them, whoever gives the labels
+    np.testing.assert_array_equal(other.graphs.nodes, task.graphs.nodes)
 
 
 def test_several_graphs_of_nodes_are_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -62,7 +63,10 @@ class Table:
 
     def _parquet(self, content: bytes) -> pa.Table:
         try:
-            return pa_parquet.read_table(io.BytesIO(content))
+            table = pa_parquet.read_table(io.BytesIO(content))
+            table.validate(full=True)
+            _ = table.column_names  # which are text only if they can be decoded
+            return table
         except (pa.ArrowException, OSError, ValueError) as error:
             raise UserError(f"{self.file} is no Parquet file, or a damaged one ({_first_line(error)})") from None
 
@@ -84,7 +88,13 @@ class Table:
         try:  # once more, on one thread, where an error knows its row
             return read(False)
         except pa.ArrowException as error:
-            raise UserError(f"{self.file} cannot be read as a table ({_first_line(error)}); mend that row") from None
+            if found := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error)):  # the header is row 1
+                row, expected, got = map(int, found.groups())
+                raise UserError(
+                    f"{self.row(row - 2)} has {got} columns, but the header has {expected}; mend it, or put what holds a "
+                    "separator in quotes"
+                ) from None
+            raise UserError(f"{self.file} cannot be read as a table ({_first_line(error)}); mend it") from None
 
     def row(self, number: int) -> str:
         """Where a row stands, counted from 1 below the header."""
