@@ -156,7 +156,7 @@ def test_no_data_and_no_network(
     monkeypatch.setenv("ATJAX_DATA", str(tmp_path / "empty"))
     sentence = refused(capsys, "search", "task=mutag", UNIFORM)
     assert sentence.startswith(f"mutag: tu-original/MUTAG.zip not found under {tmp_path / 'empty'}, and no download")
-    assert "take a task that needs no files (digits, digits_knn)" in sentence
+    assert "take a task that needs no files (digits, digits_knn, synthetic)" in sentence
     assert tiny.files(here) == []
     assert not [path for path in (tmp_path / "empty").rglob("*") if path.is_file()]
 

@@ -78,7 +78,7 @@ def test_numbers_of_a_regression() -> None:
     numbers = dataclasses.replace(task, loss="mse", metric="mae", labels=targets, num_outputs=1)
     seen = overview(numbers)
     assert (seen.classes, seen.names, seen.unlabelled, seen.homophily) == (None, (), 0, None)
-    assert seen.targets == (-1, pytest.approx(1), 3)
+    assert seen.outputs == (-1, pytest.approx(1), 3)
     assert warnings(numbers, numbers.split(0)) == ()
 
 

@@ -91,8 +91,8 @@ class Table:
             if found := re.search(r"Row #(\d+): Expected (\d+) columns, got (\d+)", str(error)):  # the header is row 1
                 row, expected, got = map(int, found.groups())
                 raise UserError(
-                    f"{self.row(row - 2)} has {got} columns, but the header has {expected}; mend it, or put what holds a "
-                    "separator in quotes"
+                    f"{self.row(row - 2)} has {got} columns, but the header has {expected}; mend it, or put what holds "
+                    "a separator in quotes"
                 ) from None
             raise UserError(f"{self.file} cannot be read as a table ({_first_line(error)}); mend it") from None
 
