@@ -149,4 +149,4 @@ def test_labels_that_are_missing_do_not_train() -> None:
 def test_a_budget_without_the_level() -> None:
     task = make_task("edge", "mse", "mae")
     with pytest.raises(atjax.UserError, match=r"budget.epochs_scale has no value for the level edge; add one"):
-        fit(task, DESIGN, budget=tiny.BUDGET)
+        fit(task, DESIGN, budget=dataclasses.replace(tiny.BUDGET, epochs_scale={"graph": 0.01, "node": 0.025}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import sys
 from pathlib import Path
@@ -16,7 +17,6 @@ sys.path.append(str(tiny.REPOSITORY / "experiments" / "transfer"))
 import priors
 import recorded
 import replay
-import run
 import tables
 from recorded import Recorded
 
@@ -35,6 +35,13 @@ class Pair(tuple):
     def as_dict(self) -> dict[str, int]:
         return {"a": self[0], "b": self[1]}
 
+
+# By its path: experiments/statistics has a run.py too.
+SPEC = importlib.util.spec_from_file_location("run_transfer", Path(replay.__file__).with_name("run.py"))
+assert SPEC is not None
+assert SPEC.loader is not None
+run = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(run)
 
 SPACE = Space("pair", (Dimension("a", (1, 2, 3, 4)), Dimension("b", (1, 2, 3))), Pair)
 ROWS = SPACE.numbers(Pair(a, b) for a, b in itertools.product((1, 2, 3, 4), (1, 2, 3)))

@@ -228,7 +228,7 @@ def test_two_examples_are_the_least(level: str) -> None:
     examples = {"graph": 2, "node": 2, level: 1}
     with pytest.raises(UserError) as error:
         with_(max_passes=examples)
-    assert str(error.value) == f"fisher.max_passes must be at least 2; it is {examples}."
+    assert str(error.value) == f"fisher.max_passes must be at least 2; it is {dict(edge=examples['node']) | examples}."
 
 
 def test_key_tells_all_settings_apart_but_chunk() -> None:

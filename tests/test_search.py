@@ -94,7 +94,8 @@ def test_the_result(trained: Path) -> None:
     }
     assert result["budget"] == {
         **{"name": "quick", "hidden": {"64": 4, "256": 4}, "batch_size": 32},
-        **{"epochs_scale": {"graph": 0.01, "node": 0.025}, "eval_every": {"graph": 2, "node": 5}},
+        "epochs_scale": {"graph": 0.01, "edge": 0.025, "node": 0.025},
+        "eval_every": {"graph": 2, "edge": 5, "node": 5},
     }
     assert result["task"]["examples"] == {"train": 48, "validation": 6, "test": 6}
     seconds = result["seconds"]

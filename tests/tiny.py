@@ -29,12 +29,17 @@ from atjax.task import Graphs, Task
 from atjax.train import Curve, Fit
 
 REPOSITORY = Path(__file__).parent.parent
-BUDGET = Budget("quick", {"64": 4, "256": 4}, {"graph": 0.01, "node": 0.025}, {"graph": 2, "node": 5})
+BUDGET = Budget(
+    "quick",
+    {"64": 4, "256": 4},
+    {"graph": 0.01, "edge": 0.025, "node": 0.025},
+    {"graph": 2, "edge": 5, "node": 5},
+)
 TASK = ("task=digits", "task.count=40")
 SMALL = (
     *TASK,
     *("space._target_=tiny.space", "budget.hidden.64=4", "budget.hidden.256=4"),
-    *("budget.epochs_scale.graph=0.01", "budget.epochs_scale.node=0.025"),
+    *("budget.epochs_scale.graph=0.01", "budget.epochs_scale.edge=0.025", "budget.epochs_scale.node=0.025"),
 )
 """Arguments of a small search, or a small build of a bank."""
 
