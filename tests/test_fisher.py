@@ -518,11 +518,6 @@ def test_fitted_changes_the_last_layer_only() -> None:
             jax.tree.map(np.testing.assert_array_equal, params[name], start[name])
 
 
-def test_programs_run_in_the_threads_that_call_them() -> None:
-    # Else two anchors at a time wait for each other on two cores, for ever; `test_cox2` would show it.
-    assert jax.config.values["jax_cpu_enable_async_dispatch"] is False
-
-
 @pytest.mark.slow
 def test_cox2(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As users run it: in float32."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import jax
@@ -278,3 +281,29 @@ def test_single_precision_at_the_size_of_cox2(noise: float) -> None:
         assert value - least < 1e-5
         assert np.abs(gradient).max() < 1e-4
         np.testing.assert_allclose(probabilities(layer, single), expected, atol=0.02)
+
+
+# Several at once
+
+
+FITS = """
+import os
+if hasattr(os, "sched_setaffinity"):
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+from atjax.fisher.last_layer import fit_last_layer
+
+hidden = jax.random.normal(jax.random.key(0), (5, 400, 100))
+labels = jax.random.randint(jax.random.key(1), (400,), 0, 2)
+fit = lambda _: fit_last_layer("cross_entropy", hidden, labels, num_outputs=2, ridge=0.0, tolerance=0.0, max_steps=6)
+with ThreadPoolExecutor(2) as pool:
+    for layers in pool.map(fit, range(40)):
+        layers["bias"].block_until_ready()
+"""
+
+
+def test_two_fits_at_once_end() -> None:
+    """On two cores; with a batch of matrices for LAPACK they waited for each other for ever (jaxlib 0.10)."""
+    subprocess.run([sys.executable, "-c", FITS], check=True, timeout=60, env={**os.environ, "JAX_PLATFORMS": "cpu"})

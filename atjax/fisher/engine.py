@@ -34,11 +34,6 @@ from atjax.model.gnn import GNN, Variables, build, initialize
 from atjax.space import ANCHORS, Design
 from atjax.task import Task
 
-# Anchors run side by side. Dispatched asynchronously, each program would hold one of XLA's threads, of which there are
-# as many as cores, while it waits for its parts to get one: two programs on two cores wait for ever. Called
-# synchronously, programs run in the threads that call them. Heeded if set before JAX first looks at its devices.
-jax.config.update("jax_cpu_enable_async_dispatch", False)
-
 Progress = Callable[[int, int], None]
 
 
@@ -141,8 +136,7 @@ def evaluate(statistic: Statistic, form: Reduced) -> tuple[np.ndarray, np.ndarra
 
 @functools.partial(jax.jit, static_argnames="statistic")
 def _evaluate(statistic: Statistic, form: Reduced) -> tuple[jax.Array, jax.Array]:
-    value, error = jax.vmap(statistic)(form)
-    return value, error
+    return over_models(statistic, form)
 
 
 def task_statistics(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
+from atjax.fisher.models import over_models
 from atjax.likelihood import negative_log_likelihood
 from atjax.products import einsum, matmul
 from atjax.task import Loss
@@ -76,7 +77,7 @@ def fit_last_layer(
         layers = jax.lax.map(of_output, labels.T)
         return {"kernel": layers["kernel"][:, :, 0].T, "bias": layers["bias"][:, 0]}
 
-    return jax.vmap(one)(hidden)
+    return over_models(one, hidden)
 
 
 def _ridge_regression(hidden: jax.Array, targets: jax.Array, ridge: float) -> LastLayer:
