@@ -16,8 +16,8 @@ import tiny
 from atjax.batch import single_batch
 from atjax.fisher import FisherConfig, task_statistics
 from atjax.fisher.cotangents import Cotangents, Kind, label_directions, num_directions
-from atjax.fisher.engine import fitted
 from atjax.fisher.examples import draw_examples
+from atjax.fisher.preparation import fitted
 from atjax.model.gnn import GNN, Variables, build
 from atjax.space import Design
 from atjax.task import Level, Task

@@ -25,10 +25,11 @@ from test_fisher import (
 )
 
 from atjax import config
-from atjax.fisher import engine, estimators
+from atjax.fisher import estimators
 from atjax.fisher.disjoint import separable, slot_sums
 from atjax.fisher.examples import draw_examples
 from atjax.fisher.gradients import graph_sums
+from atjax.fisher.preparation import fitted
 from atjax.fisher.slots import MOST_SIZES, lay_out
 from atjax.model.gnn import build
 from atjax.space import Design
@@ -113,7 +114,7 @@ def test_real_sizes_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None
     task, settings, anchor = config.load_task("digits"), config.load("fisher", "default"), ANCHORS[9]
     examples = draw_examples(task, settings, 0)
     gnn = build(anchor, hidden=settings.hidden, level="graph", num_outputs=task.num_outputs)
-    variables = engine.fitted(gnn, task, examples, settings)
+    variables = fitted(gnn, task, examples, settings)
     alphas = design_alpha(task, anchor, settings)
     singles = [jax.tree.map(lambda leaf: leaf.reshape(-1, 1, *leaf.shape[2:]), chunk) for chunk in examples.chunks]
     alone = jax.jit(functools.partial(graph_sums, gnn, exact(task)))

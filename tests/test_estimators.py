@@ -20,7 +20,7 @@ from tiny import environment
 
 from atjax.batch import Batch, BatchShape, single_batch
 from atjax.errors import UserError
-from atjax.fisher import FisherConfig, engine, estimators, statistics
+from atjax.fisher import FisherConfig, engine, estimators, preparation, statistics
 from atjax.fisher.engine import evaluate, task_statistics
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import draw_examples
@@ -742,7 +742,7 @@ def report() -> dict[str, Any]:
     found: dict[str, Any] = {"available": len(jax.local_devices())}
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(engine.FORMS, "diagonal", listen)
-        patch.setattr(engine, "random_models", random_models)
+        patch.setattr(preparation, "random_models", random_models)
         real_fit = engine.fitted
 
         def fit(gnn: GNN, task: Task, *rest: Any) -> Variables:

@@ -21,12 +21,13 @@ from jax.flatten_util import ravel_pytree
 
 from atjax import compilation, config
 from atjax.batch import Batch, BatchIndex, BatchShape, index_batches, single_batch
-from atjax.fisher import FisherConfig, anchor_alpha, engine, estimators
+from atjax.fisher import FisherConfig, anchor_alpha, estimators, preparation
 from atjax.fisher.cotangents import Cotangents, label_directions
-from atjax.fisher.engine import design_statistics, fitted, prepare
+from atjax.fisher.engine import design_statistics
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import draw_examples
 from atjax.fisher.gradients import graph_sums, node_sums
+from atjax.fisher.preparation import fitted, prepare
 from atjax.model.gnn import GNN, Variables, build, initialize
 from atjax.space import ANCHORS, Design
 from atjax.task import Graphs, Level, Loss, Split, Task
@@ -51,7 +52,7 @@ KINDS = ((4, 4), (7, 9))
 @pytest.fixture(autouse=True)
 def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Random values in float64 for all parameters, those too that Flax always starts at 0 or 1 and in float32."""
-    monkeypatch.setattr(engine, "random_models", random_models)
+    monkeypatch.setattr(preparation, "random_models", random_models)
     # Switched on for all threads: `anchor_alpha` has its own.
     jax.config.update("jax_enable_x64", True)
     yield

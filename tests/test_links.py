@@ -21,8 +21,8 @@ from atjax.batch import single_batch
 from atjax.budget import Budget
 from atjax.errors import UserError
 from atjax.fisher import FisherConfig, task_statistics
-from atjax.fisher.engine import fitted
 from atjax.fisher.examples import draw_examples
+from atjax.fisher.preparation import fitted
 from atjax.links import _PairCodes, link_prediction
 from atjax.model.gnn import GNN, build, initialize, pair_rows
 from atjax.space import Design

@@ -39,15 +39,15 @@ def test_a_statistic_of_ones_own_in_ten_lines(tmp_path: Path, monkeypatch: pytes
     for name in ("own_statistics.absent", "broken_statistics.any", "absent_statistics.any", "own_statistics.", ".x.y"):
         with pytest.raises(UserError, match=r"^The statistic '.*' cannot be imported \(\w+: .*check its spelling"):
             resolve(name)
-    with pytest.raises(UserError, match=r"one argument, named diagonal, gram or factors .*, and wrong is not; rename"):
+    with pytest.raises(UserError, match=r"one argument, named diagonal, .* or descent .*, and wrong is not; rename"):
         resolve("own_statistics.wrong")
 
 
 def test_a_name_without_a_dot_is_one_of_this_module() -> None:
     assert resolve("alpha") is statistics.alpha
-    assert len(names()) == 14
+    assert len(names()) == 19
     for unknown, near in (("ful_alpha", "full_alpha or"), ("names", ""), ("_eigenvalues", ""), ("", "")):
-        with pytest.raises(UserError, match=rf"no statistic '{unknown}'.*{near}.*choose from alpha, full_alpha, kfac"):
+        with pytest.raises(UserError, match=rf"no statistic '{unknown}'.*{near}.*choose from alpha, descent_acc"):
             resolve(unknown)
 
 

@@ -4,6 +4,7 @@ For each anchor: initialise R models at random, calibrate their BatchNorm statis
 last layers to the optimum, let an estimator yield a reduced form of F, and take statistics of that.
 
     models -> calibrated -> fitted -> estimator -> Diagonal | Gram | Factors -> statistic -> value, standard error
+    models -> a little learning -> Readout | Descent ------------------------^
 
 An anchor is one compiled program a step for all its R models. On a CPU the models go through it one after the other,
 for one fills the cache; on an accelerator side by side. Anchors are compiled and run side by side, and dealt to the
@@ -16,21 +17,20 @@ import functools
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from atjax.batch import Batch
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted, diagonal, factors, gram
 from atjax.fisher.examples import Examples, draw_examples
-from atjax.fisher.last_layer import LastLayer, fit_last_layer
+from atjax.fisher.learning import Descent, Readout, descent, readout
 from atjax.fisher.models import over_models
 from atjax.fisher.moments import Reduced
+from atjax.fisher.preparation import fitted
 from atjax.fisher.statistics import Statistic, reads, resolve
-from atjax.model.gnn import GNN, Variables, build, initialize
+from atjax.model.gnn import build
 from atjax.space import ANCHORS, Design
 from atjax.task import Task
 
@@ -49,51 +49,16 @@ class Values(NamedTuple):
     error: np.ndarray | list[np.ndarray]
 
 
-@functools.partial(jax.jit, static_argnames="gnn")
-def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tuple[Variables, jax.Array]:
-    """Calibrate BatchNorm by one pass over the training data, and read what the last layer will see.
+Form = Reduced | Readout | Descent
 
-    Args:
-        gnn: The model.
-        variables: Of R models, leading axis R.
-        batch: The training data as one batch.
-        rows: Rows of the output that are training examples, int [N].
-
-    Returns:
-        The variables with calibrated statistics, and the last layer's input [R, N, H].
-    """
-    calibrating = gnn.clone(momentum=0.0)
-
-    def one(variables: Variables) -> tuple[Variables, jax.Array]:
-        # In training mode the statistics are those of this very batch, so one pass both sets and uses them.
-        hidden, updated = calibrating.apply(variables, batch, train=True, mutable=["batch_stats"], method=GNN.encode)
-        return {"params": variables["params"], "batch_stats": updated["batch_stats"]}, hidden[rows]
-
-    return over_models(one, variables)
-
-
-@functools.lru_cache(maxsize=64)
-def random_models(gnn: GNN, num_features: int, seeds: int) -> Variables:
-    """Random parameters and fresh BatchNorm statistics of R models, leading axis R; the keys are 0 to R - 1.
-
-    Kept: following a model's initialisation through Flax takes longer than an accelerator needs for all that follows.
-    """
-    keys = jnp.stack([jax.random.key(number) for number in range(seeds)])
-    return cast(Variables, jax.device_get(jax.vmap(functools.partial(initialize, gnn, num_features))(keys)))
-
-
-def fitted(gnn: GNN, task: Task, examples: Examples, config: FisherConfig) -> Variables:
-    """R random models of one design, calibrated, the last layer fitted; leading axis R."""
-    models = random_models(gnn, task.graphs.num_features, config.seeds)
-    variables, hidden = prepare(gnn, models, examples.batch, examples.rows)
-    layer: LastLayer = fit_last_layer(
-        task.loss, hidden, examples.labels, num_outputs=task.num_outputs, ridge=config.ridge
-    )
-    return {"params": {**variables["params"], "out": layer}, "batch_stats": variables["batch_stats"]}
-
-
-FORMS: dict[str, Callable[[Fitted, FisherConfig], Reduced]] = {"diagonal": diagonal, "gram": gram, "factors": factors}
-"""The reduced forms that statistics read, and what yields them."""
+FORMS: dict[str, Callable[[Fitted, FisherConfig], Form]] = {
+    "diagonal": diagonal,
+    "gram": gram,
+    "factors": factors,
+    "readout": readout,
+    "descent": descent,
+}
+"""The forms that statistics read, and what yields them."""
 
 
 def design_statistics(
@@ -104,7 +69,7 @@ def design_statistics(
     models = Fitted(gnn, task, fitted(gnn, task, examples, config), examples)
     chosen = [resolve(name) for name in statistics]
 
-    def certain(form: Reduced) -> bool:
+    def certain(form: Form) -> bool:
         """Whether the statistics of the diagonal are as certain as asked for."""
         return all(
             _settled(*evaluate(statistic, form), config.tolerance)
@@ -112,7 +77,7 @@ def design_statistics(
             if reads(statistic) == "diagonal"
         )
 
-    held: dict[str, Reduced] = {}
+    held: dict[str, Form] = {}
     for form in {reads(statistic) for statistic in chosen}:
         if form == "diagonal" and config.tolerance > 0:
             held[form] = diagonal(models, config, certain)
@@ -127,7 +92,7 @@ def _settled(value: np.ndarray, error: np.ndarray, tolerance: float) -> bool:
     return bool(np.all(np.sqrt(np.mean(error**2, axis=0)) <= tolerance * spread))
 
 
-def evaluate(statistic: Statistic, form: Reduced) -> tuple[np.ndarray, np.ndarray]:
+def evaluate(statistic: Statistic, form: Form) -> tuple[np.ndarray, np.ndarray]:
     """Value and standard error of a statistic of R models, in float64; the leaves of ``form`` have leading axis R."""
     with jax.enable_x64(True):
         value, error = _evaluate(statistic, form)
@@ -135,7 +100,7 @@ def evaluate(statistic: Statistic, form: Reduced) -> tuple[np.ndarray, np.ndarra
 
 
 @functools.partial(jax.jit, static_argnames="statistic")
-def _evaluate(statistic: Statistic, form: Reduced) -> tuple[jax.Array, jax.Array]:
+def _evaluate(statistic: Statistic, form: Form) -> tuple[jax.Array, jax.Array]:
     return over_models(statistic, form)
 
 

@@ -1,7 +1,8 @@
 """Statistics of the Fisher information: what a task feature is made of.
 
-A statistic is a pure function of one argument, whose name says which reduced form of F it reads: ``diagonal``, ``gram``
-or ``factors`` (see `atjax.fisher.moments`). It sees one model, runs under ``jit`` and ``vmap``, and returns an
+A statistic is a pure function of one argument, whose name says what it reads: a reduced form of F, ``diagonal``,
+``gram`` or ``factors`` (see `atjax.fisher.moments`); or, for comparison, what a little learning tells, ``readout`` or
+``descent`` (see `atjax.fisher.learning`). It sees one model, runs under ``jit`` and ``vmap``, and returns an
 `Estimate`, a scalar or [K] with its standard error. A function of any importable module will do (see `resolve`):
 
     def mean_square(diagonal: Diagonal) -> Estimate:
@@ -23,10 +24,11 @@ import jax.numpy as jnp
 
 from atjax.config import choose_from
 from atjax.errors import UserError
+from atjax.fisher.learning import Descent, Readout
 from atjax.fisher.moments import Diagonal, Estimate, Factors, Gram, Statistic
 
-FORMS = ("diagonal", "gram", "factors")
-"""The reduced forms of F, as the arguments of statistics are called."""
+FORMS = ("diagonal", "gram", "factors", "readout", "descent")
+"""What statistics read, as their arguments are called."""
 
 DAMPING = 0.01
 """Of `log_determinant`, relative to tr F: smaller eigenvalues hardly count."""
@@ -233,6 +235,43 @@ def kfac_moments(factors: Factors) -> Estimate:
 def _kronecker(a: jax.Array, b: jax.Array) -> tuple[int, jax.Array, jax.Array]:
     """Size, trace and trace of the square of A (x) B."""
     return len(a) * len(b), jnp.trace(a) * jnp.trace(b), jnp.sum(a**2) * jnp.sum(b**2)
+
+
+# Of a little learning: no Fisher information, for comparison
+
+
+def readout_loss(readout: Readout) -> Estimate:
+    """Mean held-out loss of a last layer fitted on random models, in nats (Gaussian: half squared deviations).
+
+    A cheap look at how well a design suits a task before anything but its last layer is learnt. It learns from half of
+    the training examples, and so is higher than with all of them.
+    """
+    return readout.estimate(lambda loss, hits: loss)
+
+
+def readout_accuracy(readout: Readout) -> Estimate:
+    """Mean held-out accuracy of a last layer fitted on random models, from 0 to 1; NaN for regression."""
+    return readout.estimate(lambda loss, hits: hits)
+
+
+def first_losses(descent: Descent) -> Estimate:
+    """Training losses of the first `atjax.fisher.learning.STEPS` steps, scaled to norm 1; [T].
+
+    The paper's alternative to Fisher features (section 5.3, Table 2; after Yang et al., 2019), by full-batch steps on
+    half of the training examples. Of its standard error nothing is known.
+    """
+    losses = descent.losses / jnp.linalg.norm(descent.losses)
+    return Estimate(losses, jnp.full_like(losses, jnp.nan))
+
+
+def descent_loss(descent: Descent) -> Estimate:
+    """Mean held-out loss after these steps, in nats (Gaussian: half squared deviations)."""
+    return descent.after.estimate(lambda loss, hits: loss)
+
+
+def descent_accuracy(descent: Descent) -> Estimate:
+    """Mean held-out accuracy after these steps, from 0 to 1; NaN for regression."""
+    return descent.after.estimate(lambda loss, hits: hits)
 
 
 # By name

@@ -36,7 +36,8 @@ import pandas as pd
 from atjax import config, runtime
 from atjax.atomic import write_text
 from atjax.fisher.config import FisherConfig
-from atjax.fisher.engine import Values, random_models, task_statistics
+from atjax.fisher.engine import Values, task_statistics
+from atjax.fisher.preparation import random_models
 from atjax.space import ANCHORS
 from atjax.task import Task
 

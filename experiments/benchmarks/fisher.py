@@ -48,9 +48,10 @@ from atjax import compilation, config, runtime
 from atjax.atomic import write_text
 from atjax.fisher import statistics as fisher_statistics
 from atjax.fisher.config import FisherConfig
-from atjax.fisher.engine import anchor_alpha, evaluate, fitted, random_models
+from atjax.fisher.engine import anchor_alpha, evaluate
 from atjax.fisher.estimators import Fitted, diagonal
 from atjax.fisher.examples import draw_examples
+from atjax.fisher.preparation import fitted, random_models
 from atjax.model.gnn import build
 from atjax.products import matmul
 from atjax.space import ANCHORS

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from atjax.atomic import write_text
 from atjax.fisher.config import FisherConfig
-from atjax.fisher.engine import fitted
 from atjax.fisher.estimators import Fitted, diagonal
 from atjax.fisher.examples import draw_examples
+from atjax.fisher.preparation import fitted
 from atjax.model.gnn import build
 from atjax.space import ANCHORS
 from atjax.task import Task

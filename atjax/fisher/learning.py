@@ -1,0 +1,240 @@
+"""What a little learning tells of a task: no Fisher information, but task features to compare it with.
+
+Two more forms for statistics to read, beside those of `atjax.fisher.moments`:
+
+* ``readout``: the last layer alone is fitted, on random models, and predicts what it has not seen;
+* ``descent``: all of the model takes its first steps.
+
+Both learn from halves of the training examples, drawn at random, and are scored on the other half.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from atjax.batch import BatchIndex, deal, gather, index_batches, shape_for
+from atjax.fisher.config import FisherConfig
+from atjax.fisher.estimators import Fitted
+from atjax.fisher.last_layer import fit_last_layer
+from atjax.fisher.models import over_models
+from atjax.fisher.moments import Array, Estimate, jackknife
+from atjax.fisher.preparation import prepare, random_models
+from atjax.likelihood import negative_log_likelihood
+from atjax.model.gnn import GNN, Variables
+from atjax.products import einsum
+from atjax.task import Loss
+
+BLOCKS = 8
+"""Of held-out examples, for standard errors."""
+
+STEPS = 10
+"""Of the descent (paper, section 5.3, after Yang et al., 2019)."""
+
+LOT, HELD = 32, 128
+"""Graphs of a step, and the most that are held out."""
+
+LEARNING_RATE = 0.01
+"""Of the descent: Adam, as the anchors are trained."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Readout:
+    """How one model predicts examples that it did not learn from, in J blocks of examples.
+
+    Attributes:
+        loss: Sums of -log p(y | x) over each block, [J], as `negative_log_likelihood` has it.
+        hits: Sums of the share of an example's labels that are the likeliest ones, [J]; NaN for regression.
+        counts: Examples in each block, float [J].
+    """
+
+    loss: Array
+    hits: Array
+    counts: Array
+
+    def estimate(self, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Estimate:
+        """A statistic and its standard error, for examples drawn independently.
+
+        Args:
+            function: Maps the mean loss and the mean of hits to a scalar or [K].
+        """
+
+        def of(weights: jax.Array) -> jax.Array:
+            count = weights @ self.counts
+            return function(weights @ self.loss / count, weights @ self.hits / count)
+
+        return jackknife(of, self.counts, jnp.inf)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Descent:
+    """The first T steps of one model's training.
+
+    Attributes:
+        losses: Training loss before each step, [T].
+        after: How the held-out half is predicted after them.
+    """
+
+    losses: Array
+    after: Readout
+
+
+def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two random halves of N examples, the same for all models; of an odd number one is left out."""
+    order = np.random.default_rng([count, 0x4A1F]).permutation(count)
+    return order[: count // 2], order[count // 2 : 2 * (count // 2)]
+
+
+def starting(models: Fitted, config: FisherConfig) -> Variables:
+    """The random models before anything was done to them, leading axis R."""
+    return random_models(models.gnn, models.task.graphs.num_features, config.seeds)
+
+
+def labels_of(models: Fitted) -> jax.Array:
+    """Labels of the training examples; regression targets standardised, as in training."""
+    labels = models.examples.labels
+    if models.task.loss != "mse":
+        return labels
+    deviation = jnp.nanstd(labels, axis=0)
+    return (labels - jnp.nanmean(labels, axis=0)) / jnp.where(deviation > 0, deviation, 1)
+
+
+def blocks_of(loss: Loss, outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> Readout:
+    """The blocks of N predictions [N, C]; those of weight 0 count nothing."""
+    each = jnp.stack([negative_log_likelihood(loss, outputs, labels), _hits(loss, outputs, labels), weights])
+    place = jnp.arange(len(labels)) % BLOCKS
+    kept = jnp.where(weights > 0, each, 0)
+    return Readout(*jax.vmap(lambda row: jax.ops.segment_sum(row, place, BLOCKS))(kept))
+
+
+def _hits(loss: Loss, outputs: jax.Array, labels: jax.Array) -> jax.Array:
+    if loss == "cross_entropy":
+        return (jnp.argmax(outputs, axis=1) == labels).astype(outputs.dtype)
+    if loss == "mse":
+        return jnp.full(len(labels), jnp.nan, outputs.dtype)
+    known = ~jnp.isnan(labels)
+    right = jnp.sum(known & ((outputs > 0) == (labels > 0.5)), axis=1)
+    return right / jnp.maximum(jnp.sum(known, axis=1), 1)
+
+
+def readout(models: Fitted, config: FisherConfig) -> Readout:
+    """Predictions of last layers fitted to one half of the training examples, for the other half, both ways.
+
+    R models with random parameters and calibrated BatchNorm, as in the Fisher stage; leading axis R.
+    """
+    examples, task = models.examples, models.task
+    _, hidden = prepare(models.gnn, starting(models, config), examples.batch, examples.rows)
+    labels = labels_of(models)
+    found = []
+    first, second = halves(len(labels))
+    for seen, unseen in ((first, second), (second, first)):
+        layers = fit_last_layer(
+            task.loss, hidden[:, seen], labels[seen], num_outputs=task.num_outputs, ridge=config.ridge
+        )
+        found.append(_predict(task.loss, layers, hidden[:, unseen], labels[unseen]))
+    return jax.tree.map(lambda *each: np.concatenate([np.asarray(x, np.float64) for x in each], axis=1), *found)
+
+
+@functools.partial(jax.jit, static_argnames="loss")
+def _predict(loss: Loss, layers: Any, hidden: jax.Array, labels: jax.Array) -> Readout:
+    def one(model: tuple[Any, jax.Array]) -> Readout:
+        layer, hidden = model
+        outputs = einsum("nh,hc->nc", hidden, layer["kernel"]) + layer["bias"]
+        return blocks_of(loss, outputs, labels, jnp.ones(len(labels)))
+
+    return over_models(one, (layers, hidden))
+
+
+class Lot(NamedTuple):
+    """Examples that go through a model together; of graph tasks with a leading axis of lots.
+
+    Attributes:
+        source: `BatchIndex` of graphs; None for all of a graph whose nodes or pairs are the examples.
+        rows: Rows of the output that are examples, int [N].
+        labels: Their labels, [N] or [N, C].
+        weights: 1, or 0 for an empty place, [N].
+    """
+
+    source: BatchIndex | None
+    rows: Array
+    labels: Array
+    weights: Array
+
+
+def descent(models: Fitted, config: FisherConfig) -> Descent:
+    """The first steps of R random models on one half of the training examples; leading axis R.
+
+    Adam from random parameters, BatchNorm in training mode: on batches of `LOT` graphs, or on the whole graph. Held-out
+    graphs are `HELD` at most.
+    """
+    lots = (_graph_lots if models.task.level == "graph" else _whole_lots)(models)
+    start = starting(models, config)
+    found = _descend(models.gnn, models.task.loss, start, models.data, *lots)
+    return jax.tree.map(lambda x: np.asarray(x, np.float64), found)
+
+
+def _whole_lots(models: Fitted) -> tuple[Lot, Lot]:
+    """What is learnt from and what is held out, as one lot each."""
+    labels, rows = labels_of(models), models.examples.rows
+    seen, unseen = (Lot(None, rows[h], labels[h], jnp.ones(len(h))) for h in halves(len(labels)))
+    return seen, unseen
+
+
+def _graph_lots(models: Fitted) -> tuple[Lot, Lot]:
+    """A lot for every step, and the held-out graphs in lots."""
+    graphs, ids, labels = models.task.graphs, np.asarray(models.examples.ids), labels_of(models)
+    seen, unseen = (ids[half] for half in halves(len(ids)))
+    rng = np.random.default_rng([len(ids), 0xDE5C])
+    unseen = rng.permutation(unseen)[:HELD]
+    shape = shape_for(graphs, seen, LOT).union(shape_for(graphs, unseen, LOT))
+    epochs = [deal(graphs, seen, LOT, rng) for _ in range(-(-STEPS * LOT // len(seen)))]
+    place = np.zeros(len(graphs.n_node), int)
+    place[ids] = np.arange(len(ids))  # labels are those of the training graphs
+
+    def lots(dealt: np.ndarray) -> Lot:
+        index = index_batches(graphs, dealt, shape)
+        rows = np.broadcast_to(np.arange(LOT), dealt.shape)
+        return Lot(index, rows, labels[place[dealt]], (dealt >= 0).astype(np.float32))
+
+    return lots(np.concatenate(epochs)[:STEPS]), lots(deal(graphs, unseen, LOT))
+
+
+@functools.partial(jax.jit, static_argnames=("gnn", "loss"))
+def _descend(gnn: GNN, loss: Loss, models: Variables, data: Any, steps: Lot, held: Lot) -> Descent:
+    optimiser = optax.adam(LEARNING_RATE)
+
+    def one(variables: Variables) -> Descent:
+        def outputs(params: Any, lot: Lot) -> jax.Array:
+            batch = data if lot.source is None else gather(data, lot.source)
+            whole = {"params": params, "batch_stats": variables["batch_stats"]}
+            values, _ = gnn.apply(whole, batch, train=True, mutable=["batch_stats"])
+            return cast(jax.Array, values)[lot.rows]
+
+        def mean_loss(params: Any, lot: Lot) -> jax.Array:
+            each = negative_log_likelihood(loss, outputs(params, lot), lot.labels)
+            return jnp.sum(lot.weights * each) / jnp.sum(lot.weights)
+
+        def step(state: Any, lot: Lot | None) -> tuple[Any, jax.Array]:
+            params, moments = state
+            value, gradient = jax.value_and_grad(mean_loss)(params, steps if lot is None else lot)
+            updates, moments = optimiser.update(gradient, moments)
+            return (optax.apply_updates(params, updates), moments), value
+
+        whole = steps.source is None
+        start = (variables["params"], optimiser.init(variables["params"]))
+        (params, _), losses = jax.lax.scan(step, start, None if whole else steps, length=STEPS)
+        predicted = outputs(params, held) if whole else jax.lax.map(functools.partial(outputs, params), held)
+        axes = held.weights.ndim
+        predicted, labels = (x.reshape(-1, *x.shape[axes:]) for x in (predicted, held.labels))
+        return Descent(losses, blocks_of(loss, predicted, labels, held.weights.ravel()))
+
+    return over_models(one, models)

@@ -1,0 +1,65 @@
+"""Random models, made ready for a task: BatchNorm calibrated on its training data, the last layer fitted.
+
+    random parameters -> calibrated -> last layer fitted
+
+Nothing else is trained (paper, section 4.2). All R models of a design go through one program a step.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import cast
+
+import jax
+import jax.numpy as jnp
+
+from atjax.batch import Batch
+from atjax.fisher.config import FisherConfig
+from atjax.fisher.examples import Examples
+from atjax.fisher.last_layer import LastLayer, fit_last_layer
+from atjax.fisher.models import over_models
+from atjax.model.gnn import GNN, Variables, initialize
+from atjax.task import Task
+
+
+@functools.partial(jax.jit, static_argnames="gnn")
+def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tuple[Variables, jax.Array]:
+    """Calibrate BatchNorm by one pass over the training data, and read what the last layer will see.
+
+    Args:
+        gnn: The model.
+        variables: Of R models, leading axis R.
+        batch: The training data as one batch.
+        rows: Rows of the output that are training examples, int [N].
+
+    Returns:
+        The variables with calibrated statistics, and the last layer's input [R, N, H].
+    """
+    calibrating = gnn.clone(momentum=0.0)
+
+    def one(variables: Variables) -> tuple[Variables, jax.Array]:
+        # In training mode the statistics are those of this very batch, so one pass both sets and uses them.
+        hidden, updated = calibrating.apply(variables, batch, train=True, mutable=["batch_stats"], method=GNN.encode)
+        return {"params": variables["params"], "batch_stats": updated["batch_stats"]}, hidden[rows]
+
+    return over_models(one, variables)
+
+
+@functools.lru_cache(maxsize=64)
+def random_models(gnn: GNN, num_features: int, seeds: int) -> Variables:
+    """Random parameters and fresh BatchNorm statistics of R models, leading axis R; the keys are 0 to R - 1.
+
+    Kept: following a model's initialisation through Flax takes longer than an accelerator needs for all that follows.
+    """
+    keys = jnp.stack([jax.random.key(number) for number in range(seeds)])
+    return cast(Variables, jax.device_get(jax.vmap(functools.partial(initialize, gnn, num_features))(keys)))
+
+
+def fitted(gnn: GNN, task: Task, examples: Examples, config: FisherConfig) -> Variables:
+    """R random models of one design, calibrated, the last layer fitted; leading axis R."""
+    models = random_models(gnn, task.graphs.num_features, config.seeds)
+    variables, hidden = prepare(gnn, models, examples.batch, examples.rows)
+    layer: LastLayer = fit_last_layer(
+        task.loss, hidden, examples.labels, num_outputs=task.num_outputs, ridge=config.ridge
+    )
+    return {"params": {**variables["params"], "out": layer}, "batch_stats": variables["batch_stats"]}
