@@ -155,7 +155,8 @@ def _max_forward(x: jax.Array, lists: Lists) -> tuple[jax.Array, tuple[jax.Array
     top = largest(near.first)
     if len(near.owner):
         top = top.at[near.owner].max(largest(near.more), indices_are_sorted=True, mode="drop")
-    return jnp.where(jnp.asarray(lists.degree)[:, None] > 0, top, 0), (x, top, lists)
+    # Not told by the degree: of a receptive field's outermost nodes the senders are not there.
+    return jnp.where(top == -jnp.inf, 0, top), (x, top, lists)
 
 
 def _max_backward(kept: tuple[jax.Array, jax.Array, Lists], delta: jax.Array) -> tuple[jax.Array, None]:

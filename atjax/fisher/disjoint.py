@@ -12,8 +12,9 @@ they are in the cache: a batched product followed by a sum over examples is seve
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +59,28 @@ def slot_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, features: 
     return jax.lax.scan(add, Sums(zeros, zeros), examples)[0]
 
 
+def field_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, graph: Batch, fields: SlotIndex) -> Sums:
+    """Sums over nodes of one graph by their receptive fields; the same numbers as `atjax.fisher.gradients.node_sums`.
+
+    The layers before message passing see each node by itself and have no part in theta: they are passed once, for all
+    nodes of the graph, and fields begin with what comes out.
+
+    Args:
+        gnn: The model; see `separable`.
+        cotangents: What is sent backward from every node.
+        variables: Parameters and BatchNorm statistics.
+        graph: The graph.
+        fields: S batches of fields, leading axis S; see `atjax.fisher.fields`.
+    """
+    embedded = cast(jax.Array, gnn.apply(variables, graph, method=GNN.embed))
+    rest = gnn.clone(design=dataclasses.replace(gnn.design, pre_layers=0))
+    kept = {
+        part: {name: leaf for name, leaf in tree.items() if not name.startswith("pre_")}
+        for part, tree in variables.items()
+    }
+    return slot_sums(rest, cotangents, kept, embedded, fields)
+
+
 def backward(
     gnn: GNN, cotangents: Cotangents, variables: Variables, batch: Batch, index: SlotIndex
 ) -> tuple[Inputs, Taps]:
@@ -67,7 +90,7 @@ def backward(
 
     def forward(shifts: Taps) -> tuple[jax.Array, Inputs]:
         values, inputs, _ = tapped(gnn, variables, batch, shifts)
-        return values, inputs
+        return values[index.slots.starts] if index.rooted else values, inputs
 
     values, pullback, inputs = jax.vjp(forward, shifts, has_aux=True)
     directions = jax.vmap(cotangents.of)(values, jnp.asarray(index.graphs))

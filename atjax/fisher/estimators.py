@@ -29,7 +29,7 @@ from atjax.errors import UserError
 from atjax.fisher import sketches
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import Cotangents, Kind
-from atjax.fisher.disjoint import separable, slot_factors, slot_sums
+from atjax.fisher.disjoint import field_sums, separable, slot_factors, slot_sums
 from atjax.fisher.examples import BLOCKS, Chunk, Examples
 from atjax.fisher.gradients import graph_rows, graph_sums, node_rows, node_sums, split_params
 from atjax.fisher.models import over_models
@@ -70,6 +70,11 @@ class Fitted(NamedTuple):
         theta, _ = split_params(self.variables["params"])
         leaves = jax.tree_util.tree_leaves_with_path(theta)
         return tuple(Layer("/".join(step.key for step in path), leaf.shape[1:]) for path, leaf in leaves)
+
+    @property
+    def depth(self) -> int | None:
+        """Message-passing layers, if examples may go through the model together (see `separable`)."""
+        return self.gnn.design.mp_layers if separable(self.gnn) else None
 
     def cotangents(self, kind: Kind, seed: int = 0) -> Cotangents:
         """What is sent backward, at scale 1."""
@@ -150,7 +155,7 @@ def _sums(
         variables, scale = model
         sent = cotangents.scaled(scale)
         if isinstance(chunk, SlotIndex):
-            sums = slot_sums(gnn, sent, variables, data, chunk)
+            sums = (field_sums if chunk.rooted else slot_sums)(gnn, sent, variables, data, chunk)
         elif isinstance(chunk, BatchIndex):
             sums = graph_sums(gnn, sent, variables, data, chunk)
         else:
@@ -163,7 +168,7 @@ def _sums(
 def _example_blocks(models: Fitted, kind: Kind, early: bool) -> Iterator[Block]:
     """Sums over the examples, all at once where nothing asks for more: all of them, and no stopping early."""
     examples = models.examples
-    layouts = examples.layouts(separable(models.gnn))
+    layouts = examples.layouts(models.depth)
     whole = examples.sampled == examples.population and not early
     cut = [examples.split(layout, 1 if whole else BLOCKS) for layout in layouts]
     for number in range(max(len(parts) for parts in cut)):
@@ -183,7 +188,7 @@ def _label_draws(models: Fitted, draws: int) -> Iterator[Block]:
     for number in range(draws):
         sums = [
             _scaled(models, models.cotangents("sampled", seed=number), chunk)[0]
-            for chunk in examples.layouts(separable(models.gnn))
+            for chunk in examples.layouts(models.depth)
         ]
         d = np.sum(sums, axis=0) / examples.sampled
         yield Block(d, d**2, 1)
@@ -265,7 +270,7 @@ def gram(models: Fitted, config: FisherConfig) -> Gram:
     """
     examples = models.examples
     kind = EXAMPLES.get(config.estimator[models.task.level], "exact")
-    layouts = examples.layouts(False)
+    layouts = examples.layouts(None)
     products = np.asarray(
         _products(models.gnn, models.cotangents(kind), models.variables, models.data, layouts), np.float64
     )

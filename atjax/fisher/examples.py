@@ -10,6 +10,8 @@ To an estimator, pairs are what nodes are: an example is a row of the output of 
 from __future__ import annotations
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,6 +22,7 @@ import numpy as np
 from atjax.batch import Batch, BatchIndex, BatchShape, bucket, index_batches, shape_for, single_batch
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import num_directions
+from atjax.fisher.fields import receptive_fields
 from atjax.fisher.slots import SlotIndex, lay_out
 from atjax.neighbours import lists
 from atjax.task import Graphs, Task, ragged_ranges
@@ -65,6 +68,8 @@ class Examples:
         chunks: The examples differentiated: for graph tasks one `BatchIndex` [M, B, ...] for each padded shape, for
             tasks of nodes or pairs one array of rows of the output [M, B].
         placed: For graph tasks, the same examples in S batches of many; else None.
+        fields: For node tasks, the same examples by their receptive fields, after so many message-passing layers; None
+            where that does not pay.
         width: For tasks of nodes or pairs, backward passes of one example at once.
         sampled: n, how many examples that is.
         population: N, how many training examples there are.
@@ -78,13 +83,21 @@ class Examples:
     features: jax.Array | None
     chunks: tuple[BatchIndex | jax.Array, ...]
     placed: SlotIndex | None
+    fields: Callable[[int], SlotIndex | None] = dataclasses.field(metadata={"static": True})
     width: int = _static()
     sampled: int = _static()
     population: int = _static()
 
-    def layouts(self, together: bool) -> tuple[Chunk, ...]:
-        """The examples, many in a batch if ``together`` and the task allows it, or each by itself."""
-        return (self.placed,) if together and self.placed is not None else self.chunks
+    def layouts(self, depth: int | None) -> tuple[Chunk, ...]:
+        """The examples, many in a batch if the task allows it for that many message-passing layers, or each by itself.
+
+        Args:
+            depth: Message-passing layers; None: each by itself.
+        """
+        if depth is None:
+            return self.chunks
+        together = self.placed if self.placed is not None else self.fields(depth)
+        return self.chunks if together is None else (together,)
 
     @staticmethod
     def ids_of(chunk: Chunk) -> np.ndarray:
@@ -175,6 +188,7 @@ def _graph_examples(
         jnp.asarray(graphs.nodes),
         chunks,
         jax.tree.map(jnp.asarray, placed),
+        _no_fields,
         1,
         len(chosen),
         len(train),
@@ -227,6 +241,14 @@ def _whole_examples(
     width = max(1, chunk // (len(kept) * num_directions(task.loss, task.num_outputs)))
     near = jax.tree.map(jnp.asarray, lists(graph.senders, graph.receivers, len(kept)))
     pairs = None if task.pairs is None else position[task.pairs[inside]]
+    whole = len(chosen) == len(train) and config.tolerance == 0
+
+    def fields(depth: int) -> SlotIndex | None:
+        # Batches are blocks for standard errors: of a sample several.
+        return receptive_fields(
+            graph, row[chosen], depth, chunk, batches=1 if whole else BLOCKS, rng=np.random.default_rng(0)
+        )
+
     return Examples(
         single_batch(graph, pairs=pairs)._replace(lists=near),
         jnp.asarray(row[inside]),
@@ -236,10 +258,15 @@ def _whole_examples(
         None,
         (jnp.asarray(_in_chunks(row[chosen], width)),),
         None,
+        _no_fields if task.pairs is not None else functools.cache(fields),
         max(1, chunk // len(kept)),
         len(chosen),
         len(train),
     )
+
+
+def _no_fields(depth: int) -> None:
+    """Of tasks whose examples have no receptive fields here."""
 
 
 def surroundings(graphs: Graphs, seeds: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:

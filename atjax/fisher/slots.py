@@ -41,6 +41,11 @@ class Slots:
         return np.repeat(np.array(nodes, np.int32), places)
 
     @property
+    def starts(self) -> np.ndarray:
+        """First node of every place, int32 [B]."""
+        return (np.cumsum(self.sizes) - self.sizes).astype(np.int32)
+
+    @property
     def num_nodes(self) -> int:
         """V."""
         return int(self.sizes.sum())
@@ -66,6 +71,7 @@ class SlotIndex:
         graphs: Id of the graph in every place, -1 if it is empty, int32 [B].
         lists: The edges, as ids within the batch.
         slots: The places, the same in all batches.
+        rooted: Whether the example is the first node of its place, and not the whole graph there.
     """
 
     nodes: Array
@@ -73,6 +79,7 @@ class SlotIndex:
     graphs: Array
     lists: Lists
     slots: Slots = dataclasses.field(metadata={"static": True})
+    rooted: bool = dataclasses.field(default=False, metadata={"static": True})
 
 
 def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int, rng: np.random.Generator | None = None) -> SlotIndex:
@@ -93,7 +100,7 @@ def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int, rng: np.random.Generato
     dealt = deal(graphs, ids, count, rng)
     needed = np.where(dealt >= 0, graphs.n_node[dealt], 0).max(axis=0)
     slots = _merge([bucket(max(1, int(size))) for size in needed])
-    start = np.cumsum(slots.sizes) - slots.sizes
+    start = slots.starts
     inside = np.isin(np.repeat(np.arange(len(graphs.n_node)), graphs.n_edge), ids)
     # Edges beyond the lists' width need further rows; all batches have as many as the one that needs most.
     ends = {"incoming": graphs.receivers, "outgoing": graphs.senders}

@@ -99,13 +99,18 @@ class GNN(nn.Module):
         self.post = [DenseLayer(*dense) for _ in range(design.post_layers - 1)]
         self.out = Linear(self.num_outputs, use_bias=True)
 
+    def embed(self, batch: Batch, train: bool = False) -> jax.Array:
+        """What the first message-passing layer sees, each node by itself: [V, H]."""
+        x = batch.graph.nodes
+        for dense in self.pre:
+            x = dense(x, batch.node_mask, train)
+        return x
+
     def encode(self, batch: Batch, train: bool = False) -> jax.Array:
         """What the last linear layer sees: [V, H] for node tasks, [N, H] for the N pairs of edge tasks, [G, H] for
         graph tasks, padding included."""
         graph, mask = batch.graph, batch.node_mask
-        x = graph.nodes
-        for dense in self.pre:
-            x = dense(x, mask, train)
+        x = self.embed(batch, train)
         edges = Edges.of(graph.senders, graph.receivers, x, batch.lists)
         for conv in self.mp:
             x = conv(x, edges, mask, train)
