@@ -28,7 +28,7 @@ from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.learning import Descent, Readout, descent, readout
 from atjax.fisher.models import over_models
 from atjax.fisher.moments import Reduced
-from atjax.fisher.preparation import fitted
+from atjax.fisher.preparation import fitted, random_models
 from atjax.fisher.statistics import Statistic, reads, resolve
 from atjax.model.gnn import build
 from atjax.space import ANCHORS, Design
@@ -66,8 +66,14 @@ def design_statistics(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Values and standard errors of R random models of one design: for each statistic float64 [R] or [R, K]."""
     gnn = build(design, hidden=config.hidden, level=task.level, num_outputs=task.num_outputs)
-    models = Fitted(gnn, task, fitted(gnn, task, examples, config), examples)
     chosen = [resolve(name) for name in statistics]
+    wanted = {reads(statistic) for statistic in chosen}
+    # What begins with random models needs no others.
+    start = wanted <= {"readout", "descent"}
+    variables = (
+        random_models(gnn, task.graphs.num_features, config.seeds) if start else fitted(gnn, task, examples, config)
+    )
+    models = Fitted(gnn, task, variables, examples)
 
     def certain(form: Form) -> bool:
         """Whether the statistics of the diagonal are as certain as asked for."""
@@ -78,7 +84,7 @@ def design_statistics(
         )
 
     held: dict[str, Form] = {}
-    for form in {reads(statistic) for statistic in chosen}:
+    for form in wanted:
         if form == "diagonal" and config.tolerance > 0:
             held[form] = diagonal(models, config, certain)
         else:
