@@ -1,8 +1,8 @@
-"""Training of one design on one task, inside one compiled program per architecture and shape.
+"""Training of one design on one task, by a compiled program that many designs share.
 
 Python steps from one record of the metrics to the next; everything between (epochs, batches, optimiser, evaluation) is
-a single compiled call. Learning rates enter it as data, so designs that differ in learning rate, epochs or seed share
-the program.
+a single compiled call. Learning rates enter it as data, and so does most of what tells designs apart (see
+`atjax.model.shared`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,8 @@ from atjax import compilation, metrics
 from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
 from atjax.budget import Budget, Schedule
 from atjax.likelihood import negative_log_likelihood
-from atjax.model.gnn import GNN, Variables, apply, build, initialize
+from atjax.model.gnn import GNN, Variables, build, initialize
+from atjax.model.shared import Knobs, SharedGNN
 from atjax.space import Design
 from atjax.task import Loss, Split, Task
 
@@ -131,10 +132,13 @@ class Steps(NamedTuple):
     batches: BatchIndex | None
 
 
-@jax.jit
 def _start(variables: Variables) -> TrainState:
+    """The state before the first step; of the optimiser, zeros by numpy, which need no program."""
     params = variables["params"]
-    return TrainState(params, variables["batch_stats"], _optimizer().init(params))
+    blank = jax.eval_shape(_optimizer().init, params)
+    opt_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), blank)
+    # The state is donated, so it must not share its memory with arrays on the host.
+    return jax.device_put(TrainState(params, variables["batch_stats"], opt_state), may_alias=False)
 
 
 def _optimizer() -> optax.GradientTransformation:
@@ -153,11 +157,33 @@ def _examples(data: Data, index: BatchIndex | None) -> tuple[Batch, jax.Array, j
     return batch, data.labels[index.graphs], batch.graph_mask.astype(jnp.float32)
 
 
+def _outputs(
+    gnn: GNN | SharedGNN, knobs: Knobs | None, params: Any, stats: Any, batch: Batch, *, train: bool
+) -> tuple[jax.Array, Any]:
+    """Outputs of a model, and its BatchNorm statistics, new ones in training."""
+    if isinstance(gnn, SharedGNN):
+        assert knobs is not None
+        return gnn.apply(knobs, params, stats, batch, train=train)
+    given = {"params": params, "batch_stats": stats}
+    if not train:
+        return cast(jax.Array, gnn.apply(given, batch)), stats
+    outputs, updated = gnn.apply(given, batch, train=True, mutable=["batch_stats"])
+    return cast(jax.Array, outputs), updated["batch_stats"]
+
+
 @functools.partial(jax.jit, static_argnames=("gnn", "loss"), donate_argnames="state")
 def train_block(
-    gnn: GNN, loss: Loss, state: TrainState, data: Data, steps: Steps
+    gnn: GNN | SharedGNN, loss: Loss, state: TrainState, data: Data, steps: Steps, knobs: Knobs | None = None
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     """Take S optimiser steps, then evaluate.
+
+    Args:
+        gnn: A model, or the structure that it shares with others.
+        loss: The task's loss.
+        state: Parameters (packed ones, for a shared structure), statistics, and the optimiser's state.
+        data: The task's data.
+        steps: The S steps.
+        knobs: For a shared structure, what sets the model apart.
 
     Returns:
         The new state; the training loss of each step, [S]; outputs in evaluation mode, [V, C] for a node task,
@@ -169,11 +195,9 @@ def train_block(
         batch, labels, weights = _examples(data, one.batches)
 
         def mean_loss(params: Any) -> tuple[jax.Array, Any]:
-            outputs, updated = gnn.apply(
-                {"params": params, "batch_stats": state.batch_stats}, batch, train=True, mutable=["batch_stats"]
-            )
+            outputs, stats = _outputs(gnn, knobs, params, state.batch_stats, batch, train=True)
             each = negative_log_likelihood(loss, outputs, labels)
-            return jnp.sum(weights * each) / jnp.maximum(jnp.sum(weights), 1), updated["batch_stats"]
+            return jnp.sum(weights * each) / jnp.maximum(jnp.sum(weights), 1), stats
 
         (value, batch_stats), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
         direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -181,13 +205,16 @@ def train_block(
         return TrainState(params, batch_stats, opt_state), value
 
     state, losses = jax.lax.scan(step, state, steps)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
+
+    def evaluated(batch: Batch) -> jax.Array:
+        return _outputs(gnn, knobs, state.params, state.batch_stats, batch, train=False)[0]
+
     if isinstance(data, NodeData):
-        outputs = apply(gnn, variables, data.batch)
+        outputs = evaluated(data.batch)
     elif isinstance(data, EdgeData):
-        outputs = apply(gnn, variables, data.batch._replace(pairs=data.held_out))
+        outputs = evaluated(data.batch._replace(pairs=data.held_out))
     else:
-        outputs = jax.lax.map(lambda index: apply(gnn, variables, gather(data.features, index)), data.evaluation)
+        outputs = jax.lax.map(lambda index: evaluated(gather(data.features, index)), data.evaluation)
     return state, losses, outputs
 
 
@@ -330,14 +357,17 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
     else:
         loader = (_node_loader if task.level == "node" else _edge_loader)(task, labels, split)
     variables = initialize(gnn, task.graphs.num_features, jax.random.key(seed))
-    state = _start(variables)
+    shared, knobs = SharedGNN.of(gnn) or (None, None)
+    state = _start(variables if shared is None else shared.pack(variables))
     parameters = sum(int(leaf.size) for leaf in jax.tree.leaves(variables["params"]))
     outcome, best = dataclasses.replace(blank, parameters=parameters), None
     curve = outcome.curve
     rates = cosine(blank.design.learning_rate, np.arange(schedule.epochs), schedule.epochs)
     for begin in range(0, schedule.epochs, schedule.eval_every):
         end = begin + schedule.eval_every
-        state, losses, raw = train_block(gnn, task.loss, state, loader.data, loader.steps(rates[begin:end]))
+        state, losses, raw = train_block(
+            shared or gnn, task.loss, state, loader.data, loader.steps(rates[begin:end]), knobs
+        )
         on_validation, on_test = (units.restore(outputs) for outputs in loader.outputs(raw))
         train_loss = float(np.mean(losses))
         if not (np.isfinite(train_loss) and np.isfinite(on_validation).all() and np.isfinite(on_test).all()):
@@ -355,7 +385,8 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
         rank = metrics.rank_key(task.metric, validation, validation_loss)
         if best is None or rank < best:
             best = rank
-            params, batch_stats = jax.device_get((state.params, state.batch_stats))
+            kept = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
+            kept = kept if shared is None else shared.unpack(kept, variables)
             outcome = dataclasses.replace(
                 outcome,
                 state="complete",
@@ -363,7 +394,7 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
                 validation_loss=validation_loss,
                 test=test,
                 best_epoch=end,
-                variables={"params": units.restore_layer(params), "batch_stats": batch_stats},
+                variables=kept | {"params": units.restore_layer(kept["params"])},
             )
         if progress is not None:
             progress(end, schedule.epochs)
