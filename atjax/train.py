@@ -1,8 +1,8 @@
-"""Training of one design on one task, by a compiled program that many designs share.
+"""Training of one design on one task, inside one compiled program per architecture and shape.
 
 Python steps from one record of the metrics to the next; everything between (epochs, batches, optimiser, evaluation) is
-a single compiled call. Learning rates enter it as data, and so does most of what tells designs apart (see
-`atjax.model.shared`).
+a single compiled call. Learning rates enter it as data, so designs that differ in learning rate, epochs or seed share
+the program.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from atjax import compilation, metrics
 from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
 from atjax.budget import Budget, Schedule
 from atjax.likelihood import negative_log_likelihood
-from atjax.model.gnn import GNN, Variables, build, initialize
-from atjax.model.shared import Knobs, SharedGNN
+from atjax.model.gnn import GNN, Variables, apply, build, initialize
 from atjax.space import Design
 from atjax.task import Loss, Split, Task
 
@@ -133,12 +132,13 @@ class Steps(NamedTuple):
 
 
 def _start(variables: Variables) -> TrainState:
-    """The state before the first step; of the optimiser, zeros by numpy, which need no program."""
+    """The state before the first step. The optimiser's zeros are numpy's: a program for each model would cost more."""
     params = variables["params"]
     blank = jax.eval_shape(_optimizer().init, params)
     opt_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), blank)
-    # The state is donated, so it must not share its memory with arrays on the host.
-    return jax.device_put(TrainState(params, variables["batch_stats"], opt_state), may_alias=False)
+    # The state is donated, so it may not share memory with the variables that it starts from.
+    state = jax.device_put(TrainState(params, variables["batch_stats"], opt_state), may_alias=False)
+    return cast(TrainState, state)
 
 
 def _optimizer() -> optax.GradientTransformation:
@@ -157,33 +157,11 @@ def _examples(data: Data, index: BatchIndex | None) -> tuple[Batch, jax.Array, j
     return batch, data.labels[index.graphs], batch.graph_mask.astype(jnp.float32)
 
 
-def _outputs(
-    gnn: GNN | SharedGNN, knobs: Knobs | None, params: Any, stats: Any, batch: Batch, *, train: bool
-) -> tuple[jax.Array, Any]:
-    """Outputs of a model, and its BatchNorm statistics, new ones in training."""
-    if isinstance(gnn, SharedGNN):
-        assert knobs is not None
-        return gnn.apply(knobs, params, stats, batch, train=train)
-    given = {"params": params, "batch_stats": stats}
-    if not train:
-        return cast(jax.Array, gnn.apply(given, batch)), stats
-    outputs, updated = gnn.apply(given, batch, train=True, mutable=["batch_stats"])
-    return cast(jax.Array, outputs), updated["batch_stats"]
-
-
 @functools.partial(jax.jit, static_argnames=("gnn", "loss"), donate_argnames="state")
 def train_block(
-    gnn: GNN | SharedGNN, loss: Loss, state: TrainState, data: Data, steps: Steps, knobs: Knobs | None = None
+    gnn: GNN, loss: Loss, state: TrainState, data: Data, steps: Steps
 ) -> tuple[TrainState, jax.Array, jax.Array]:
     """Take S optimiser steps, then evaluate.
-
-    Args:
-        gnn: A model, or the structure that it shares with others.
-        loss: The task's loss.
-        state: Parameters (packed ones, for a shared structure), statistics, and the optimiser's state.
-        data: The task's data.
-        steps: The S steps.
-        knobs: For a shared structure, what sets the model apart.
 
     Returns:
         The new state; the training loss of each step, [S]; outputs in evaluation mode, [V, C] for a node task,
@@ -195,9 +173,11 @@ def train_block(
         batch, labels, weights = _examples(data, one.batches)
 
         def mean_loss(params: Any) -> tuple[jax.Array, Any]:
-            outputs, stats = _outputs(gnn, knobs, params, state.batch_stats, batch, train=True)
+            outputs, updated = gnn.apply(
+                {"params": params, "batch_stats": state.batch_stats}, batch, train=True, mutable=["batch_stats"]
+            )
             each = negative_log_likelihood(loss, outputs, labels)
-            return jnp.sum(weights * each) / jnp.maximum(jnp.sum(weights), 1), stats
+            return jnp.sum(weights * each) / jnp.maximum(jnp.sum(weights), 1), updated["batch_stats"]
 
         (value, batch_stats), gradient = jax.value_and_grad(mean_loss, has_aux=True)(state.params)
         direction, opt_state = optimizer.update(gradient, state.opt_state, state.params)
@@ -205,16 +185,13 @@ def train_block(
         return TrainState(params, batch_stats, opt_state), value
 
     state, losses = jax.lax.scan(step, state, steps)
-
-    def evaluated(batch: Batch) -> jax.Array:
-        return _outputs(gnn, knobs, state.params, state.batch_stats, batch, train=False)[0]
-
+    variables = {"params": state.params, "batch_stats": state.batch_stats}
     if isinstance(data, NodeData):
-        outputs = evaluated(data.batch)
+        outputs = apply(gnn, variables, data.batch)
     elif isinstance(data, EdgeData):
-        outputs = evaluated(data.batch._replace(pairs=data.held_out))
+        outputs = apply(gnn, variables, data.batch._replace(pairs=data.held_out))
     else:
-        outputs = jax.lax.map(lambda index: evaluated(gather(data.features, index)), data.evaluation)
+        outputs = jax.lax.map(lambda index: apply(gnn, variables, gather(data.features, index)), data.evaluation)
     return state, losses, outputs
 
 
@@ -319,6 +296,12 @@ def _graph_loader(task: Task, labels: np.ndarray, split: Split, batch_size: int,
     return _Loader(data, steps, outputs)
 
 
+def program_of(task: Task, design: Design, budget: Budget) -> GNN:
+    """What the training of a design is compiled for, on one task; designs of one program compile once in a process."""
+    schedule = budget.schedule(design, task.level)
+    return build(design, hidden=schedule.hidden, level=task.level, num_outputs=task.num_outputs)
+
+
 def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: Progress | None = None) -> Fit:
     """Train a design on a task, and pick the epoch by validation (paper, sections 5.1 and 5.2, appendix A).
 
@@ -337,7 +320,7 @@ def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: 
     """
     start = time.perf_counter()
     schedule = budget.schedule(design, task.level)
-    gnn = build(design, hidden=schedule.hidden, level=task.level, num_outputs=task.num_outputs)
+    gnn = program_of(task, design, budget)
     blank = Fit(design, seed, budget.name, schedule, "failed", "", *(float("nan"),) * 3, 0, 0, 0.0, 0.0, Curve(), None)
     with compilation.counting() as compiled:
         try:
@@ -357,17 +340,14 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
     else:
         loader = (_node_loader if task.level == "node" else _edge_loader)(task, labels, split)
     variables = initialize(gnn, task.graphs.num_features, jax.random.key(seed))
-    shared, knobs = SharedGNN.of(gnn) or (None, None)
-    state = _start(variables if shared is None else shared.pack(variables))
+    state = _start(variables)
     parameters = sum(int(leaf.size) for leaf in jax.tree.leaves(variables["params"]))
     outcome, best = dataclasses.replace(blank, parameters=parameters), None
     curve = outcome.curve
     rates = cosine(blank.design.learning_rate, np.arange(schedule.epochs), schedule.epochs)
     for begin in range(0, schedule.epochs, schedule.eval_every):
         end = begin + schedule.eval_every
-        state, losses, raw = train_block(
-            shared or gnn, task.loss, state, loader.data, loader.steps(rates[begin:end]), knobs
-        )
+        state, losses, raw = train_block(gnn, task.loss, state, loader.data, loader.steps(rates[begin:end]))
         on_validation, on_test = (units.restore(outputs) for outputs in loader.outputs(raw))
         train_loss = float(np.mean(losses))
         if not (np.isfinite(train_loss) and np.isfinite(on_validation).all() and np.isfinite(on_test).all()):
@@ -385,8 +365,7 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
         rank = metrics.rank_key(task.metric, validation, validation_loss)
         if best is None or rank < best:
             best = rank
-            kept = jax.device_get({"params": state.params, "batch_stats": state.batch_stats})
-            kept = kept if shared is None else shared.unpack(kept, variables)
+            params, batch_stats = jax.device_get((state.params, state.batch_stats))
             outcome = dataclasses.replace(
                 outcome,
                 state="complete",
@@ -394,7 +373,7 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
                 validation_loss=validation_loss,
                 test=test,
                 best_epoch=end,
-                variables=kept | {"params": units.restore_layer(kept["params"])},
+                variables={"params": units.restore_layer(params), "batch_stats": batch_stats},
             )
         if progress is not None:
             progress(end, schedule.epochs)

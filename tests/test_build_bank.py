@@ -152,7 +152,7 @@ def test_the_progress_is_told(tmp_path: Path) -> None:
         seed=0,
         progress=lambda *call: calls.append(call),
     )
-    assert added == 3
+    assert added.added == 3
     assert calls == [*((done, 3, design.key) for done, design in enumerate(designs)), (3, 3, "")]
 
 
@@ -163,9 +163,9 @@ def test_what_another_process_has_just_finished_is_not_trained_again(tmp_path: P
 
     def meanwhile(done: int, total: int, key: str) -> None:
         if done == 1:
-            assert bank_build.train_designs(task, designs, progress=lambda *call: None, **settings) == 2
+            assert bank_build.train_designs(task, designs, progress=lambda *call: None, **settings).added == 2
 
-    assert bank_build.train_designs(task, designs, progress=meanwhile, **settings) == 1
+    assert bank_build.train_designs(task, designs, progress=meanwhile, **settings).added == 1
     assert Counter(made_up) == {design.key: 1 for design in designs}
 
 

@@ -32,7 +32,7 @@ class DenseLayer(nn.Module):
     @nn.compact
     def __call__(self, x: Features, mask: jax.Array, train: bool) -> jax.Array:
         h = Linear(self.features, name="linear")(x)
-        return activate(self.activation)(MaskedBatchNorm(self.momentum, name="bn")(h, mask, train))
+        return activate(self.activation, train)(MaskedBatchNorm(self.momentum, name="bn")(h, mask, train))
 
 
 class ConvLayer(nn.Module):
@@ -58,7 +58,7 @@ class ConvLayer(nn.Module):
             h = x + h
         elif self.connectivity == "skip_concat":
             h = jnp.concatenate([x, h], axis=-1)
-        return activate(self.activation)(h)
+        return activate(self.activation, train)(h)
 
 
 class GNN(nn.Module):
@@ -102,13 +102,22 @@ class GNN(nn.Module):
     def encode(self, batch: Batch, train: bool = False) -> jax.Array:
         """What the last linear layer sees: [V, H] for node tasks, [N, H] for the N pairs of edge tasks, [G, H] for
         graph tasks, padding included."""
-        x, mask = batch.graph.nodes, batch.node_mask
+        graph, mask = batch.graph, batch.node_mask
+        x = graph.nodes
         for dense in self.pre:
             x = dense(x, mask, train)
-        edges = edges_of(batch, x)
+        edges = Edges.of(graph.senders, graph.receivers, x, batch.lists)
         for conv in self.mp:
             x = conv(x, edges, mask, train)
-        x, mask = readout(self.level, l2_normalize(x), batch)
+        x = l2_normalize(x)
+        if self.level == "graph":
+            count = graph.n_node.shape[0]
+            owner = jnp.repeat(jnp.arange(count), graph.n_node, total_repeat_length=x.shape[0])
+            x = jax.ops.segment_sum(x, owner, count, indices_are_sorted=True)
+            mask = batch.graph_mask
+        elif self.level == "edge":
+            assert batch.pairs is not None
+            x, mask = pair_rows(x, batch.pairs), jnp.ones(len(batch.pairs), bool)
         for dense in self.post:
             x = dense(x, mask, train)
         return x
@@ -116,23 +125,6 @@ class GNN(nn.Module):
     def __call__(self, batch: Batch, train: bool = False) -> jax.Array:
         """Logits or regression outputs: [V, C] for node tasks, [N, C] for edge tasks, [G, C] for graph tasks."""
         return self.out(self.encode(batch, train))
-
-
-def edges_of(batch: Batch, like: jax.Array) -> Edges:
-    """The edges of a batch as the convolutions need them; ``like`` [V, d] gives V and the type."""
-    return Edges.of(batch.graph.senders, batch.graph.receivers, like, batch.lists)
-
-
-def readout(level: Level, x: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """From rows of nodes [V, d] to those of the examples of a level, [V, d], [N, d] or [G, d], and which are real."""
-    if level == "graph":
-        count = batch.graph.n_node.shape[0]
-        owner = jnp.repeat(jnp.arange(count), batch.graph.n_node, total_repeat_length=x.shape[0])
-        return jax.ops.segment_sum(x, owner, count, indices_are_sorted=True), batch.graph_mask
-    if level == "edge":
-        assert batch.pairs is not None
-        return pair_rows(x, batch.pairs), jnp.ones(len(batch.pairs), bool)
-    return x, batch.node_mask
 
 
 def pair_rows(x: jax.Array, pairs: jax.Array) -> jax.Array:
