@@ -16,7 +16,7 @@ from scipy import sparse
 
 from atjax.batch import Batch, BatchShape, SparseRows, single_batch
 from atjax.model.gnn import GNN, build
-from atjax.model.layers import Edges, activate, convolution, l2_normalize
+from atjax.model.layers import Edges, PReLU, activate, convolution, l2_normalize
 from atjax.space import Design
 from atjax.task import Graphs, Level
 
@@ -226,6 +226,30 @@ def test_activation(name: str) -> None:
     module = activate(name)
     got = module.init_with_output(jax.random.key(0), x)[0] if isinstance(module, nn.Module) else module(x)
     np.testing.assert_allclose(got, dense_activation(name, np.asarray(x), 0.25), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (1, 3), (0, 2)])
+def test_prelu_of_training_is_that_of_evaluation(shape: tuple[int, int]) -> None:
+    """Values to the last digit, and the gradients of any function of them; at 0 too, where the slope is 1."""
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        x, weight = np.round(rng.normal(size=shape), 1), rng.normal(size=shape)
+        variables = {"params": {"negative_slope": jnp.asarray(0.3)}}
+
+        def value(variables: Any, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+            y = PReLU(train=train).apply(variables, x)
+            assert isinstance(y, jax.Array)
+            return jnp.sum(weight * jnp.sin(y)), y
+
+        (one, other), outputs = zip(
+            *(
+                jax.grad(value, argnums=(0, 1), has_aux=True)(variables, jnp.asarray(x), train)
+                for train in (True, False)
+            )
+        )
+        np.testing.assert_array_equal(outputs[0], outputs[1])
+        np.testing.assert_array_equal(outputs[1], nn.PReLU().apply(variables, jnp.asarray(x)))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14), one, other)
 
 
 def sampled() -> list[tuple[Design, Level]]:

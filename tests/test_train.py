@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy import sparse
 
@@ -20,7 +21,7 @@ from atjax.errors import UserError
 from atjax.model.gnn import GNN, build, initialize
 from atjax.space import Design
 from atjax.task import Graphs, Task
-from atjax.train import Fit, GraphData, NodeData, Steps, cosine, fit, train_block
+from atjax.train import Fit, GraphData, NodeData, Steps, cosine, fit, program_of, train_block
 
 TINY = Budget("tiny", {}, {"graph": 1, "node": 1}, {"graph": 5, "node": 5}, batch_size=8)
 DESIGN = Design("general", None, "mean", "prelu", 8, "skip_sum", 1, 1, 2, 0.01, 20)
@@ -147,6 +148,26 @@ def test_recipes_and_seeds_share_one_program(task: Task) -> None:
     with counting() as compiled:
         jax.jit(lambda x: 3 * x + result.test)(1.0)
     assert compiled.count > 0  # the counter does count
+
+
+def test_a_state_needs_no_program_of_its_own() -> None:
+    gnn = program_of(graph_task(), dataclasses.replace(DESIGN, hidden=11, activation="elu"), TINY)
+    variables = initialize(gnn, 2, jax.random.key(0))
+    with counting() as compiled:
+        state = train._start(variables)
+    assert compiled.count == 0
+    assert_equal_trees(state.opt_state, optax.chain(optax.identity(), optax.scale_by_adam()).init(variables["params"]))
+    train_on = functools.partial(jax.tree.map, lambda leaf: leaf.at[...].set(7))
+    jax.jit(train_on, donate_argnums=0)(state.params)
+    assert not any((np.asarray(leaf) == 7).any() for leaf in jax.tree.leaves(variables))
+
+
+def test_a_program_is_of_the_architecture_alone() -> None:
+    task = graph_task()
+    program = program_of(task, DESIGN, TINY)
+    assert program == program_of(task, dataclasses.replace(DESIGN, learning_rate=1.0, epochs=5), TINY)
+    for change in ({"activation": "relu"}, {"aggregation": "max"}, {"hidden": 9}, {"mp_layers": 2}):
+        assert program != program_of(task, dataclasses.replace(DESIGN, **change), TINY)
 
 
 def test_progress_is_told_of_every_record() -> None:

@@ -163,6 +163,11 @@ def train_designs(
     return dataclasses.replace(build.growth, seconds=time.perf_counter() - start)
 
 
+def program_name(task: Task, program: GNN) -> str:
+    """What a process claims while it trains designs of a program."""
+    return "program-" + hashlib.sha256(repr((task.content_hash, program)).encode()).hexdigest()[:16]
+
+
 class _Stopped(Exception):
     """Another worker has failed, or the user has stopped the build."""
 
@@ -197,9 +202,8 @@ class _Build:
             try:
                 while (taken := self._next(queue)) is not None:
                     program, group = taken
-                    name = hashlib.sha256(repr((self.task.content_hash, program)).encode()).hexdigest()[:16]
                     # A process that compiles what another one is compiling would waste its time.
-                    with store.claim(self.folder, f"program-{name}") as mine:
+                    with store.claim(self.folder, program_name(self.task, program)) as mine:
                         if not mine:
                             postponed.append(group)
                             continue

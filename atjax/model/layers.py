@@ -66,8 +66,8 @@ class PReLU(nn.PReLU):
     """max(x, 0) + slope * min(x, 0) (He et al., 2015), with a slope whose gradient is quick to sum in training.
 
     Attributes:
-        train: Whether the slope enters by a product with ones. Its gradient, a sum over all of [V, H], is then a product
-            too, where XLA on a CPU would add one number after another.
+        train: Whether the slope enters by a product with ones. Its gradient, a sum over all of [V, H], is then a
+            product too, where XLA on a CPU would add one number after another.
     """
 
     train: bool = False

@@ -96,7 +96,8 @@ def measured(task: str, parts: list[tuple[int, int]], workers: int, folder: Path
 
 def compare(task: str, first: int, designs: int, workers: list[int]) -> Table:
     """All ways, cold and warm, in one table."""
-    table = Table("way", "cache", "records/h", "wall s", "CPU s", "programs", "compiling", title=f"{task}, {designs} designs")
+    columns = ("way", "cache", "records/h", "wall s", "CPU s", "programs", "compiling")
+    table = Table(*columns, title=f"{task}, {designs} designs")
     alone = [(first + number, 1) for number in range(designs)]
     ways = {"a process a design": (alone, 1)} | {f"build_bank workers={n}": ([(first, designs)], n) for n in workers}
     seen = []
