@@ -15,7 +15,8 @@ import pytest
 from scipy import sparse
 
 from atjax.batch import Batch, BatchShape, SparseRows, single_batch
-from atjax.model.gnn import GNN, build
+from atjax.compilation import counting
+from atjax.model.gnn import GNN, build, initialize
 from atjax.model.layers import Edges, PReLU, activate, convolution, l2_normalize
 from atjax.space import Design
 from atjax.task import Graphs, Level
@@ -226,6 +227,32 @@ def test_activation(name: str) -> None:
     module = activate(name)
     got = module.init_with_output(jax.random.key(0), x)[0] if isinstance(module, nn.Module) else module(x)
     np.testing.assert_allclose(got, dense_activation(name, np.asarray(x), 0.25), rtol=1e-6)
+
+
+@pytest.mark.parametrize("level", ["node", "edge", "graph"])
+@pytest.mark.parametrize("convolution", ["general", "gin", "gat"])
+def test_initial_values_are_those_of_flax(convolution: str, level: Level) -> None:
+    aggregation, heads = (None, 2) if convolution == "gat" else ("max", None)
+    design = Design(convolution, heads, aggregation, "prelu", 0, "skip_concat", 1, 2, 3, 0.0, 0)
+    gnn = build(design, hidden=6, level=level, num_outputs=2)
+    graphs = Graphs.from_edges(np.ones((3, 5), np.float32), np.array([0]), np.array([1]), np.array([3]))
+    batch = single_batch(graphs, pairs=np.array([[0, 2]]) if level == "edge" else None)
+    keys = jax.random.key(3), jax.random.key(4)
+    expected = [gnn.init(key, batch) for key in keys]
+    got = [initialize(gnn, 5, key) for key in keys]
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+    stacked = jax.vmap(lambda key: initialize(gnn, 5, key))(jnp.stack(keys))
+    jax.tree.map(lambda leaf, *each: np.testing.assert_array_equal(leaf, np.stack(each)), stacked, *expected)
+
+
+def test_initial_values_need_kernels_of_the_initialisers_alone() -> None:
+    """Another activation and connectivity with the same widths need none."""
+    design = Design("gcn", None, None, "relu", 0, "stack", 1, 2, 2, 0.0, 0)
+    initialize(build(design, hidden=13, level="graph", num_outputs=2), 5, jax.random.key(0))
+    other = dataclasses.replace(design, activation="elu", connectivity="skip_sum", mp_layers=3)
+    with counting() as compiled:
+        initialize(build(other, hidden=13, level="graph", num_outputs=2), 5, jax.random.key(0))
+    assert compiled.count == 0
 
 
 @pytest.mark.parametrize("shape", [(7, 5), (1, 3), (0, 2)])
