@@ -6,6 +6,7 @@ import dataclasses
 import functools
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,6 +19,7 @@ from atjax.batch import Batch, BatchIndex, BatchShape, deal, index_batches, sing
 from atjax.budget import Budget, Schedule
 from atjax.compilation import counting
 from atjax.errors import UserError
+from atjax.model import layers
 from atjax.model.gnn import GNN, build, initialize
 from atjax.space import Design
 from atjax.task import Graphs, Task
@@ -383,6 +385,29 @@ def test_steps_on_graphs_are_plain_adam() -> None:
         assert_close_trees(state.batch_stats, plain["batch_stats"])
         expected = np.asarray(jax.jit(gnn.apply)(plain, single_batch(graphs)))
         np.testing.assert_allclose(outputs[:, :-1], expected[evaluated], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["general", "gcn", "sage", "gin", "gat"])
+def test_training_is_that_with_the_prelu_of_flax(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a random design of each convolution: the product that sums the slope's gradient changes nothing else."""
+    rng = np.random.default_rng(len(kind))
+    heads, aggregation = (2, None) if kind == "gat" else (None, None if kind == "gcn" else rng.choice(["sum", "max"]))
+    connectivity = str(rng.choice(["stack", "skip_sum", "skip_concat"]))
+    design = Design(kind, heads, aggregation, "prelu", 4, connectivity, 1, 2, 2, 0.01, 20)
+    task, states = graph_task(), []
+    with jax.enable_x64(True):
+        graphs = in_float64(task.graphs)
+        gnn = build(design, hidden=4, level="graph", num_outputs=2)
+        index = index_batches(graphs, deal(graphs, np.arange(16), 4), BatchShape(5, 40, 80))
+        data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(task.labels), BatchIndex(*map(jnp.asarray, index)))
+        steps = Steps(np.array([0.5, 0.25, 0.25, 0.125], np.float32) / 16, index)
+        for _ in range(2):
+            state = train._start(start_in_float64(gnn, 2))
+            states.append(train_block(gnn, "cross_entropy", state, data, steps))
+            train_block.clear_cache()
+            monkeypatch.setattr(layers.PReLU, "__call__", nn.PReLU.__call__)
+    assert_close_trees(*states)
 
 
 def test_steps_on_nodes_are_plain_adam() -> None:
