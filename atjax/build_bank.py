@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 
 from hydra.core.hydra_config import HydraConfig
@@ -13,8 +12,8 @@ from atjax import cli, config
 from atjax.bank import build, store
 from atjax.space import bank_designs
 
-FOLDERS = ("bank", "data.root", "task.root")
-"""Arguments that name folders of this machine."""
+MACHINE = ("bank", "data.root", "task.root", "workers")
+"""Arguments that tell of this machine: its folders, and how busy it may be."""
 
 
 def main(cfg: DictConfig) -> None:
@@ -24,22 +23,22 @@ def main(cfg: DictConfig) -> None:
     seed = cli.whole(cfg.seed, "seed", 0)
     feature, compact = cli.flag(cfg.feature, "feature"), cli.flag(cfg.compact, "compact")
     budget, space, fisher = config.build(cfg.budget), config.build(cfg.space), config.build(cfg.fisher)
+    workers = build.default_workers() if cfg.workers is None else cli.whole(cfg.workers, "workers", 1)
     designs = bank_designs(space, cli.whole(cfg.designs, "designs", 0))
     task = config.build_task(cfg)
     folder.mkdir(parents=True, exist_ok=True)
     build.note_provenance(folder, command(HydraConfig.get().overrides.task))
-    start = time.perf_counter()
     with cli.progress(console) as bar:
         row = bar.add_task(f"{task.name}: train", total=len(designs))
-        added = build.train_designs(
+        grown = build.train_designs(
             task,
             designs,
             folder=folder,
             budget=budget,
             seed=seed,
             progress=lambda done, total, key: bar.update(row, completed=done, description=f"{task.name}: {key}"),
+            workers=workers,
         )
-        minutes = (time.perf_counter() - start) / 60
         embedded = False
         if feature:
             anchors = bar.add_task(f"{task.name}: Fisher", total=None)
@@ -52,17 +51,19 @@ def main(cfg: DictConfig) -> None:
             )
     if compact:
         store.compact(folder)
+    speed = f" ({grown.rate:.0f} records per hour, {grown.compiling:.0%} of the time in compilation)"
     console.print(
-        f"{task.name}: {added} of {len(designs)} designs trained in {minutes:.1f} min under budget {budget.name}"
-        f"{', and embedded' if embedded else ''}; the bank is in {folder}.",
+        f"{task.name}: {grown.added} of {len(designs)} designs trained in {grown.seconds / 60:.1f} min"
+        f"{speed if grown.added else ''} under "
+        f"budget {budget.name}{', and embedded' if embedded else ''}; the bank is in {folder}.",
         soft_wrap=True,
         markup=False,
     )
 
 
 def command(overrides: Iterable[str]) -> list[str]:
-    """The command for the bank's provenance, in an order of its own, without this machine's folders."""
-    kept = [override for override in overrides if override.lstrip("+").partition("=")[0] not in FOLDERS]
+    """The command for the bank's provenance, in an order of its own, without what tells of this machine."""
+    kept = [override for override in overrides if override.lstrip("+").partition("=")[0] not in MACHINE]
     return ["python -m atjax.build_bank", *sorted(kept)]
 
 

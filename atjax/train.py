@@ -12,7 +12,7 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -131,10 +131,14 @@ class Steps(NamedTuple):
     batches: BatchIndex | None
 
 
-@jax.jit
 def _start(variables: Variables) -> TrainState:
+    """The state before the first step. The optimiser's zeros are numpy's: a program for each model would cost more."""
     params = variables["params"]
-    return TrainState(params, variables["batch_stats"], _optimizer().init(params))
+    blank = jax.eval_shape(_optimizer().init, params)
+    opt_state = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), blank)
+    # The state is donated, so it may not share memory with the variables that it starts from.
+    state = jax.device_put(TrainState(params, variables["batch_stats"], opt_state), may_alias=False)
+    return cast(TrainState, state)
 
 
 def _optimizer() -> optax.GradientTransformation:
@@ -292,6 +296,12 @@ def _graph_loader(task: Task, labels: np.ndarray, split: Split, batch_size: int,
     return _Loader(data, steps, outputs)
 
 
+def program_of(task: Task, design: Design, budget: Budget) -> GNN:
+    """What the training of a design is compiled for, on one task; designs of one program compile once in a process."""
+    schedule = budget.schedule(design, task.level)
+    return build(design, hidden=schedule.hidden, level=task.level, num_outputs=task.num_outputs)
+
+
 def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: Progress | None = None) -> Fit:
     """Train a design on a task, and pick the epoch by validation (paper, sections 5.1 and 5.2, appendix A).
 
@@ -310,7 +320,7 @@ def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: 
     """
     start = time.perf_counter()
     schedule = budget.schedule(design, task.level)
-    gnn = build(design, hidden=schedule.hidden, level=task.level, num_outputs=task.num_outputs)
+    gnn = program_of(task, design, budget)
     blank = Fit(design, seed, budget.name, schedule, "failed", "", *(float("nan"),) * 3, 0, 0, 0.0, 0.0, Curve(), None)
     with compilation.counting() as compiled:
         try:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +22,12 @@ import pytest
 import tiny
 
 import atjax
-from atjax.bank import Bank, load_bank
+from atjax.bank import Bank, load_bank, store
 from atjax.bank import build as bank_build
 from atjax.errors import UserError
 from atjax.fisher import Values
-from atjax.space import bank_designs
+from atjax.space import Design, bank_designs
+from atjax.train import program_of
 
 DESIGNS = 12
 
@@ -152,7 +158,7 @@ def test_the_progress_is_told(tmp_path: Path) -> None:
         seed=0,
         progress=lambda *call: calls.append(call),
     )
-    assert added == 3
+    assert added.added == 3
     assert calls == [*((done, 3, design.key) for done, design in enumerate(designs)), (3, 3, "")]
 
 
@@ -163,10 +169,123 @@ def test_what_another_process_has_just_finished_is_not_trained_again(tmp_path: P
 
     def meanwhile(done: int, total: int, key: str) -> None:
         if done == 1:
-            assert bank_build.train_designs(task, designs, progress=lambda *call: None, **settings) == 2
+            assert bank_build.train_designs(task, designs, progress=lambda *call: None, **settings).added == 2
 
-    assert bank_build.train_designs(task, designs, progress=meanwhile, **settings) == 1
+    assert bank_build.train_designs(task, designs, progress=meanwhile, **settings).added == 1
     assert Counter(made_up) == {design.key: 1 for design in designs}
+
+
+# Several workers
+
+
+def structures(count: int) -> list[Design]:
+    """Designs of ``count`` programs, two of each, the twins apart."""
+    designs = [Design("gcn", None, None, "relu", 64, "stack", 1, layers + 1, 2, 0.1, 200) for layers in range(count)]
+    return designs + [dataclasses.replace(design, learning_rate=0.001) for design in designs]
+
+
+def build(folder: Path, designs: Sequence[Design], **settings: Any) -> bank_build.Growth:
+    given: dict[str, Any] = {"folder": folder, "budget": tiny.BUDGET, "seed": 0, "progress": lambda *_: None}
+    return bank_build.train_designs(tiny.path_task(), designs, **{**given, **settings})
+
+
+def test_workers_leave_the_records_that_one_leaves(tmp_path: Path, made_up: list[str]) -> None:
+    designs, told = structures(5), []
+    build(tmp_path / "one", designs)
+    grown = build(tmp_path / "three", designs, workers=3, progress=lambda *call: told.append(call))
+    assert grown.added == 10
+    assert Counter(made_up) == {design.key: 2 for design in designs}
+    one, three = (load_bank(tmp_path / name).records.drop(columns="date") for name in ("one", "three"))
+    assert one.equals(three)
+    assert told[-1] == (10, 10, "")
+    assert {key for _, _, key in told[:-1]} == {design.key for design in designs}
+
+
+def test_designs_of_one_program_go_to_one_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four workers wait for each other in their first training; the twin of a design follows in the same thread."""
+    barrier, at_work, threads = threading.Barrier(4, timeout=60), threading.local(), {}
+
+    def fit(task: Any, design: Any, **kwargs: Any) -> Any:
+        if not hasattr(at_work, "begun"):
+            at_work.begun = True
+            barrier.wait()
+        threads[design] = threading.get_ident()
+        return tiny.made_up(task, design, **kwargs)
+
+    monkeypatch.setattr("atjax.bank.build.fit", fit)
+    designs = structures(4)
+    assert build(tmp_path, designs, workers=9).added == 8
+    assert len(set(threads.values())) == 4
+    for design, twin in zip(designs[:4], designs[4:]):
+        assert threads[design] == threads[twin]
+
+
+def test_a_program_that_another_process_compiles_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    claim, designs = store.claim, structures(3)
+    program = bank_build.program_name(tiny.path_task(), program_of(tiny.path_task(), designs[0], tiny.BUDGET))
+    order: list[Design] = []
+
+    @contextlib.contextmanager
+    def claimed(folder: Path, key: str) -> Iterator[bool]:
+        with claim(folder, key) as mine:
+            yield mine and key != program
+
+    def fit(task: Any, design: Any, **kwargs: Any) -> Any:
+        order.append(design)
+        return tiny.made_up(task, design, **kwargs)
+
+    monkeypatch.setattr("atjax.bank.store.claim", claimed)
+    monkeypatch.setattr("atjax.bank.build.fit", fit)
+    build(tmp_path, designs)
+    assert order == [designs[i] for i in (1, 4, 2, 5, 0, 3)]
+
+
+def test_what_fails_beside_another_is_trained_again_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    designs, tries = structures(3), Counter[Design]()
+    poor, hopeless = designs[0], designs[1]
+
+    def fit(task: Any, design: Any, **kwargs: Any) -> Any:
+        tries[design] += 1
+        outcome = tiny.made_up(task, design, **kwargs)
+        failed = design == hopeless or (design == poor and tries[design] == 1)
+        return tiny.unsuccessful(outcome, "failed", "out of memory") if failed else outcome
+
+    monkeypatch.setattr("atjax.bank.build.fit", fit)
+    assert build(tmp_path, designs, workers=3).added == 6
+    assert tries == {design: 1 + (design in (poor, hopeless)) for design in designs}
+    states = load_bank(tmp_path).records.set_index("design")["state"].to_dict()
+    assert states == {design.key: "failed" if design == hopeless else "complete" for design in designs}
+
+
+def test_a_fault_in_one_worker_stops_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    designs = structures(2)
+
+    def fit(task: Any, design: Any, *, progress: Any, **kwargs: Any) -> Any:
+        if design == designs[0]:
+            raise OSError("the disk is full")
+        for epoch in range(6000):  # until it is told to stop
+            progress(epoch, 6000)
+            time.sleep(0.01)
+        raise AssertionError("was not stopped")
+
+    monkeypatch.setattr("atjax.bank.build.fit", fit)
+    with pytest.raises(OSError, match="the disk is full"):
+        build(tmp_path, designs, workers=2)
+    assert store.keys(tmp_path) == set()
+
+
+def test_the_speed_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    grown = bank_build.Growth(added=5, seconds=60, busy_seconds=80, compile_seconds=20)
+    assert (grown.rate, grown.compiling) == (300, 0.25)
+    assert (bank_build.Growth().rate, bank_build.Growth().compiling) == (0, 0)
+    assert tiny.run("build_bank", *command(tmp_path, "workers=2")) == 0
+    # Made-up trainings say that they took half a second, a half of it in compilation.
+    said = capsys.readouterr().out
+    assert re.search(
+        r"12 of 12 designs trained in .* min \(\d+ records per hour, 50% of the time in compilation\)", said
+    )
+    assert tiny.run("build_bank", *command(tmp_path, "workers=0")) == 2
+    assert "workers must be a whole number, 1 or more" in capsys.readouterr().err
 
 
 # Several processes

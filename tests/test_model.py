@@ -15,8 +15,9 @@ import pytest
 from scipy import sparse
 
 from atjax.batch import Batch, BatchShape, SparseRows, single_batch
-from atjax.model.gnn import GNN, build
-from atjax.model.layers import Edges, activate, convolution, l2_normalize
+from atjax.compilation import counting
+from atjax.model.gnn import GNN, build, initialize
+from atjax.model.layers import Edges, PReLU, activate, convolution, l2_normalize
 from atjax.space import Design
 from atjax.task import Graphs, Level
 
@@ -228,6 +229,56 @@ def test_activation(name: str) -> None:
     np.testing.assert_allclose(got, dense_activation(name, np.asarray(x), 0.25), rtol=1e-6)
 
 
+@pytest.mark.parametrize("level", ["node", "edge", "graph"])
+@pytest.mark.parametrize("convolution", ["general", "gin", "gat"])
+def test_initial_values_are_those_of_flax(convolution: str, level: Level) -> None:
+    aggregation, heads = (None, 2) if convolution == "gat" else ("max", None)
+    design = Design(convolution, heads, aggregation, "prelu", 0, "skip_concat", 1, 2, 3, 0.0, 0)
+    gnn = build(design, hidden=6, level=level, num_outputs=2)
+    graphs = Graphs.from_edges(np.ones((3, 5), np.float32), np.array([0]), np.array([1]), np.array([3]))
+    batch = single_batch(graphs, pairs=np.array([[0, 2]]) if level == "edge" else None)
+    keys = jax.random.key(3), jax.random.key(4)
+    expected = [gnn.init(key, batch) for key in keys]
+    got = [initialize(gnn, 5, key) for key in keys]
+    jax.tree.map(np.testing.assert_array_equal, got, expected)
+    stacked = jax.vmap(lambda key: initialize(gnn, 5, key))(jnp.stack(keys))
+    jax.tree.map(lambda leaf, *each: np.testing.assert_array_equal(leaf, np.stack(each)), stacked, *expected)
+
+
+def test_initial_values_need_kernels_of_the_initialisers_alone() -> None:
+    """Another activation and connectivity with the same widths need none."""
+    design = Design("gcn", None, None, "relu", 0, "stack", 1, 2, 2, 0.0, 0)
+    initialize(build(design, hidden=13, level="graph", num_outputs=2), 5, jax.random.key(0))
+    other = dataclasses.replace(design, activation="elu", connectivity="skip_sum", mp_layers=3)
+    with counting() as compiled:
+        initialize(build(other, hidden=13, level="graph", num_outputs=2), 5, jax.random.key(0))
+    assert compiled.count == 0
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (1, 3), (0, 2)])
+def test_prelu_of_training_is_that_of_evaluation(shape: tuple[int, int]) -> None:
+    """Values to the last digit, and the gradients of any function of them; at 0 too, where the slope is 1."""
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        x, weight = np.round(rng.normal(size=shape), 1), rng.normal(size=shape)
+        variables = {"params": {"negative_slope": jnp.asarray(0.3)}}
+
+        def value(variables: Any, x: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+            y = PReLU(train=train).apply(variables, x)
+            assert isinstance(y, jax.Array)
+            return jnp.sum(weight * jnp.sin(y)), y
+
+        (one, other), outputs = zip(
+            *(
+                jax.grad(value, argnums=(0, 1), has_aux=True)(variables, jnp.asarray(x), train)
+                for train in (True, False)
+            )
+        )
+        np.testing.assert_array_equal(outputs[0], outputs[1])
+        np.testing.assert_array_equal(outputs[1], nn.PReLU().apply(variables, jnp.asarray(x)))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14), one, other)
+
+
 def sampled() -> list[tuple[Design, Level]]:
     """Every kind with every connectivity; the other dimensions go round beside them."""
     activations = itertools.cycle(["relu", "prelu", "leaky_relu", "elu"])
@@ -323,7 +374,8 @@ def training_loss(gnn: GNN, variables: Any, batch: Batch) -> Callable[[Any], jax
 def test_gradient_is_the_finite_difference(kind: Kind) -> None:
     """Also where nodes are isolated (the last of each graph), and in a batch with padding."""
     rng = np.random.default_rng(5)
-    gnn = make_gnn(make_design(kind, "elu", "skip_sum", (1, 1, 2)), "graph")
+    activation = "prelu" if kind[0] in ("general", "gat") else "elu"
+    gnn = make_gnn(make_design(kind, activation, "skip_sum", (1, 1, 2)), "graph")
     variables = random_variables(rng, gnn)
     loss = training_loss(gnn, variables, single_batch(GRAPHS, PADDED))
     gradient = jax.grad(loss)(variables["params"])

@@ -6,9 +6,11 @@ import dataclasses
 import functools
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from scipy import sparse
 
@@ -17,10 +19,11 @@ from atjax.batch import Batch, BatchIndex, BatchShape, deal, index_batches, sing
 from atjax.budget import Budget, Schedule
 from atjax.compilation import counting
 from atjax.errors import UserError
+from atjax.model import layers
 from atjax.model.gnn import GNN, build, initialize
 from atjax.space import Design
 from atjax.task import Graphs, Task
-from atjax.train import Fit, GraphData, NodeData, Steps, cosine, fit, train_block
+from atjax.train import Fit, GraphData, NodeData, Steps, cosine, fit, program_of, train_block
 
 TINY = Budget("tiny", {}, {"graph": 1, "node": 1}, {"graph": 5, "node": 5}, batch_size=8)
 DESIGN = Design("general", None, "mean", "prelu", 8, "skip_sum", 1, 1, 2, 0.01, 20)
@@ -147,6 +150,26 @@ def test_recipes_and_seeds_share_one_program(task: Task) -> None:
     with counting() as compiled:
         jax.jit(lambda x: 3 * x + result.test)(1.0)
     assert compiled.count > 0  # the counter does count
+
+
+def test_a_state_needs_no_program_of_its_own() -> None:
+    gnn = program_of(graph_task(), dataclasses.replace(DESIGN, hidden=11, activation="elu"), TINY)
+    variables = initialize(gnn, 2, jax.random.key(0))
+    with counting() as compiled:
+        state = train._start(variables)
+    assert compiled.count == 0
+    assert_equal_trees(state.opt_state, optax.chain(optax.identity(), optax.scale_by_adam()).init(variables["params"]))
+    train_on = functools.partial(jax.tree.map, lambda leaf: leaf.at[...].set(7))
+    jax.jit(train_on, donate_argnums=0)(state.params)
+    assert not any((np.asarray(leaf) == 7).any() for leaf in jax.tree.leaves(variables))
+
+
+def test_a_program_is_of_the_architecture_alone() -> None:
+    task = graph_task()
+    program = program_of(task, DESIGN, TINY)
+    assert program == program_of(task, dataclasses.replace(DESIGN, learning_rate=1.0, epochs=5), TINY)
+    for change in ({"activation": "relu"}, {"aggregation": "max"}, {"hidden": 9}, {"mp_layers": 2}):
+        assert program != program_of(task, dataclasses.replace(DESIGN, **change), TINY)
 
 
 def test_progress_is_told_of_every_record() -> None:
@@ -362,6 +385,29 @@ def test_steps_on_graphs_are_plain_adam() -> None:
         assert_close_trees(state.batch_stats, plain["batch_stats"])
         expected = np.asarray(jax.jit(gnn.apply)(plain, single_batch(graphs)))
         np.testing.assert_allclose(outputs[:, :-1], expected[evaluated], rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["general", "gcn", "sage", "gin", "gat"])
+def test_training_is_that_with_the_prelu_of_flax(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a random design of each convolution: the product that sums the slope's gradient changes nothing else."""
+    rng = np.random.default_rng(len(kind))
+    heads, aggregation = (2, None) if kind == "gat" else (None, None if kind == "gcn" else rng.choice(["sum", "max"]))
+    connectivity = str(rng.choice(["stack", "skip_sum", "skip_concat"]))
+    design = Design(kind, heads, aggregation, "prelu", 4, connectivity, 1, 2, 2, 0.01, 20)
+    task, states = graph_task(), []
+    with jax.enable_x64(True):
+        graphs = in_float64(task.graphs)
+        gnn = build(design, hidden=4, level="graph", num_outputs=2)
+        index = index_batches(graphs, deal(graphs, np.arange(16), 4), BatchShape(5, 40, 80))
+        data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(task.labels), BatchIndex(*map(jnp.asarray, index)))
+        steps = Steps(np.array([0.5, 0.25, 0.25, 0.125], np.float32) / 16, index)
+        for _ in range(2):
+            state = train._start(start_in_float64(gnn, 2))
+            states.append(train_block(gnn, "cross_entropy", state, data, steps))
+            train_block.clear_cache()
+            monkeypatch.setattr(layers.PReLU, "__call__", nn.PReLU.__call__)
+    assert_close_trees(*states)
 
 
 def test_steps_on_nodes_are_plain_adam() -> None:

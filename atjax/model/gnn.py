@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
+from jax.interpreters.partial_eval import dce_jaxpr
 
 from atjax.batch import Batch, Features, single_batch
 from atjax.model.layers import Edges, Linear, MaskedBatchNorm, activate, convolution, l2_normalize
@@ -32,7 +34,7 @@ class DenseLayer(nn.Module):
     @nn.compact
     def __call__(self, x: Features, mask: jax.Array, train: bool) -> jax.Array:
         h = Linear(self.features, name="linear")(x)
-        return activate(self.activation)(MaskedBatchNorm(self.momentum, name="bn")(h, mask, train))
+        return activate(self.activation, train)(MaskedBatchNorm(self.momentum, name="bn")(h, mask, train))
 
 
 class ConvLayer(nn.Module):
@@ -58,7 +60,7 @@ class ConvLayer(nn.Module):
             h = x + h
         elif self.connectivity == "skip_concat":
             h = jnp.concatenate([x, h], axis=-1)
-        return activate(self.activation)(h)
+        return activate(self.activation, train)(h)
 
 
 class GNN(nn.Module):
@@ -154,9 +156,15 @@ def build(design: Design, *, hidden: int, level: Level, num_outputs: int) -> GNN
 
 def initialize(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
     """Random parameters and fresh BatchNorm statistics."""
-    # Parameters depend on widths only, so a graph of two nodes will do. Only the initialisers are run, by kernels that
-    # all models share: a compiled `init` would cost seconds a model.
+    # Parameters depend on widths only, so a graph of two nodes will do. Of what the model does, only the initialisers
+    # are run, one operation at a time, by kernels that all models share: a compiled `init` would cost seconds a model,
+    # and Flax's `lazy_init` also runs, and compiles, whatever the model does with parameters alone.
     one = np.ones(1, np.int32)
     smallest = Graphs(np.zeros((2, num_features), np.float32), one, one, np.array([2], np.int32), one)
     batch = functools.partial(single_batch, smallest, pairs=np.zeros((1, 2)) if gnn.level == "edge" else None)
-    return cast(Variables, gnn.lazy_init(key, jax.eval_shape(batch)))
+    closed, shapes = jax.make_jaxpr(gnn.init, return_shape=True)(key, jax.eval_shape(batch))
+    needed = [True] * len(closed.jaxpr.outvars)
+    jaxpr, used = dce_jaxpr(closed.jaxpr, needed, instantiate=[True] + [False] * (len(closed.jaxpr.invars) - 1))
+    assert sum(used) == 1  # the key: no initialiser looks at the batch
+    leaves = jaxpr_as_fun(ClosedJaxpr(jaxpr, closed.consts))(key)
+    return cast(Variables, jax.tree.unflatten(jax.tree.structure(shapes), leaves))
