@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from atjax import compilation, metrics
-from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
+from atjax.batch import Batch, BatchIndex, Rows, deal, device_rows, gather, index_batches, shape_for, single_batch
 from atjax.budget import Budget, Schedule
 from atjax.likelihood import negative_log_likelihood
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
@@ -97,7 +97,7 @@ class TrainState(NamedTuple):
 class GraphData(NamedTuple):
     """Device data of a graph task: features [V, D], labels [G] or [G, C], batches for evaluation with leading axis."""
 
-    features: jax.Array
+    features: jax.Array | Rows
     labels: jax.Array
     evaluation: BatchIndex
 
@@ -276,7 +276,7 @@ def _graph_loader(task: Task, labels: np.ndarray, split: Split, batch_size: int,
     held_out = np.concatenate([split.validation, split.test])
     shape = shape_for(graphs, split.train, batch_size).union(shape_for(graphs, held_out, batch_size))
     evaluation = index_batches(graphs, deal(graphs, held_out, batch_size), shape)
-    data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(labels), BatchIndex(*map(jnp.asarray, evaluation)))
+    data = GraphData(device_rows(graphs), jnp.asarray(labels), jax.tree.map(jnp.asarray, evaluation))
     rng = np.random.default_rng([seed, 0xBA7C])
 
     def steps(rates: np.ndarray) -> Steps:
@@ -329,7 +329,7 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
         loader = _graph_loader(task, labels, split, batch_size, seed)
     else:
         loader = (_node_loader if task.level == "node" else _edge_loader)(task, labels, split)
-    variables = initialize(gnn, task.graphs.num_features, jax.random.key(seed))
+    variables = initialize(gnn, task.graphs.num_features, jax.random.key(seed), task.graphs.num_edge_features)
     state = _start(variables)
     parameters = sum(int(leaf.size) for leaf in jax.tree.leaves(variables["params"]))
     outcome, best = dataclasses.replace(blank, parameters=parameters), None

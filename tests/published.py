@@ -25,7 +25,7 @@ MOLECULES = {
     "raw/num-node-list": "3\n2\n3\n1\n",
     "raw/num-edge-list": "2\n1\n4\n0\n",
     "raw/node-feat": "5,0\n6,0\n5,1\n5,0\n8,0\n5,0\n5,0\n5,1\n8,1\n",
-    "raw/edge-feat": "not read\n",
+    "raw/edge-feat": "0,0\n3,1\n0,0\n3,0\n3,0\n1,0\n9,0\n",
     "raw/graph-label": "1\n0\n1\n0\n",
     "split/scaffold/train": "2\n1\n",
     "split/scaffold/valid": "3\n",

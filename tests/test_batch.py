@@ -44,7 +44,7 @@ def random_ids(rng: np.random.Generator, graphs: Graphs) -> np.ndarray:
 
 
 def at_step(index: BatchIndex, step: int) -> BatchIndex:
-    return BatchIndex(*(array[step] for array in index))
+    return jax.tree.map(lambda array: array[step], index)
 
 
 # Dealing

@@ -61,7 +61,7 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # Random inputs
 
 
-def random_variables(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
+def random_variables(gnn: GNN, num_features: int, key: jax.Array, num_edge_features: int = 0) -> Variables:
     """As `initialize` makes them, but for the values."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
@@ -69,12 +69,13 @@ def random_variables(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
         value = 0.5 * rng.normal(size=leaf.shape)
         return jnp.asarray(0.5 + np.abs(value) if path[-1].key in ("var", "scale") else value)
 
-    shapes = jax.eval_shape(functools.partial(initialize, gnn, num_features), key)
+    start = functools.partial(initialize, gnn, num_features, num_edge_features=num_edge_features)
+    shapes = jax.eval_shape(start, key)
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def random_models(gnn: GNN, num_features: int, seeds: int) -> Variables:
-    models = [random_variables(gnn, num_features, jax.random.key(k)) for k in range(seeds)]
+def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: int = 0) -> Variables:
+    models = [random_variables(gnn, num_features, jax.random.key(k), num_edge_features) for k in range(seeds)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
 
 
