@@ -20,7 +20,21 @@ import numpy as np
 import optax
 
 from atjax import compilation, metrics
-from atjax.batch import Batch, BatchIndex, Rows, deal, device_rows, gather, index_batches, shape_for, single_batch
+from atjax.batch import (
+    Batch,
+    BatchIndex,
+    BatchShape,
+    Rows,
+    deal,
+    device_rows,
+    fits,
+    gather,
+    index_batches,
+    shape_for,
+    shrink,
+    single_batch,
+    usual_shape,
+)
 from atjax.budget import Budget, Schedule
 from atjax.likelihood import negative_log_likelihood
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
@@ -95,11 +109,15 @@ class TrainState(NamedTuple):
 
 
 class GraphData(NamedTuple):
-    """Device data of a graph task: features [V, D], labels [G] or [G, C], batches for evaluation with leading axis."""
+    """Device data of a graph task: features [V, D], labels [G] or [G, C], batches for evaluation with leading axis.
+
+    And the shape that most batches are cut to, where that saves much (`atjax.batch.usual_shape`).
+    """
 
     features: jax.Array | Rows
     labels: jax.Array
     evaluation: BatchIndex
+    usual: BatchShape | None = None
 
 
 class NodeData(NamedTuple):
@@ -180,7 +198,16 @@ def train_block(
         params = jax.tree.map(lambda p, d: p - one.learning_rate * d, state.params, direction)
         return TrainState(params, batch_stats, opt_state), value
 
-    state, losses = jax.lax.scan(step, state, steps)
+    def sized_step(state: TrainState, one: Steps) -> tuple[TrainState, jax.Array]:
+        usual = data.usual if isinstance(data, GraphData) else None
+        if usual is None or one.batches is None:
+            return step(state, one)
+        small = one._replace(batches=shrink(one.batches, usual))
+        return jax.lax.cond(
+            fits(one.batches, usual), lambda state: step(state, small), lambda state: step(state, one), state
+        )
+
+    state, losses = jax.lax.scan(sized_step, state, steps)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     if isinstance(data, NodeData):
         outputs = apply(gnn, variables, data.batch)
@@ -276,7 +303,8 @@ def _graph_loader(task: Task, labels: np.ndarray, split: Split, batch_size: int,
     held_out = np.concatenate([split.validation, split.test])
     shape = shape_for(graphs, split.train, batch_size).union(shape_for(graphs, held_out, batch_size))
     evaluation = index_batches(graphs, deal(graphs, held_out, batch_size), shape)
-    data = GraphData(device_rows(graphs), jnp.asarray(labels), jax.tree.map(jnp.asarray, evaluation))
+    usual = usual_shape(graphs, split.train, batch_size, shape)
+    data = GraphData(device_rows(graphs), jnp.asarray(labels), jax.tree.map(jnp.asarray, evaluation), usual)
     rng = np.random.default_rng([seed, 0xBA7C])
 
     def steps(rates: np.ndarray) -> Steps:

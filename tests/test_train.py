@@ -461,3 +461,23 @@ def test_a_budget_that_trains_nothing_is_refused(change: dict[str, Any], message
 def test_a_width_named_by_a_number_counts() -> None:
     """YAML reads an unquoted 64 as a number."""
     assert dataclasses.replace(TINY, hidden={64: 3}).width(64) == 3  # type: ignore[dict-item]
+
+
+def test_two_shapes_train_as_one_and_compile_at_most_three_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph far larger than the others: most batches are cut to a smaller shape, which changes no number."""
+    rng = np.random.default_rng(10)
+    sizes = np.append(rng.integers(4, 8, 59), 300)
+    starts = np.cumsum(sizes) - sizes
+    graphs = Graphs.from_edges(rng.normal(size=(sizes.sum(), 3)), starts, starts + 1, sizes)
+    task = Task("tail", "graph", "cross_entropy", "accuracy", graphs, np.resize([0, 1], 60).astype(np.int32), 2)
+    budget = dataclasses.replace(TINY, batch_size=8)
+    assert train._graph_loader(task, task.labels, task.split(0), 8, 0).data.usual is not None
+    # Kernels that all designs share, such as those that draw initial values, are there after any other design.
+    fit(task, dataclasses.replace(DESIGN, mp_layers=2), budget=budget)
+    with counting() as compiled:
+        both = fit(task, DESIGN, budget=budget)
+    assert 1 <= compiled.count <= 3
+    monkeypatch.setattr(train, "usual_shape", lambda *_: None)
+    one = fit(task, DESIGN, budget=budget)
+    np.testing.assert_allclose(both.curve.train_loss, one.curve.train_loss, rtol=1e-4)
+    np.testing.assert_allclose(both.validation_loss, one.validation_loss, rtol=1e-3)
