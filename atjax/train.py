@@ -363,9 +363,12 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
     outcome, best = dataclasses.replace(blank, parameters=parameters), None
     curve = outcome.curve
     rates = cosine(blank.design.learning_rate, np.arange(schedule.epochs), schedule.epochs)
+    ahead = loader.steps(rates[: schedule.eval_every])
     for begin in range(0, schedule.epochs, schedule.eval_every):
         end = begin + schedule.eval_every
-        state, losses, raw = train_block(gnn, task.loss, state, loader.data, loader.steps(rates[begin:end]))
+        state, losses, raw = train_block(gnn, task.loss, state, loader.data, ahead)
+        if end < schedule.epochs:  # the device is at work meanwhile
+            ahead = loader.steps(rates[end : end + schedule.eval_every])
         on_validation, on_test = (units.restore(outputs) for outputs in loader.outputs(raw))
         train_loss = float(np.mean(losses))
         if not (np.isfinite(train_loss) and np.isfinite(on_validation).all() and np.isfinite(on_test).all()):
