@@ -23,6 +23,9 @@ MAX_CATEGORIES = 256
 DEGREE_CAP = 64
 """Degrees from here on share one feature: few nodes have them, and no single hub must set the number of features."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that a feature may be."""
+
 SHOWN = 20
 """Attributes or classes that a note lists."""
 
@@ -376,6 +379,7 @@ def _numbers(name: str, given: np.ndarray, rows: Rows) -> np.ndarray:
     """Finite numbers, float64 [N, K]."""
     numbers = given.astype(np.float64).reshape(len(given), -1)
     _refuse(name, np.logical_not(np.isfinite(numbers).all(axis=1)), "is missing, NaN or infinite", rows)
+    _refuse(name, np.asarray(np.abs(numbers) > LARGEST).any(axis=1), "is beyond single precision", rows)
     return numbers
 
 

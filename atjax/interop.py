@@ -103,6 +103,8 @@ def from_arrays(
         # Graphs at the end may be without nodes; their labels say that they are there.
         if values is not None and len(values) != total:
             graphs = max(graphs, len(values))
+        if graphs > max(total, 0 if values is None else len(values)):
+            raise UserError(f"graph names graph {graphs - 1} for {total} nodes; number graphs from 0 on without gaps.")
         n_node = np.bincount(graph, minlength=graphs)
     by_level: dict[str, np.ndarray] = {}
     if values is not None:
@@ -349,7 +351,8 @@ def _array(tensor: Any) -> np.ndarray:
     """A tensor, wherever it lives, or anything else as an array."""
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu().numpy()
-    return np.asarray(tensor)
+    array = np.asarray(tensor)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)  # pandas takes no other order of bytes
 
 
 def _features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:

@@ -677,3 +677,13 @@ def test_edges_of_tu_sets_are_asked_for(tmp_path: Path) -> None:
         load_tu(tmp_path, edges=True)
     own = config.load_task("custom", path=str(tmp_path / "tu-original" / "QM9.zip"))
     assert own.graphs.plain
+
+
+def test_arrays_that_claim_too_much() -> None:
+    x, ends = np.eye(4), np.array([[0, 1, 2], [1, 2, 3]])
+    with pytest.raises(atjax.UserError, match=r"graph names graph 1099511627776 for 4 nodes; number graphs from 0 on"):
+        Task.from_arrays(x, ends, [0, 1], graph=[0, 0, 1, 2**40])
+    with pytest.raises(atjax.UserError, match=r"edge 1: edge_attr is beyond single precision"):
+        Task.from_arrays(x, ends, [0, 1, 0, 1], edge_attr=[1.0, 1e200, 2.0])
+    swapped = Task.from_arrays(x.astype(">f8"), ends.astype(">i8"), np.array([0, 1, 0, 1], ">i4"))
+    assert swapped.content_hash == Task.from_arrays(x, ends, [0, 1, 0, 1]).content_hash
