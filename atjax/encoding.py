@@ -379,7 +379,8 @@ def _numbers(name: str, given: np.ndarray, rows: Rows) -> np.ndarray:
     """Finite numbers, float64 [N, K]."""
     numbers = given.astype(np.float64).reshape(len(given), -1)
     _refuse(name, np.logical_not(np.isfinite(numbers).all(axis=1)), "is missing, NaN or infinite", rows)
-    _refuse(name, np.asarray(np.abs(numbers) > LARGEST).any(axis=1), "is beyond single precision", rows)
+    too_large: np.ndarray = np.abs(numbers).max(axis=1, initial=0) > LARGEST
+    _refuse(name, too_large, "is beyond single precision", rows)
     return numbers
 
 

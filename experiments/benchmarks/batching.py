@@ -137,9 +137,17 @@ def times(task: Task, design: Design) -> tuple[float, float, float, float]:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--no-times", action="store_true", help="only the padding")
+    parser.add_argument("--only", choices=("padding", "times"), help="one of the two tables")
     arguments = parser.parse_args()
     found = tasks()
+    if arguments.only != "times":
+        print_padding(found)
+    if arguments.only != "padding":
+        print_times(found)
+
+
+def print_padding(found: list[tuple[str, Task]]) -> None:
+    """Shares of padding of each set."""
     print("| TU set | training, one shape | training | evaluation | Fisher, together | Fisher, each graph by itself |")
     print("|---|---|---|---|---|---|")
     shares = {name: padding(task) for name, task in found}
@@ -147,9 +155,11 @@ def main() -> None:
         print(f"| {name} | {' | '.join(f'{share:.1%}' for share in row)} |")
     most = np.nanmax(list(shares.values()), axis=0)
     print(f"| most | {' | '.join(f'{share:.1%}' for share in most)} |")
-    if arguments.no_times:
-        return
-    print("\n| TU set | design | step | batches dealt before | dealing and padding | gathering | batching in all |")
+
+
+def print_times(found: list[tuple[str, Task]]) -> None:
+    """What batching takes of a step, of each set."""
+    print("| TU set | design | step | batches dealt before | dealing and padding | gathering | batching in all |")
     print("|---|---|---|---|---|---|---|")
     for name, task in found:
         for what, design in (("smallest", SMALLEST), ("large", LARGE)):
