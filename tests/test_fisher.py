@@ -361,7 +361,7 @@ def test_padding_order_and_empty_places_change_nothing_for_graphs() -> None:
     sums = jax.jit(graph_sums, static_argnums=0)
     rows = np.insert(np.random.default_rng(1).permutation(train), 3, [-1, -1, -1]).reshape(5, 3)
     index = index_batches(task.graphs, rows.reshape(-1, 1), BatchShape(2, 40, 64))
-    shaped = BatchIndex(*(array.reshape(*rows.shape, *array.shape[1:]) for array in index))
+    shaped = jax.tree.map(lambda array: array.reshape(*rows.shape, *array.shape[1:]), index)
     for r in range(2):
         result = sums(built(task), exact(task), model(variables, r), jnp.asarray(task.graphs.nodes), shaped)
         np.testing.assert_allclose(ravel_pytree(result.first)[0], got.first[r], rtol=1e-10, atol=1e-13)

@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 from atjax import metrics, train
-from atjax.batch import Batch, BatchIndex, BatchShape, deal, index_batches, single_batch
+from atjax.batch import Batch, BatchShape, deal, index_batches, single_batch
 from atjax.budget import Budget, Schedule
 from atjax.compilation import counting
 from atjax.errors import UserError
@@ -344,7 +344,7 @@ def test_steps_on_graphs_are_plain_adam() -> None:
         shape = BatchShape(5, 40, 80)
         dealt = np.array([[3, -1, 8, 20], [7, 6, 4, -1], [-1, 50, 3, 52]])
         evaluated = deal(graphs, np.arange(60), 4)
-        evaluation = BatchIndex(*map(jnp.asarray, index_batches(graphs, evaluated, shape)))
+        evaluation = jax.tree.map(jnp.asarray, index_batches(graphs, evaluated, shape))
         data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(task.labels), evaluation)
         steps = Steps(RATES.astype(np.float32), index_batches(graphs, dealt, shape))
         state, losses, outputs = train_block(gnn, "cross_entropy", train._start(variables), data, steps)
