@@ -55,16 +55,47 @@ class SparseRows:
         return jax.ops.segment_sum(scaled, self.rows, self.num_rows, indices_are_sorted=True)
 
 
+MOST_WASTE = 0.3
+"""Share of padding nodes in training from which a second shape is worth its compilation."""
+
+TRIAL_DEALS = 32
+"""Epochs that are dealt to see which sizes batches have."""
+
 Features = jax.Array | SparseRows
 Array = np.ndarray | jax.Array
+
+
+class EdgeRows(NamedTuple):
+    """What edges have beside their ends, as `jraph.GraphsTuple.edges`.
+
+    Attributes:
+        features: float [E, K], or None.
+        weights: float [E], or None.
+    """
+
+    features: jax.Array | None
+    weights: jax.Array | None
+
+
+class Rows(NamedTuple):
+    """What the nodes and edges of all graphs have, from which batches are gathered.
+
+    Attributes:
+        nodes: Features, [V, D].
+        edges: Rows of all edges, and one of zeros at the end for padding: E + 1.
+    """
+
+    nodes: jax.Array
+    edges: EdgeRows
 
 
 class Batch(NamedTuple):
     """A padded batch.
 
     Attributes:
-        graph: ``nodes`` is [V, D] or `SparseRows`; ``senders``, ``receivers`` [E] ascending in receivers; ``n_node``,
-            ``n_edge`` [G], the last graph being padding.
+        graph: ``nodes`` is [V, D] or `SparseRows`; ``edges`` is `EdgeRows` where edges have features or weights, else
+            None; ``senders``, ``receivers`` [E] ascending in receivers; ``n_node``, ``n_edge`` [G], the last graph
+            being padding.
         node_mask: True for real nodes, bool [V].
         graph_mask: True for real graphs, bool [G].
         lists: The edges once more as lists, where aggregation should gather; ``senders`` and ``receivers`` may then be
@@ -89,6 +120,7 @@ class BatchIndex(NamedTuple):
         n_node: int32 [G].
         n_edge: int32 [G].
         graphs: Id of every graph, -1 for an empty place or padding, int32 [G].
+        edges: Row of the edge features and weights for every edge, int32 [E]; None where there are neither.
     """
 
     nodes: Array
@@ -97,11 +129,13 @@ class BatchIndex(NamedTuple):
     n_node: Array
     n_edge: Array
     graphs: Array
+    edges: Array | None = None
 
 
+@jax.tree_util.register_static
 @dataclass(frozen=True)
 class BatchShape:
-    """Padded size of a batch: G graphs, V nodes, E edges, padding included."""
+    """Padded size of a batch: G graphs, V nodes, E edges, padding included. In a pytree it is static."""
 
     graphs: int
     nodes: int
@@ -131,6 +165,63 @@ def shape_for(graphs: Graphs, ids: np.ndarray, batch_size: int) -> BatchShape:
     nodes = np.where(strata >= 0, graphs.n_node[strata], 0).max(axis=1).sum()
     edges = np.where(strata >= 0, graphs.n_edge[strata], 0).max(axis=1).sum()
     return BatchShape(batch_size + 1, bucket(int(nodes) + 1), bucket(max(int(edges), 1)))
+
+
+def usual_shape(graphs: Graphs, ids: np.ndarray, batch_size: int, shape: BatchShape) -> BatchShape | None:
+    """A smaller shape that most batches of `deal` fit into, where padding all to one shape wastes over `MOST_WASTE`.
+
+    A few graphs far larger than the others (in DD one of 5,748 nodes, where the mean is 284) make one batch of an epoch
+    large, and with one shape all of them. A second shape costs a second copy of a training step in the compiled
+    program, so there is one only where it saves much.
+
+    Args:
+        graphs: All graphs.
+        ids: The graphs to deal.
+        batch_size: Places in a batch.
+        shape: What fits all batches.
+    """
+    rng = np.random.default_rng(0)
+    dealt = np.concatenate([deal(graphs, ids, batch_size, rng) for _ in range(TRIAL_DEALS)])
+    nodes, edges = (np.where(dealt >= 0, sizes[dealt], 0).sum(axis=1) for sizes in (graphs.n_node, graphs.n_edge))
+    if nodes.mean() >= (1 - MOST_WASTE) * shape.nodes:
+        return None
+
+    def cost(small: BatchShape) -> float:
+        fits = (nodes < small.nodes) & (edges <= small.edges)
+        return float(np.where(fits, small.nodes, shape.nodes).mean())
+
+    shares = np.linspace(0.5, 1, 51)
+    candidates = {
+        BatchShape(
+            shape.graphs, bucket(int(np.quantile(nodes, share)) + 1), bucket(max(1, int(np.quantile(edges, share))))
+        )
+        for share in shares
+    }
+    return min(candidates, key=lambda small: (cost(small), small.nodes, small.edges))
+
+
+def fits(index: BatchIndex, shape: BatchShape) -> jax.Array:
+    """Whether one batch fits into a smaller shape with as many graphs, bool []."""
+    nodes, edges = jnp.sum(index.n_node[:-1]), jnp.sum(index.n_edge[:-1])
+    return (nodes < shape.nodes) & (edges <= shape.edges)
+
+
+def shrink(index: BatchIndex, shape: BatchShape) -> BatchIndex:
+    """One batch that `fits`, with less padding."""
+
+    def filled(counts: Array, total: int) -> jax.Array:
+        real = jnp.asarray(counts[:-1])
+        return jnp.append(real, total - jnp.sum(real)).astype(real.dtype)
+
+    last = shape.nodes - 1  # where padding edges begin and end
+    return index._replace(
+        nodes=index.nodes[: shape.nodes],
+        senders=jnp.minimum(index.senders[: shape.edges], last),
+        receivers=jnp.minimum(index.receivers[: shape.edges], last),
+        n_node=filled(index.n_node, shape.nodes),
+        n_edge=filled(index.n_edge, shape.edges),
+        edges=None if index.edges is None else index.edges[: shape.edges],
+    )
 
 
 def deal(graphs: Graphs, ids: np.ndarray, batch_size: int, rng: np.random.Generator | None = None) -> np.ndarray:
@@ -178,6 +269,11 @@ def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> Batch
     senders[edge_place] = graphs.senders[edges] + shift
     receivers[edge_place] = graphs.receivers[edges] + shift
 
+    rows = None
+    if not graphs.plain:
+        rows = np.full((steps, shape.edges), len(graphs.senders), np.int32)
+        rows[edge_place] = edges
+
     def with_padding(counts: np.ndarray, used: np.ndarray, total: int) -> np.ndarray:
         return np.concatenate([counts, total - used[:, None]], axis=1).astype(np.int32)
 
@@ -188,16 +284,18 @@ def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> Batch
         with_padding(n_node, used_nodes, shape.nodes),
         with_padding(n_edge, used_edges, shape.edges),
         np.concatenate([dealt, np.full((steps, 1), -1)], axis=1).astype(np.int32),
+        rows,
     )
 
 
-def gather(features: jax.Array, index: BatchIndex) -> Batch:
-    """Make one batch on the device: pick the rows of ``features`` [V, D] that ``index`` names."""
+def gather(rows: jax.Array | Rows, index: BatchIndex) -> Batch:
+    """Make one batch on the device: pick the rows that ``index`` names, of features [V, D] or of `Rows`."""
+    features, edges = rows if isinstance(rows, Rows) else (rows, None)
     real = index.n_node[:-1].sum()
     return Batch(
         jraph.GraphsTuple(
             nodes=features[index.nodes],
-            edges=None,
+            edges=None if edges is None else jax.tree.map(lambda table: table[index.edges], edges),
             senders=index.senders,
             receivers=index.receivers,
             n_node=index.n_node,
@@ -207,6 +305,28 @@ def gather(features: jax.Array, index: BatchIndex) -> Batch:
         jnp.arange(index.nodes.shape[0]) < real,
         jnp.asarray(index.graphs) >= 0,
     )
+
+
+def device_rows(graphs: Graphs) -> jax.Array | Rows:
+    """What `gather` picks from: the (dense) node features, or `Rows` where edges have features or weights."""
+    nodes = jnp.asarray(graphs.nodes)
+    if graphs.plain:
+        return nodes
+    # Padding edges name the row at the end.
+    padded = [
+        None
+        if table is None
+        else jnp.asarray(np.concatenate([table, np.zeros_like(table, shape=(1, *table.shape[1:]))]))
+        for table in (graphs.edges, graphs.weights)
+    ]
+    return Rows(nodes, EdgeRows(*padded))
+
+
+def device_edges(graphs: Graphs) -> EdgeRows | None:
+    """Edge features and weights as the model takes them; None where there are neither."""
+    if graphs.plain:
+        return None
+    return EdgeRows(*(None if table is None else jnp.asarray(table) for table in (graphs.edges, graphs.weights)))
 
 
 def device_features(graphs: Graphs) -> Features:
@@ -229,12 +349,12 @@ def single_batch(graphs: Graphs, shape: BatchShape | None = None, *, pairs: np.n
     count, total = len(graphs.n_node), int(graphs.n_node.sum())
     if shape is not None:
         index = index_batches(graphs, np.arange(count)[None], shape)
-        return gather(jnp.asarray(graphs.nodes), BatchIndex(*(array[0] for array in index)))
+        return gather(device_rows(graphs), jax.tree.map(lambda array: array[0], index))
     counts = (np.append(graphs.n_node, 0), np.append(graphs.n_edge, 0))
     return Batch(
         jraph.GraphsTuple(
             nodes=device_features(graphs),
-            edges=None,
+            edges=device_edges(graphs),
             senders=jnp.asarray(graphs.senders),
             receivers=jnp.asarray(graphs.receivers),
             n_node=jnp.asarray(counts[0], jnp.int32),

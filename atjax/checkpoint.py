@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from scipy.special import expit
 
 from atjax import interop
-from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
+from atjax.batch import Batch, BatchIndex, Rows, deal, device_rows, gather, index_batches, shape_for, single_batch
 from atjax.encoding import Encoding
 from atjax.errors import UserError
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
@@ -35,8 +34,8 @@ def _apply(gnn: GNN, variables: Variables, batch: Batch) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply_indexed(gnn: GNN, variables: Variables, features: jax.Array, index: BatchIndex) -> jax.Array:
-    return jax.lax.map(lambda one: apply(gnn, variables, gather(features, one)), index)
+def _apply_indexed(gnn: GNN, variables: Variables, rows: jax.Array | Rows, index: BatchIndex) -> jax.Array:
+    return jax.lax.map(lambda one: apply(gnn, variables, gather(rows, one)), index)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,14 +60,18 @@ class TrainedModel:
             pairs: For an edge task, the pairs of nodes asked for, int [N, 2]; None for others.
 
         Raises:
-            UserError: The graphs have another number of node features than the model was trained on; pairs are missing,
-                are of no use, or name nodes that do not exist.
+            UserError: The graphs have other numbers of features of nodes or edges than the model was trained on, or
+                weights where there were none, or none; pairs are missing, of no use, or name nodes that do not exist.
         """
         if graphs.num_features != self.info["num_features"]:
             raise UserError(
                 f"The model was trained on {self.info['num_features']} node features, but these graphs have "
                 f"{graphs.num_features}; give them the same columns."
             )
+        trained = _edge_words(self.info.get("num_edge_features", 0), self.info.get("weighted", False))
+        here = _edge_words(graphs.num_edge_features, graphs.weights is not None)
+        if here != trained:
+            raise UserError(f"The model was trained on graphs {trained}, but these are {here}; give what those had.")
         if (pairs is not None) != (self.gnn.level == "edge"):
             raise UserError(
                 f"The model was trained on a task of level {self.gnn.level}; give pairs of nodes for level edge only."
@@ -79,7 +82,7 @@ class TrainedModel:
             return np.asarray(_apply(self.gnn, self.variables, single_batch(graphs, pairs=pairs)))
         ids = np.arange(len(graphs.n_node))
         index = index_batches(graphs, deal(graphs, ids, _BATCH), shape_for(graphs, ids, _BATCH))
-        raw = np.asarray(_apply_indexed(self.gnn, self.variables, jnp.asarray(graphs.dense().nodes), index))
+        raw = np.asarray(_apply_indexed(self.gnn, self.variables, device_rows(graphs.dense()), index))
         result = np.empty((len(ids), raw.shape[-1]), raw.dtype)
         result[index.graphs[index.graphs >= 0]] = raw[index.graphs >= 0]
         return result
@@ -107,7 +110,12 @@ class TrainedModel:
                 "of that task, such as atjax.load_task(...).graphs."
             )
         if not isinstance(graphs, RawGraphs):
-            graphs = interop.read(graphs, [column.name for column in self.encoding.columns])
+            weight = [interop.WEIGHT] if self.encoding.weight is not None else []
+            graphs = interop.read(
+                graphs,
+                [column.name for column in self.encoding.columns],
+                [*(column.name for column in self.encoding.edge_columns), *weight],
+            )
         return Graphs.from_encoded(self.encoding.apply(graphs))
 
     def predict(self, graphs: Any, pairs: np.ndarray | None = None) -> np.ndarray:
@@ -137,6 +145,10 @@ class TrainedModel:
         return [self.encoding.classes[number] for number in self.predict(graphs)]
 
 
+def _edge_words(features: int, weighted: bool) -> str:
+    return f"with {features} edge features and {'with' if weighted else 'without'} edge weights"
+
+
 def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> None:
     """Write a trained model into a folder, in place of what was there; readers see the old model or the new one.
 
@@ -160,6 +172,8 @@ def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> No
         "loss": task.loss,
         "metric": task.metric,
         "num_features": task.graphs.num_features,
+        "num_edge_features": task.graphs.num_edge_features,
+        "weighted": task.graphs.weights is not None,
         "num_outputs": task.num_outputs,
         "task": task.name,
         "encoding": None if task.encoding is None else task.encoding.as_dict(),
@@ -200,7 +214,7 @@ def load(path: str | Path) -> TrainedModel:
         info = json.loads((folder / "model.json").read_text())
         size = {name: info[name] for name in ("hidden", "level", "num_outputs")}
         gnn = build(Design(**info["design"]), **size)
-        like = initialize(gnn, info["num_features"], jax.random.key(0))
+        like = initialize(gnn, info["num_features"], jax.random.key(0), info.get("num_edge_features", 0))
         with ocp.StandardCheckpointer() as checkpointer:
             variables = checkpointer.restore(folder / "variables", like)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -143,7 +143,7 @@ def progress(console: Console) -> Iterator[Progress]:
 
 def print_remarks(console: Console, task: Task, split: Split) -> None:
     """Print how a task's data were read, and what may be wrong with them."""
-    for note in task.notes:
+    for note in task.remarks:
         console.print(note, style="dim", markup=False, highlight=False)
     for warning in warnings(task, split):
         console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)

@@ -60,6 +60,8 @@ def facts(task: Task, seen: Overview, split: Split, seed: int) -> list[tuple[str
         ("density", f"{seen.density:.4g}"),
         None if seen.homophily is None else ("homophily", f"{seen.homophily:.3f}"),
         ("features", f"{seen.features:,}, {seen.nonzero:.1%} of the entries not 0"),
+        ("edge features", f"{seen.edge_features:,}") if seen.edge_features else None,
+        None if seen.weights is None else ("edge weights", _spread(seen.weights)),
         None if seen.outputs is None else ("labels", f"{task.num_outputs} a {task.level}, {_spread(seen.outputs)}"),
         ("unlabelled", f"{seen.unlabelled:,} {task.level}s") if seen.unlabelled else None,
         ("split", f"{sizes} ({'its own' if task.fixed_split is not None else f'seed {seed}'})"),

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from atjax.errors import UserError
-from atjax.raw import RawGraphs, Where, tidy_edges
+from atjax.raw import RawGraphs, Where, disagreeing, tidy_edges
 
 MAX_CATEGORIES = 256
 """Different words that an attribute may have: beyond, it is a name rather than a kind, and its one-hot code useless."""
@@ -23,13 +23,27 @@ MAX_CATEGORIES = 256
 DEGREE_CAP = 64
 """Degrees from here on share one feature: few nodes have them, and no single hub must set the number of features."""
 
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that a feature may be."""
+
 SHOWN = 20
 """Attributes or classes that a note lists."""
 
 
+class Rows(NamedTuple):
+    """What an attribute belongs to: ``node`` or ``edge``, and where each of them stands."""
+
+    kind: str
+    where: Where
+
+    def at(self, number: int) -> str:
+        """The place of one."""
+        return self.where(self.kind, number)
+
+
 @dataclass(frozen=True)
 class Column:
-    """How one node attribute becomes features.
+    """How one attribute of nodes or edges becomes features.
 
     Attributes:
         name: Of the attribute.
@@ -46,7 +60,7 @@ class Column:
     scale: tuple[float, ...] | None = None
 
     @classmethod
-    def fit(cls, name: str, given: np.ndarray | sparse.csr_matrix, where: Where, *, categories: bool) -> Column:
+    def fit(cls, name: str, given: np.ndarray | sparse.csr_matrix, rows: Rows, *, categories: bool) -> Column:
         """Learn it: words and ``categories`` give a one-hot code, numbers outside 0 .. 1 are z-scored.
 
         Numbers within 0 .. 1, such as indicators and shares, are taken as they are, and so is a sparse matrix.
@@ -54,15 +68,15 @@ class Column:
         if sparse.issparse(given):
             return cls(name, given.shape[1])
         if given.dtype.kind not in "biuf" or categories:
-            codes, values = factorize(_flat(name, given))
-            _refuse(name, codes < 0, "is missing", where)
+            codes, values = factorize(_flat(name, given, rows))
+            _refuse(name, codes < 0, "is missing", rows)
             if len(values) > MAX_CATEGORIES:
                 raise UserError(
-                    f"The node attribute {name!r} has {len(values):,} different values, more than {MAX_CATEGORIES}, "
+                    f"The {rows.kind} attribute {name!r} has {len(values):,} different values, over {MAX_CATEGORIES}, "
                     "for a one-hot code; leave it out, or make numbers of it."
                 )
             return cls(name, len(values), values)
-        numbers = _numbers(name, given, where)
+        numbers = _numbers(name, given, rows)
         shift, scale = numbers.mean(axis=0), numbers.std(axis=0)
         plain = (numbers.min(axis=0) >= 0) & (numbers.max(axis=0) <= 1)
         shift, scale = np.where(plain, 0, shift), np.where(plain | (scale == 0), 1, scale)
@@ -70,8 +84,8 @@ class Column:
             return cls(name, numbers.shape[1])
         return cls(name, numbers.shape[1], None, tuple(shift.tolist()), tuple(scale.tolist()))
 
-    def apply(self, given: np.ndarray | sparse.csr_matrix, where: Where) -> np.ndarray | sparse.csr_matrix:
-        """Features, float32 [V, width].
+    def apply(self, given: np.ndarray | sparse.csr_matrix, rows: Rows) -> np.ndarray | sparse.csr_matrix:
+        """Features, float32 [V, width] of nodes or [E, width] of edges.
 
         Raises:
             UserError: A value is missing, not finite, or a word that was not there when the column was learnt; or the
@@ -79,23 +93,23 @@ class Column:
         """
         if self.values is not None:
             index = pd.Index(list(self.values), dtype=object)
-            codes = index.get_indexer(pd.Index(_flat(self.name, given), dtype=object))
+            codes = index.get_indexer(pd.Index(_flat(self.name, given, rows), dtype=object))
             bad = np.flatnonzero(codes < 0)
             if bad.size:
                 raise UserError(
-                    f"{where.node(int(bad[0]))}: {self.name} is {_item(given[bad[0]])!r}, which no graph had when the "
-                    "features were made; map it to one of the known values, or drop that node."
+                    f"{rows.at(bad[0])}: {self.name} is {_item(given[bad[0]])!r}, which no graph had when the "
+                    f"features were made; map it to one of the known values, or drop that {rows.kind}."
                 )
             return one_hot(codes, self.width)
         if isinstance(given, sparse.csr_matrix):
-            rows = np.repeat(np.arange(given.shape[0]), np.diff(given.indptr))
-            faulty = np.isin(np.arange(given.shape[0]), rows[~np.isfinite(given.data)])
-            _refuse(self.name, faulty, "is NaN or infinite", where)
+            owner = np.repeat(np.arange(given.shape[0]), np.diff(given.indptr))
+            faulty = np.isin(np.arange(given.shape[0]), owner[~np.isfinite(given.data)])
+            _refuse(self.name, faulty, "is NaN or infinite", rows)
             features: Any = given.astype(np.float32)
         else:
             if given.dtype.kind not in "biuf":
-                raise UserError(f"The node attribute {self.name!r} must hold numbers, as it did before.")
-            numbers = _numbers(self.name, given, where)
+                raise UserError(f"The {rows.kind} attribute {self.name!r} must hold numbers, as it did before.")
+            numbers = _numbers(self.name, given, rows)
             if self.shift is not None and numbers.shape[1] == self.width:
                 numbers = (numbers - np.array(self.shift)) / np.array(self.scale)
             features = numbers.astype(np.float32)
@@ -119,12 +133,16 @@ class Encoding:
         columns: Where features come from, in this order; if empty, from the degree, one-hot.
         classes: The owner's label of each class; None for regression.
         directed: Whether edges keep their direction; otherwise both are used.
+        edge_columns: Where features of edges come from, in this order; if empty, they have none.
+        weight: What weights of edges are divided by; None if they have none.
     """
 
     level: str
     columns: tuple[Column, ...]
     classes: tuple[Hashable, ...] | None
     directed: bool = False
+    edge_columns: tuple[Column, ...] = ()
+    weight: float | None = None
 
     def apply(self, raw: RawGraphs) -> Encoded:
         """What `atjax.task.Graphs.from_edges` takes, and notes.
@@ -132,44 +150,76 @@ class Encoding:
         Raises:
             UserError: An attribute is missing or cannot be encoded; an edge cannot be; a graph is empty.
         """
-        absent = [column.name for column in self.columns if column.name not in raw.columns]
-        if absent:
-            raise UserError(f"The nodes have no attribute {absent[0]!r}; it is needed for the features.")
+        rows = Rows("node", raw.where)
+        _refuse_absent(self.columns, raw.columns, "node")
         if raw.num_nodes == 0:
             raise UserError("There are no nodes; give at least one.")
         empty = np.flatnonzero(raw.n_node == 0)
         if self.level == "graph" and empty.size:
             raise UserError(f"{raw.where.graph(int(empty[0]))} has no nodes; drop it, with its label.")
-        senders, receivers, notes = tidy_edges(raw)
-        parts = [column.apply(raw.columns[column.name], raw.where) for column in self.columns]
+        senders, receivers, kept, notes = tidy_edges(raw)
+        edges, weights = self._edges(raw, kept)
+        differ = sum(
+            disagreeing(senders, receivers, each, self.directed) for each in (edges, weights) if each is not None
+        )
+        if differ:
+            notes += (f"Edges listed several times with differing features or weights, now their mean: {differ:,}.",)
+        parts = [column.apply(raw.columns[column.name], rows) for column in self.columns]
         if not parts:
             # The degree that counts is the one of the graph as it is used.
             ends = np.stack([senders, receivers])
             if not self.directed:
-                ends = np.unique(np.concatenate([ends, ends[::-1]], axis=1), axis=1)
-            features: Any = degree_one_hot(ends[1], raw.num_nodes)
+                ends = np.concatenate([ends, ends[::-1]], axis=1)
+            features: Any = degree_one_hot(np.unique(ends, axis=1)[1], raw.num_nodes)
         elif any(sparse.issparse(part) for part in parts):
             features = sparse.hstack(parts, format="csr")
         else:
             features = np.concatenate(parts, axis=1)
         # The nodes of all graphs are one graph's where nodes are the examples.
         n_node = raw.n_node if self.level == "graph" else np.array([raw.num_nodes])
-        return Encoded(features, senders, receivers, n_node, notes, self.directed)
+        return Encoded(features, senders, receivers, n_node, notes, self.directed, edges, weights)
+
+    def _edges(self, raw: RawGraphs, kept: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Features [E, K] and weights [E] of the edges that are kept, float32; None where there are none."""
+        rows, count = Rows("edge", raw.where), len(raw.senders)
+        features, weights = None, None
+        if count == 0:  # graphs without any edge say nothing of what edges would have
+            features = np.zeros((0, sum(column.width for column in self.edge_columns)), np.float32)
+            weights = np.zeros(0, np.float32)
+        else:
+            _refuse_absent(self.edge_columns, raw.edge_columns, "edge")
+            parts = [column.apply(raw.edge_columns[column.name], rows) for column in self.edge_columns]
+            if parts:
+                features = np.concatenate(parts, axis=1)[kept]
+            if self.weight is not None:
+                if raw.weights is None:
+                    raise UserError("The edges have no weight; give one, as in training.")
+                weights = (check_weights(raw.weights, rows)[kept] / self.weight).astype(np.float32)
+        return features if self.edge_columns else None, weights if self.weight is not None else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON; labels and values that it does not know are put in words (their ``repr``)."""
-        columns = [
-            {
-                "name": column.name,
-                "width": column.width,
-                "values": None if column.values is None else [_plain(value) for value in column.values],
-                "shift": column.shift,
-                "scale": column.scale,
-            }
-            for column in self.columns
-        ]
+
+        def plain(columns: tuple[Column, ...]) -> list[dict[str, Any]]:
+            return [
+                {
+                    "name": column.name,
+                    "width": column.width,
+                    "values": None if column.values is None else [_plain(value) for value in column.values],
+                    "shift": column.shift,
+                    "scale": column.scale,
+                }
+                for column in columns
+            ]
+
         classes = None if self.classes is None else [_plain(label) for label in self.classes]
-        return {"level": self.level, "columns": columns, "classes": classes, "directed": self.directed}
+        edges = {"edge_columns": plain(self.edge_columns), "weight": self.weight}
+        return {
+            "level": self.level,
+            "columns": plain(self.columns),
+            "classes": classes,
+            "directed": self.directed,
+        } | edges
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Encoding:
@@ -178,15 +228,27 @@ class Encoding:
         def frozen(values: Sequence[Any] | None) -> tuple[Any, ...] | None:
             return None if values is None else tuple(values)
 
-        columns = tuple(
-            Column(one["name"], one["width"], frozen(one["values"]), frozen(one["shift"]), frozen(one["scale"]))
-            for one in fields["columns"]
+        def columns(given: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+            return tuple(
+                Column(one["name"], one["width"], frozen(one["values"]), frozen(one["shift"]), frozen(one["scale"]))
+                for one in given
+            )
+
+        return cls(
+            fields["level"],
+            columns(fields["columns"]),
+            frozen(fields["classes"]),
+            fields["directed"],
+            columns(fields.get("edge_columns", [])),  # models of before edges had features have no such entries
+            fields.get("weight"),
         )
-        return cls(fields["level"], columns, frozen(fields["classes"]), fields["directed"])
 
 
 class Encoded(NamedTuple):
-    """Features [V, D], senders and receivers [E], nodes of each graph [G]; notes on the edges, and their kind."""
+    """Features [V, D], senders and receivers [E], nodes of each graph [G]; notes on the edges, and their kind.
+
+    And where the edges have any, their features [E, K] and weights [E].
+    """
 
     features: np.ndarray | sparse.csr_matrix
     senders: np.ndarray
@@ -194,12 +256,14 @@ class Encoded(NamedTuple):
     n_node: np.ndarray
     notes: tuple[str, ...]
     directed: bool
+    edges: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
 
 def learn(
     raw: RawGraphs, level: str, classes: tuple[Hashable, ...] | None, *, directed: bool, categories: Sequence[str]
 ) -> Encoding:
-    """The encoding of a set: from its node attributes, in their order, if it has any.
+    """The encoding of a set: from the attributes of its nodes and edges, in their order, if there are any.
 
     Args:
         raw: The set.
@@ -209,28 +273,71 @@ def learn(
         categories: Attributes whose numbers are kinds, to be coded one-hot as words are.
 
     Raises:
-        UserError: A value is missing, not finite, or one of too many words; a category is no attribute.
+        UserError: A value is missing, not finite, or one of too many words; a weight is none, or below 0; a category is
+            no attribute.
     """
-    unknown = [name for name in categories if name not in raw.columns]
+    known = sorted({*raw.columns, *raw.edge_columns})
+    unknown = [name for name in categories if name not in known]
     if unknown:
-        raise UserError(
-            f"categories names {unknown[0]!r}, which is none of {', '.join(sorted(raw.columns)) or 'none'}."
+        raise UserError(f"categories names {unknown[0]!r}, which is none of {', '.join(known) or 'none'}.")
+
+    def columns(given: Mapping[str, Any], rows: Rows, count: int) -> tuple[Column, ...]:
+        return tuple(
+            Column.fit(name, column, rows, categories=name in categories)
+            for name, column in given.items()
+            if count and (column.ndim == 1 or column.shape[1])
         )
-    columns = tuple(
-        Column.fit(name, given, raw.where, categories=name in categories)
-        for name, given in raw.columns.items()
-        if raw.num_nodes and (given.ndim == 1 or given.shape[1])
+
+    edges = Rows("edge", raw.where)
+    return Encoding(
+        level,
+        columns(raw.columns, Rows("node", raw.where), raw.num_nodes),
+        classes,
+        directed,
+        columns(raw.edge_columns, edges, len(raw.senders)),
+        None if raw.weights is None or not len(raw.senders) else _weight_scale(check_weights(raw.weights, edges)),
     )
-    return Encoding(level, columns, classes, directed)
 
 
-def describe_features(encoding: Encoding) -> str:
-    """A note on where features come from."""
-    if not encoding.columns:
-        return f"Features: one-hot of the degree, {DEGREE_CAP} and more in one; the nodes have no attributes."
-    names = [str(column) for column in encoding.columns]
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"Features: {', '.join(names[:SHOWN])}{more}."
+def check_weights(given: np.ndarray, rows: Rows) -> np.ndarray:
+    """Weights of edges, float64 [E], finite and 0 or more.
+
+    Raises:
+        UserError: One is no such number.
+    """
+    if given.dtype.kind not in "biuf" or given.size != len(given):
+        raise UserError("The edge weights are no list of numbers; give one number for each edge, 0 or more.")
+    weights = _numbers("weight", given, rows)[:, 0]
+    if (below := np.flatnonzero(weights < 0)).size:
+        raise UserError(
+            f"{rows.at(below[0])}: weight is {weights[below[0]]:g}; give weights of 0 or more, or another name to "
+            "the attribute, which makes it a feature."
+        )
+    return weights
+
+
+def _weight_scale(weights: np.ndarray) -> float:
+    """1 for weights within 0 to 1, their mean for others: what they are measured in says nothing then."""
+    return 1.0 if weights.max() <= 1 else float(weights.mean())
+
+
+def describe_features(encoding: Encoding) -> tuple[str, ...]:
+    """Notes on where features and weights come from."""
+
+    def listed(columns: tuple[Column, ...]) -> str:
+        names = [str(column) for column in columns]
+        return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+    nodes = (
+        listed(encoding.columns) or f"one-hot of the degree, {DEGREE_CAP} and more in one; the nodes have no attributes"
+    )
+    notes: tuple[str, ...] = (f"Features: {nodes}.",)
+    if encoding.edge_columns:
+        notes += (f"Edge features: {listed(encoding.edge_columns)}.",)
+    if encoding.weight is not None:
+        how = "as given" if encoding.weight == 1 else f"divided by their mean, {encoding.weight:.4g}"
+        notes += (f"Edge weights: {how}.",)
+    return notes
 
 
 def degree_one_hot(receivers: np.ndarray, num_nodes: int) -> np.ndarray:
@@ -268,24 +375,32 @@ def factorize(values: np.ndarray) -> tuple[np.ndarray, tuple[Hashable, ...]]:
     return rank[codes], tuple(found[place] for place in order)
 
 
-def _numbers(name: str, given: np.ndarray, where: Where) -> np.ndarray:
-    """Finite numbers, float64 [V, K]."""
+def _numbers(name: str, given: np.ndarray, rows: Rows) -> np.ndarray:
+    """Finite numbers, float64 [N, K]."""
     numbers = given.astype(np.float64).reshape(len(given), -1)
-    _refuse(name, np.logical_not(np.isfinite(numbers).all(axis=1)), "is missing, NaN or infinite", where)
+    _refuse(name, np.logical_not(np.isfinite(numbers).all(axis=1)), "is missing, NaN or infinite", rows)
+    too_large: np.ndarray = np.abs(numbers).max(axis=1, initial=0) > LARGEST
+    _refuse(name, too_large, "is beyond single precision", rows)
     return numbers
 
 
-def _flat(name: str, given: np.ndarray | sparse.csr_matrix) -> np.ndarray:
+def _flat(name: str, given: np.ndarray | sparse.csr_matrix, rows: Rows) -> np.ndarray:
     if sparse.issparse(given) or (given.ndim == 2 and given.shape[1] != 1):
-        raise UserError(f"The node attribute {name!r} has several columns; a one-hot code takes one.")
+        raise UserError(f"The {rows.kind} attribute {name!r} has several columns; a one-hot code takes one.")
     return given.reshape(-1)
 
 
-def _refuse(name: str, bad: np.ndarray, what: str, where: Where) -> None:
-    """Refuse an attribute of which some nodes' values are bad, bool [V]."""
+def _refuse(name: str, bad: np.ndarray, what: str, rows: Rows) -> None:
+    """Refuse an attribute of which some values are bad, bool [N]."""
     if bad.any():
-        place = where.node(int(np.flatnonzero(bad)[0]))
-        raise UserError(f"{place}: {name} {what}; fill it in, drop that node, or leave the attribute out.")
+        place = rows.at(np.flatnonzero(bad)[0])
+        raise UserError(f"{place}: {name} {what}; fill it in, drop that {rows.kind}, or leave the attribute out.")
+
+
+def _refuse_absent(columns: Sequence[Column], given: Mapping[str, Any], kind: str) -> None:
+    absent = [column.name for column in columns if column.name not in given]
+    if absent:
+        raise UserError(f"The {kind}s have no attribute {absent[0]!r}; it is needed for the features.")
 
 
 def _item(value: Any) -> Any:

@@ -19,16 +19,20 @@ MASKS = {"train_mask": "train", "val_mask": "validation", "test_mask": "test"}
 """Names that PyTorch Geometric and DGL give to the parts of a split."""
 
 NO_FEATURES = frozenset({"label", "_ID", *MASKS})
-"""Node attributes that are no features unless they are asked for; DGL keeps numbers of its own under ``_ID``."""
+"""Attributes that are no features unless they are asked for; DGL keeps numbers of its own under ``_ID``."""
+
+WEIGHT = "weight"
+"""The edge attribute that is a weight, in graphs of NetworkX and DGL."""
 
 
-def read(graphs: Any, attributes: Sequence[str]) -> RawGraphs:
-    """Graphs of any kind that this module knows, with the node attributes named; labels are not needed.
+def read(graphs: Any, attributes: Sequence[str], edge_attributes: Sequence[str] = ()) -> RawGraphs:
+    """Graphs of any kind that this module knows, with the attributes named; labels are not needed.
 
     Args:
         graphs: Graphs of NetworkX, PyTorch Geometric or DGL, one or several, or a mapping with the arguments of
             `from_arrays`.
         attributes: The node attributes that are wanted.
+        edge_attributes: The edge attributes that are wanted, `WEIGHT` among them if it is.
 
     Raises:
         UserError: They are none of these, or lack an attribute.
@@ -40,9 +44,9 @@ def read(graphs: Any, attributes: Sequence[str]) -> RawGraphs:
     if hasattr(first, "edge_index"):
         return from_pyg(several)
     if hasattr(first, "ndata"):
-        return from_dgl(several, attributes=attributes)
+        return from_dgl(several, attributes=attributes, edge_attributes=edge_attributes)
     if hasattr(first, "adj"):
-        return from_networkx(several, attributes=attributes)
+        return from_networkx(several, attributes=attributes, edge_attributes=edge_attributes)
     raise UserError(
         f"{type(first).__name__} is no kind of graph that is known here; give graphs of NetworkX, PyTorch Geometric or "
         "DGL, arrays as dict(x=..., edge_index=...), or a path."
@@ -50,7 +54,14 @@ def read(graphs: Any, attributes: Sequence[str]) -> RawGraphs:
 
 
 def from_arrays(
-    x: Any = None, edge_index: Any = None, labels: Any = None, *, graph: Any = None, num_nodes: int | None = None
+    x: Any = None,
+    edge_index: Any = None,
+    labels: Any = None,
+    *,
+    graph: Any = None,
+    num_nodes: int | None = None,
+    edge_attr: Any = None,
+    edge_weight: Any = None,
 ) -> RawGraphs:
     """Graphs given as arrays.
 
@@ -60,6 +71,8 @@ def from_arrays(
         labels: One for each node, or for each graph.
         graph: Graph of each node, 0 .. G-1, ascending, [V]; None if there is one graph.
         num_nodes: V, needed where neither ``x`` nor ``graph`` nor labels of nodes say it.
+        edge_attr: Edge features, [E] or [E, K]; None if there are none.
+        edge_weight: Edge weights, [E]; None if there are none.
 
     Raises:
         UserError: Shapes do not match.
@@ -90,11 +103,16 @@ def from_arrays(
         # Graphs at the end may be without nodes; their labels say that they are there.
         if values is not None and len(values) != total:
             graphs = max(graphs, len(values))
+        if graphs > max(total, 0 if values is None else len(values)):
+            raise UserError(f"graph names graph {graphs - 1} for {total} nodes; number graphs from 0 on without gaps.")
         n_node = np.bincount(graph, minlength=graphs)
     by_level: dict[str, np.ndarray] = {}
     if values is not None:
         by_level["graph" if graph is not None and len(values) != total else "node"] = values
-    return RawGraphs(n_node, *edges, columns, by_level)
+    given = {"edge_attr": edge_attr, "edge_weight": edge_weight}
+    rows = {name: _edge_rows(value, name, len(edges[0])) for name, value in given.items() if value is not None}
+    weights = rows.pop("edge_weight", None)
+    return RawGraphs(n_node, *edges, columns, by_level, edge_columns=rows, weights=weights)
 
 
 def from_networkx(
@@ -102,6 +120,7 @@ def from_networkx(
     labels: Any = "label",
     *,
     attributes: Sequence[str] | None = None,
+    edge_attributes: Sequence[str] | None = None,
     split: str = "split",
 ) -> RawGraphs:
     """Graphs of NetworkX.
@@ -111,6 +130,7 @@ def from_networkx(
         labels: Name of the attribute, of graphs or of nodes, that holds the label; or the labels, one for each graph,
             or for each node of the one graph (in its order of nodes, or by node).
         attributes: Node attributes that are features; None for all but the label and the split.
+        edge_attributes: Edge attributes that are used, `WEIGHT` as the weight and others as features; None for all.
         split: Name of the attribute, of graphs or of nodes, that says ``train``, ``validation`` or ``test``.
 
     Raises:
@@ -129,7 +149,7 @@ def from_networkx(
     columns = {}
     for key in attributes:
         given = [data.get(key) for graph in several for _, data in graph.nodes(data=True)]
-        columns[str(key)] = _column(str(key), given, where)
+        columns[str(key)] = _column(str(key), given, where.node)
     by_level, parts = {}, {}
     if label is not None:
         for level, rows in _attribute_rows(several, label).items():
@@ -140,22 +160,44 @@ def from_networkx(
         by_level["graph" if len(several) > 1 else "node"] = _values(labels)
     for level, rows in _attribute_rows(several, split).items():
         parts[level] = parts_of_words(rows, level, where)
-    senders, receivers = [], []
+    senders, receivers, what = [], [], []
     start = 0
     for graph, nodes in zip(several, names):
         numbers = {node: start + place for place, node in enumerate(nodes)}
-        for sender, receiver in graph.edges():
+        for sender, receiver, data in graph.edges(data=True):
             senders.append(numbers[sender])
             receivers.append(numbers[receiver])
+            what.append(data)
         start += len(nodes)
-    n_node = np.array([len(nodes) for nodes in names], np.int64)
+    edge = np.cumsum([0, *(graph.number_of_edges() for graph in several)])
+
+    def edge_place(number: int) -> str:
+        graph = int(np.searchsorted(edge, number, side="right")) - 1
+        first = int(np.sum([len(nodes) for nodes in names[:graph]], dtype=np.int64))
+        ends = " - ".join(repr(names[graph][end - first]) for end in (senders[number], receivers[number]))
+        return f"edge {ends}" if len(several) == 1 else f"graph {graph}: edge {ends}"
+
+    where = Where(where.node, edge_place)
+    if edge_attributes is None:
+        edge_attributes = sorted({key for data in what for key in data} - NO_FEATURES, key=str)
+    edges = {
+        str(key): _column(str(key), [data.get(key) for data in what], edge_place) for key in edge_attributes if what
+    }
     return RawGraphs(
-        n_node, np.array(senders, np.int64), np.array(receivers, np.int64), columns, by_level, parts, where
+        np.array([len(nodes) for nodes in names], np.int64),
+        np.array(senders, np.int64),
+        np.array(receivers, np.int64),
+        columns,
+        by_level,
+        parts,
+        where,
+        weights=edges.pop(WEIGHT, None),
+        edge_columns=edges,
     )
 
 
 def from_pyg(data: Any) -> RawGraphs:
-    """Graphs of PyTorch Geometric: ``x``, ``edge_index``, ``y`` and the masks of a split.
+    """Graphs of PyTorch Geometric: ``x``, ``edge_index``, ``edge_attr``, ``edge_weight``, ``y``, masks of a split.
 
     Args:
         data: A ``Data``, or several, such as a data set.
@@ -189,11 +231,22 @@ def from_pyg(data: Any) -> RawGraphs:
             by_level["node"] = _joined(arrays, "y")
     masks = {name: _all_or_none([getattr(graph, name, None) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
-    edges = _shifted([_edges(graph.edge_index, where) for graph in several], sizes, where)
-    return RawGraphs(np.array(sizes, np.int64), *edges, columns, by_level, parts, where)
+    each = [_edges(graph.edge_index, where) for graph in several]
+    edges = _shifted(each, sizes, where)
+    rows = _edge_columns(several, ("edge_attr", "edge_weight"), lambda graph, name: getattr(graph, name, None), each)
+    weights = rows.pop("edge_weight", None)
+    return RawGraphs(
+        np.array(sizes, np.int64), *edges, columns, by_level, parts, where, edge_columns=rows, weights=weights
+    )
 
 
-def from_dgl(graphs: Any, labels: Any = "label", *, attributes: Sequence[str] | None = None) -> RawGraphs:
+def from_dgl(
+    graphs: Any,
+    labels: Any = "label",
+    *,
+    attributes: Sequence[str] | None = None,
+    edge_attributes: Sequence[str] | None = None,
+) -> RawGraphs:
     """Graphs of DGL.
 
     Args:
@@ -201,6 +254,7 @@ def from_dgl(graphs: Any, labels: Any = "label", *, attributes: Sequence[str] | 
         labels: Name of the node data that holds the label; or the labels, one for each graph, or for each node of the
             one graph.
         attributes: Node data that are features; None for all but the label and the masks of a split.
+        edge_attributes: Edge data that are used, `WEIGHT` as the weight and others as features; None for all.
 
     Raises:
         UserError: A graph has several kinds of nodes or edges, or sizes do not match.
@@ -232,8 +286,38 @@ def from_dgl(graphs: Any, labels: Any = "label", *, attributes: Sequence[str] | 
         by_level["graph" if len(several) > 1 else "node"] = _values(labels)
     masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
-    edges = _shifted([_edges(graph.edges(), where) for graph in several], sizes, where)
-    return RawGraphs(np.array(sizes, np.int64), *edges, columns, by_level, parts, where)
+    each = [_edges(graph.edges(), where) for graph in several]
+    edges = _shifted(each, sizes, where)
+    if edge_attributes is None:
+        edge_attributes = sorted({key for graph in several for key in _edge_data(graph)} - NO_FEATURES)
+    found = _edge_columns(several, edge_attributes, lambda graph, name: _edge_data(graph).get(name), each)
+    weights = found.pop(WEIGHT, None)
+    return RawGraphs(
+        np.array(sizes, np.int64), *edges, columns, by_level, parts, where, edge_columns=found, weights=weights
+    )
+
+
+def _edge_data(graph: Any) -> Mapping[str, Any]:
+    """Edge data of a graph of DGL."""
+    return getattr(graph, "edata", {})
+
+
+def _edge_columns(
+    graphs: Sequence[Any],
+    names: Sequence[str],
+    get: Callable[[Any, str], Any],
+    edges: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> dict[str, np.ndarray]:
+    """What the edges of all graphs have, [E] or [E, K] by name, if any have it; graphs without edges need not."""
+    with_edges = [(graph, ends) for graph, ends in zip(graphs, edges) if len(ends[0])]
+    found = {}
+    for name in names:
+        rows = _all_or_none([get(graph, name) for graph, _ in with_edges], name)
+        if rows:
+            found[name] = _joined(
+                [_edge_rows(row, name, len(ends[0])) for row, (_, ends) in zip(rows, with_edges)], name
+            )
+    return found
 
 
 def _several(graphs: Any) -> list[Any]:
@@ -267,7 +351,8 @@ def _array(tensor: Any) -> np.ndarray:
     """A tensor, wherever it lives, or anything else as an array."""
     if hasattr(tensor, "detach"):
         tensor = tensor.detach().cpu().numpy()
-    return np.asarray(tensor)
+    array = np.asarray(tensor)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)  # pandas takes no other order of bytes
 
 
 def _features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:
@@ -276,6 +361,13 @@ def _features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:
     array = _array(given)
     if array.ndim not in (1, 2):
         raise UserError(f"{name} has the shape {array.shape}; give a row for each node, [V, D].")
+    return array
+
+
+def _edge_rows(given: Any, name: str, count: int) -> np.ndarray:
+    array = _array(given)
+    if array.ndim not in (1, 2) or len(array) != count:
+        raise UserError(f"{name} has the shape {array.shape}, but there are {count} edges; give a row for each edge.")
     return array
 
 
@@ -310,21 +402,19 @@ def _objects(rows: Sequence[Any]) -> np.ndarray:
     return array
 
 
-def _column(name: str, given: Sequence[Any], where: Where) -> np.ndarray:
-    """A node attribute: numbers [V], words [V], or lists of numbers [V, K]."""
+def _column(name: str, given: Sequence[Any], place: Callable[[int], str]) -> np.ndarray:
+    """An attribute of nodes or edges: numbers [N], words [N], or lists of numbers [N, K]."""
     lengths = np.array(
         [-1 if value is None else np.size(value) if not isinstance(value, str) else 0 for value in given]
     )
     if np.any(lengths < 0):
         raise UserError(
-            f"{where.node(int(np.flatnonzero(lengths < 0)[0]))} has no attribute {name!r}, which others have; give it, "
+            f"{place(int(np.flatnonzero(lengths < 0)[0]))} has no attribute {name!r}, which others have; give it, "
             "or name the attributes to use, without it."
         )
     if np.any(lengths != lengths[0]):
         other = int(np.flatnonzero(lengths != lengths[0])[0])
-        raise UserError(
-            f"{where.node(other)}: {name} is of another kind or length than at other nodes; make them alike."
-        )
+        raise UserError(f"{place(other)}: {name} is of another kind or length than elsewhere; make them alike.")
     if lengths[0] == 0:
         return _objects(given)
     array = np.array([_array(value) for value in given])

@@ -19,7 +19,6 @@ give any number of outputs and ends in a linear layer.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -111,13 +110,7 @@ def _keep_links(graphs: Graphs, codes: _PairCodes, links: np.ndarray) -> Graphs:
     """The graphs with the edges of these links alone, and their self-loops."""
     loops = graphs.senders == graphs.receivers
     kept = loops | np.isin(codes.of(graphs.senders, graphs.receivers), links)
-    owner = np.repeat(np.arange(len(graphs.n_node)), graphs.n_edge)
-    return dataclasses.replace(
-        graphs,
-        senders=graphs.senders[kept],
-        receivers=graphs.receivers[kept],
-        n_edge=np.bincount(owner[kept], minlength=len(graphs.n_node)).astype(np.int32),
-    )
+    return graphs.keep_edges(kept)
 
 
 class _PairCodes:

@@ -38,6 +38,8 @@ class Overview:
         names: The owner's label of each class, or its number.
         unlabelled: Examples without any label.
         outputs: Least, mean and most label of outputs each by itself; None for classes.
+        edge_features: K, 0 if edges have none.
+        weights: Least, mean and most weight of an edge; None where edges have none.
     """
 
     graphs: int
@@ -57,6 +59,8 @@ class Overview:
     names: tuple[Hashable, ...]
     unlabelled: int
     outputs: tuple[float, float, float] | None
+    edge_features: int
+    weights: tuple[float, float, float] | None
 
 
 def overview(task: Task) -> Overview:
@@ -90,6 +94,8 @@ def overview(task: Task) -> Overview:
         names=class_names(task),
         unlabelled=task.num_examples - len(labelled),
         outputs=None if classes else _spread(task.labels[~np.isnan(task.labels)]),
+        edge_features=graphs.num_edge_features,
+        weights=None if graphs.weights is None or not len(graphs.weights) else _spread(graphs.weights),
     )
 
 

@@ -45,8 +45,9 @@ class Where:
     graph: Callable[[int], str] = "graph {}".format
 
     def __call__(self, level: str, number: int) -> str:
-        """The place of a node or a graph."""
-        return self.node(int(number)) if level == "node" else self.graph(int(number))
+        """The place of a node, an edge or a graph."""
+        say = {"node": self.node, "edge": self.edge, "graph": self.graph}[level]
+        return say(int(number))
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ class RawGraphs:
         where: Where things stand.
         names: What the owner calls the nodes and the graphs, by level, [V] or [G], where they are called anything.
         notes: Sentences on how the data were read.
+        edge_columns: Attributes of the edges by name: numbers or objects [E], or numbers [E, K].
+        weights: Weights of the edges, [E]; None if they have none.
     """
 
     n_node: np.ndarray
@@ -74,6 +77,8 @@ class RawGraphs:
     where: Where = field(default_factory=Where)
     names: Mapping[str, np.ndarray] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    edge_columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    weights: np.ndarray | None = None
 
     @property
     def num_nodes(self) -> int:
@@ -103,17 +108,19 @@ class RawGraphs:
 
 
 class Tidied(NamedTuple):
-    """Edges without self-loops and duplicates, and what was seen on the way."""
+    """Edges without self-loops, the numbers that they had, int64 [E], and what was seen on the way."""
 
     senders: np.ndarray
     receivers: np.ndarray
+    kept: np.ndarray
     notes: tuple[str, ...]
 
 
 def tidy_edges(raw: RawGraphs) -> Tidied:
-    """Check the edges; drop self-loops and duplicates, and count them and the isolated nodes.
+    """Check the edges; drop self-loops; count them, the edges that are listed again, and the isolated nodes.
 
-    Self-loops go because the convolutions add the node itself in their own ways (see `atjax.sources.edges`).
+    Self-loops go because the convolutions add the node itself in their own ways (see `atjax.sources.edges`). Edges that
+    are listed again stay: `atjax.task.Graphs.from_edges` takes the mean of what they have.
 
     Raises:
         UserError: An edge names a node that does not exist, or joins two graphs.
@@ -133,18 +140,33 @@ def tidy_edges(raw: RawGraphs) -> Tidied:
     loops = senders == receivers
     if loops.any():
         notes += (f"Self-loops were dropped; nodes that had one: {len(np.unique(senders[loops])):,}.",)
-        senders, receivers = senders[~loops], receivers[~loops]
-    code = np.sort(receivers * total + senders)
-    code = code[np.diff(code, prepend=-1) != 0]
-    if len(code) < len(senders):
-        notes += (f"Edges that were listed again were dropped: {len(senders) - len(code):,}.",)
-    receivers, senders = np.divmod(code, max(total, 1))
+    kept = np.flatnonzero(~loops)
+    senders, receivers = senders[kept], receivers[kept]
+    again = int(np.sum(np.diff(np.sort(receivers * total + senders)) == 0))
+    if again:
+        notes += (f"Edges that were listed again were dropped: {again:,}.",)
     joined = np.zeros(total, bool)
     joined[senders] = joined[receivers] = True
     isolated = total - int(joined.sum())
     if isolated:
         notes += (f"Nodes without any edge: {isolated:,}.",)
-    return Tidied(senders, receivers, notes)
+    return Tidied(senders, receivers, kept, notes)
+
+
+def disagreeing(senders: np.ndarray, receivers: np.ndarray, values: np.ndarray, directed: bool) -> int:
+    """How many edges are listed several times with differing values.
+
+    Args:
+        senders: [E].
+        receivers: [E].
+        values: What the edges have, finite, [E, ...].
+        directed: Whether the two directions are two edges.
+    """
+    ends = np.stack([senders, receivers]) if directed else np.sort(np.stack([senders, receivers]), axis=0)
+    order = np.lexsort(ends)
+    same = np.all(np.diff(ends[:, order], axis=1) == 0, axis=0)
+    other = np.any(np.diff((values if values.ndim == 2 else values[:, None])[order], axis=0) != 0, axis=1)
+    return len(np.unique(ends[:, order[1:][same & other]], axis=1).T)
 
 
 def parts_of_words(words: Sequence[object] | np.ndarray, level: str, where: Where) -> np.ndarray:

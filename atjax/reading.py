@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
 
@@ -24,8 +25,9 @@ class Options(TypedDict, total=False):
         split: The numbers of the examples, or a mask, for each of ``train``, ``validation`` and ``test``; instead of a
             split that the graphs carry themselves. Without any, the task is split by seed.
         directed: Keep the direction of edges; by default both directions are used.
-        categories: Node attributes whose numbers are kinds, to be coded one-hot as words are.
+        categories: Attributes of nodes or edges whose numbers are kinds, to be coded one-hot as words are.
         unlabelled: A label that says that there is none; None and NaN always say so.
+        target: Which columns of the labels are learnt, counted from 0, where there are several: one, or a list.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Options(TypedDict, total=False):
     directed: bool
     categories: Sequence[str]
     unlabelled: Hashable | None
+    target: int | Sequence[int] | None
 
 
 class Labels(NamedTuple):
@@ -71,16 +74,37 @@ def read(raw: RawGraphs, options: Options) -> Reading:
         UserError: An option is wrong, or the graphs, their labels or their split are faulty.
     """
     level = raw.level(options.get("level"))
+    if (target := options.get("target")) is not None:
+        given = choose_targets(raw.labels[level].reshape(len(raw.labels[level]), -1), target)
+        raw = dataclasses.replace(raw, labels={**raw.labels, level: given})
     labels = read_labels(raw, level, options.get("loss"), options.get("unlabelled"))
     categories, directed = options.get("categories", ()), options.get("directed", False)
     encoding = learn(raw, level, labels.classes, directed=directed, categories=categories)
     split = read_split(raw, level, labels, options.get("split"))
     encoded = encoding.apply(raw)
-    notes = (*raw.notes, describe_features(encoding), *labels.notes, *encoded.notes)
+    notes = (*raw.notes, *describe_features(encoding), *labels.notes, *encoded.notes)
     if split is not None:
         sizes = ", ".join(f"{len(ids):,}" for ids in split)
         notes += (f"Split: the data's own, {sizes} {level}s for training, validation and test.",)
     return Reading(level, labels, encoding, encoded, split, notes)
+
+
+def choose_targets(table: np.ndarray, target: object) -> np.ndarray:
+    """Some columns of labels [N, K] by their numbers: one, or a list; None for all.
+
+    Raises:
+        UserError: There is no such column, or one is named twice.
+    """
+    if target is None:
+        return table
+    wanted = target if isinstance(target, list | tuple) else [target]
+    columns = [number for number in wanted if isinstance(number, int) and number in range(table.shape[1])]
+    if not wanted or len(set(columns)) < len(wanted) or any(isinstance(number, bool) for number in wanted):
+        raise UserError(
+            f"target={target!r} names no columns of the labels, of which there are {table.shape[1]}; give a whole "
+            f"number from 0 to {table.shape[1] - 1}, or a list of different ones."
+        )
+    return table[:, columns]
 
 
 def read_labels(raw: RawGraphs, level: str, loss: str | None, unlabelled: Hashable | None) -> Labels:

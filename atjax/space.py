@@ -62,6 +62,28 @@ class Design:
         return f"{kind}-{self.activation}-{self.hidden}-{self.connectivity}-{layers}-{recipe}"
 
 
+EDGE_DATA: dict[str, tuple[str, ...]] = {
+    "features": ("general", "gin", "gat"),
+    "weights": ("general", "gcn", "sage", "gin"),
+}
+"""Which convolutions make use of what edges have; of weights only where neighbours are summed or averaged."""
+
+
+def ignoring(what: str) -> list[str]:
+    """Kinds of designs that make no use of edge ``features`` or ``weights``, in words."""
+    kinds = [kind for kind in ("general", "gcn", "sage", "gin", "gat") if kind not in EDGE_DATA[what]]
+    return [*kinds, "the aggregation max"] if what == "weights" else kinds
+
+
+def ignored(design: Design, *, features: bool, weights: bool) -> list[str]:
+    """What a design makes no use of, among the edge features and weights that there are."""
+    there = {"features": features, "weights": weights}
+    unused = [what for what, given in there.items() if given and design.convolution not in EDGE_DATA[what]]
+    if weights and design.aggregation == "max":
+        unused.append("weights")
+    return [f"edge {what}" for what in unused]
+
+
 FIELDS: tuple[str, ...] = tuple(field.name for field in dataclasses.fields(Design))
 
 

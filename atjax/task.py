@@ -1,12 +1,10 @@
 """A task: graphs, labels, a split, a loss and a metric (paper, Definition 1).
 
-Graphs are kept flat, all graphs of a task one after another, in plain numpy and scipy arrays; `atjax.batch` turns
-them into padded `jraph.GraphsTuple`s.
+Graphs are kept flat (`atjax.graphs`); `atjax.batch` turns them into padded `jraph.GraphsTuple`s.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import hashlib
 import itertools
@@ -15,13 +13,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, Unpack, cast
 
 import numpy as np
-from scipy import sparse
 
 from atjax import interop, reading
-from atjax.encoding import Encoded, Encoding
+from atjax.encoding import Encoding
 from atjax.errors import UserError
+from atjax.graphs import Graphs as Graphs
+from atjax.graphs import canonical_csr as canonical_csr
+from atjax.graphs import check_graphs
+from atjax.graphs import ragged_ranges as ragged_ranges
 from atjax.raw import RawGraphs
 from atjax.reading import Options
+from atjax.space import ignoring
 
 Level = Literal["node", "edge", "graph"]
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
@@ -46,130 +48,6 @@ The shares are those of the paper, section 5.1: 80/10/10 for graphs, 50/25/25 fo
 graphs are. Spacing is as even as can be, so that any run of L examples in the row gives each part its share of L to
 within less than 1.
 """
-
-
-@dataclass(frozen=True)
-class Graphs:
-    """G graphs with V nodes and E directed edges in all, concatenated.
-
-    An undirected edge is stored in both directions. Edges are sorted by graph, then receiver, then sender; ids of
-    senders and receivers count from 0 within the whole concatenation. There are no duplicate edges.
-
-    Attributes:
-        nodes: Node features, [V, D]: dense float32, or a scipy CSR matrix of float32 where most entries are 0.
-        senders: int32 [E].
-        receivers: int32 [E], ascending.
-        n_node: Nodes of each graph, int32 [G].
-        n_edge: Directed edges of each graph, int32 [G].
-    """
-
-    nodes: np.ndarray | sparse.csr_matrix
-    senders: np.ndarray
-    receivers: np.ndarray
-    n_node: np.ndarray
-    n_edge: np.ndarray
-
-    @property
-    def num_features(self) -> int:
-        return int(self.nodes.shape[1])
-
-    def dense(self) -> Graphs:
-        """The same graphs with dense node features."""
-        if isinstance(self.nodes, np.ndarray):
-            return self
-        return dataclasses.replace(self, nodes=self.nodes.toarray())
-
-    @functools.cached_property
-    def node_start(self) -> np.ndarray:
-        """First node of each graph, and V at the end, int64 [G + 1]."""
-        return np.concatenate([[0], np.cumsum(self.n_node, dtype=np.int64)])
-
-    @functools.cached_property
-    def edge_start(self) -> np.ndarray:
-        """First edge of each graph, and E at the end, int64 [G + 1]."""
-        return np.concatenate([[0], np.cumsum(self.n_edge, dtype=np.int64)])
-
-    @classmethod
-    def from_edges(
-        cls,
-        nodes: np.ndarray | sparse.csr_matrix,
-        senders: np.ndarray,
-        receivers: np.ndarray,
-        n_node: np.ndarray,
-        *,
-        undirected: bool = True,
-    ) -> Graphs:
-        """Bring an edge list in any order into the stored form: both directions, no duplicates, sorted.
-
-        Args:
-            nodes: Node features, [V, D].
-            senders: Sending node of each edge, in 0 .. V-1, [E].
-            receivers: Receiving node of each edge, in the same graph, [E].
-            n_node: Nodes of each graph, [G], summing to V.
-            undirected: Add the reverse of every edge.
-
-        Raises:
-            UserError: An edge names a node that does not exist, or joins two graphs; sizes do not match.
-        """
-        total = int(np.sum(n_node))
-        if nodes.shape[0] != total:
-            raise UserError(f"There are {nodes.shape[0]} rows of node features but {total} nodes; give one row a node.")
-        senders, receivers = np.asarray(senders, np.int64), np.asarray(receivers, np.int64)
-        ends = np.concatenate([senders, receivers])
-        if ends.size and (ends.min() < 0 or ends.max() >= total):
-            bad = int(ends[(ends < 0) | (ends >= total)][0])
-            raise UserError(
-                f"An edge names node {bad}, but nodes are numbered 0 to {total - 1}; drop or mend that edge."
-            )
-        graph_of = np.repeat(np.arange(len(n_node)), n_node)
-        if np.any(graph_of[senders] != graph_of[receivers]):
-            bad = int(np.flatnonzero(graph_of[senders] != graph_of[receivers])[0])
-            raise UserError(f"Edge {bad} joins nodes of two different graphs; every edge must stay within one graph.")
-        if undirected:
-            senders, receivers = np.concatenate([senders, receivers]), np.concatenate([receivers, senders])
-        # One number an edge, sorted, and neighbours compared: twenty times as fast as np.unique, which hashes.
-        code = np.sort(receivers * total + senders)
-        receivers, senders = np.divmod(code[np.diff(code, prepend=-1) != 0], max(total, 1))
-        n_edge = np.bincount(graph_of[receivers], minlength=len(n_node))
-        if sparse.issparse(nodes):
-            features: np.ndarray | sparse.csr_matrix = canonical_csr(nodes)
-        else:
-            with np.errstate(over="ignore"):  # as in `canonical_csr`
-                features = np.ascontiguousarray(nodes, np.float32)
-        return cls(
-            features,
-            senders.astype(np.int32),
-            receivers.astype(np.int32),
-            np.asarray(n_node, np.int32),
-            n_edge.astype(np.int32),
-        )
-
-    @classmethod
-    def from_encoded(cls, encoded: Encoded) -> Graphs:
-        """A user's own graphs, once `atjax.encoding.Encoding.apply` has made features of what they had."""
-        features, senders, receivers, n_node, _, directed = encoded
-        return cls.from_edges(features, senders, receivers, n_node, undirected=not directed)
-
-    def take(self, ids: np.ndarray) -> Graphs:
-        """The graphs with these ids, in that order."""
-        nodes = ragged_ranges(self.node_start[ids], self.n_node[ids])
-        edges = ragged_ranges(self.edge_start[ids], self.n_edge[ids])
-        new_start = np.concatenate([[0], np.cumsum(self.n_node[ids], dtype=np.int64)])[:-1]
-        shift = np.repeat(new_start - self.node_start[ids], self.n_edge[ids])
-        return Graphs(
-            self.nodes[nodes],
-            (self.senders[edges] + shift).astype(np.int32),
-            (self.receivers[edges] + shift).astype(np.int32),
-            self.n_node[ids],
-            self.n_edge[ids],
-        )
-
-
-def ragged_ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """``concatenate([arange(s, s + n) for s, n in zip(starts, lengths)])`` without the loop, int64."""
-    lengths = np.asarray(lengths, np.int64)
-    offsets = np.cumsum(lengths) - lengths
-    return np.arange(lengths.sum(), dtype=np.int64) + np.repeat(np.asarray(starts, np.int64) - offsets, lengths)
 
 
 @dataclass(frozen=True)
@@ -229,6 +107,8 @@ class Task:
         *,
         graph: Any = None,
         num_nodes: int | None = None,
+        edge_attr: Any = None,
+        edge_weight: Any = None,
         **options: Unpack[Options],
     ) -> Task:
         """A task from arrays; see `interop.from_arrays` and `reading.Options`.
@@ -240,18 +120,28 @@ class Task:
             >>> Task.from_arrays(None, [[0, 1, 3], [1, 2, 4]], ["a", "b"], graph=[0, 0, 0, 1, 1]).num_examples
             2
         """
-        return cls.from_raw(interop.from_arrays(x, edge_index, labels, graph=graph, num_nodes=num_nodes), **options)
+        raw = interop.from_arrays(
+            x, edge_index, labels, graph=graph, num_nodes=num_nodes, edge_attr=edge_attr, edge_weight=edge_weight
+        )
+        return cls.from_raw(raw, **options)
 
     @classmethod
     def from_networkx(
-        cls, graphs: Any, labels: Any = "label", *, attributes: Sequence[str] | None = None, **options: Unpack[Options]
+        cls,
+        graphs: Any,
+        labels: Any = "label",
+        *,
+        attributes: Sequence[str] | None = None,
+        edge_attributes: Sequence[str] | None = None,
+        **options: Unpack[Options],
     ) -> Task:
         """A task from NetworkX graphs; see `interop.from_networkx` and `reading.Options`.
 
         Raises:
             UserError: The graphs cannot be learnt from.
         """
-        return cls.from_raw(interop.from_networkx(graphs, labels, attributes=attributes), **options)
+        raw = interop.from_networkx(graphs, labels, attributes=attributes, edge_attributes=edge_attributes)
+        return cls.from_raw(raw, **options)
 
     @classmethod
     def from_pyg(cls, data: Any, **options: Unpack[Options]) -> Task:
@@ -264,14 +154,21 @@ class Task:
 
     @classmethod
     def from_dgl(
-        cls, graphs: Any, labels: Any = "label", *, attributes: Sequence[str] | None = None, **options: Unpack[Options]
+        cls,
+        graphs: Any,
+        labels: Any = "label",
+        *,
+        attributes: Sequence[str] | None = None,
+        edge_attributes: Sequence[str] | None = None,
+        **options: Unpack[Options],
     ) -> Task:
         """A task from DGL graphs; see `interop.from_dgl` and `reading.Options`.
 
         Raises:
             UserError: The graphs cannot be learnt from.
         """
-        return cls.from_raw(interop.from_dgl(graphs, labels, attributes=attributes), **options)
+        raw = interop.from_dgl(graphs, labels, attributes=attributes, edge_attributes=edge_attributes)
+        return cls.from_raw(raw, **options)
 
     @classmethod
     def from_raw(cls, raw: RawGraphs, **options: Unpack[Options]) -> Task:
@@ -336,7 +233,7 @@ class Task:
         """SHA-256 over graphs, pairs, labels, level, loss and metric; name, notes and split play no part.
 
         Renaming a task does not change it, so that a task's own records can be told by content; nor does holding its
-        features dense or sparse.
+        features dense or sparse. Features and weights of edges count where there are any.
         """
         graphs, features = self.graphs, canonical_csr(self.graphs.nodes)
         return hash_arrays(
@@ -344,16 +241,15 @@ class Task:
             [features.data, features.indices, features.indptr],
             [graphs.senders, graphs.receivers, graphs.n_node, graphs.n_edge, self.labels],
             [] if self.pairs is None else [self.pairs],
+            [each for each in (graphs.edges, graphs.weights) if each is not None],
         )
 
-
-def canonical_csr(matrix: np.ndarray | sparse.spmatrix) -> sparse.csr_matrix:
-    """A float32 CSR copy with ascending columns, no duplicates and no stored zeros: one form for equal matrices."""
-    with np.errstate(over="ignore"):  # what is too large becomes infinite, which `check` names
-        canonical = sparse.csr_matrix(matrix, dtype=np.float32, copy=True)
-    canonical.sum_duplicates()
-    canonical.eliminate_zeros()
-    return canonical
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and which convolutions make use of what the edges have."""
+        kinds = {"Edge features": self.graphs.edges, "Edge weights": self.graphs.weights}
+        found = {what: ignoring(what.split()[1]) for what, there in kinds.items() if there is not None}
+        return (*self.notes, *(f"{what} are not used by {' and '.join(who)}." for what, who in found.items()))
 
 
 def hash_arrays(header: str, *groups: Sequence[np.ndarray]) -> str:
@@ -379,7 +275,10 @@ def _by_output(labels: np.ndarray, loss: Loss) -> np.ndarray:
 def check(task: Task) -> None:
     """Raise `UserError`, in one sentence, if a task cannot be learnt from."""
     _check_words(task)
-    _check_graphs(task)
+    check_graphs(task.graphs, task.name)
+    if task.level == "graph" and np.any(task.graphs.n_node == 0):
+        empty = np.flatnonzero(task.graphs.n_node == 0)[0]
+        raise UserError(f"{task.name}: graph {empty} has no nodes; drop it, with its label.")
     if task.level == "edge":
         check_pairs(task.pairs, int(task.graphs.n_node.sum()), task.name)
     elif task.pairs is not None:
@@ -405,20 +304,6 @@ def _check_words(task: Task) -> None:
     ):
         if value not in known:
             raise UserError(f"{task.name}: {value!r} is no {what}; choose from {', '.join(known)}.")
-
-
-def _check_graphs(task: Task) -> None:
-    nodes, n_node = task.graphs.nodes, task.graphs.n_node
-    if isinstance(nodes, np.ndarray):
-        faulty = np.flatnonzero(~np.isfinite(nodes).all(axis=1))
-    else:
-        faulty = np.repeat(np.arange(nodes.shape[0]), np.diff(nodes.indptr))[~np.isfinite(nodes.data)]
-    if faulty.size:
-        raise UserError(
-            f"{task.name}: the features of node {faulty[0]} hold NaN or infinity; fill them in, or drop that node."
-        )
-    if task.level == "graph" and np.any(n_node == 0):
-        raise UserError(f"{task.name}: graph {np.flatnonzero(n_node == 0)[0]} has no nodes; drop it, with its label.")
 
 
 def check_pairs(pairs: np.ndarray | None, nodes: int, where: str) -> None:

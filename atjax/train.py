@@ -20,7 +20,21 @@ import numpy as np
 import optax
 
 from atjax import compilation, metrics
-from atjax.batch import Batch, BatchIndex, deal, gather, index_batches, shape_for, single_batch
+from atjax.batch import (
+    Batch,
+    BatchIndex,
+    BatchShape,
+    Rows,
+    deal,
+    device_rows,
+    fits,
+    gather,
+    index_batches,
+    shape_for,
+    shrink,
+    single_batch,
+    usual_shape,
+)
 from atjax.budget import Budget, Schedule
 from atjax.likelihood import negative_log_likelihood
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
@@ -95,11 +109,15 @@ class TrainState(NamedTuple):
 
 
 class GraphData(NamedTuple):
-    """Device data of a graph task: features [V, D], labels [G] or [G, C], batches for evaluation with leading axis."""
+    """Device data of a graph task: features [V, D], labels [G] or [G, C], batches for evaluation with leading axis.
 
-    features: jax.Array
+    And the shape that most batches are cut to, where that saves much (`atjax.batch.usual_shape`).
+    """
+
+    features: jax.Array | Rows
     labels: jax.Array
     evaluation: BatchIndex
+    usual: BatchShape | None = None
 
 
 class NodeData(NamedTuple):
@@ -184,7 +202,16 @@ def train_block(
         params = jax.tree.map(lambda p, d: p - one.learning_rate * d, state.params, direction)
         return TrainState(params, batch_stats, opt_state), value
 
-    state, losses = jax.lax.scan(step, state, steps)
+    def sized_step(state: TrainState, one: Steps) -> tuple[TrainState, jax.Array]:
+        usual = data.usual if isinstance(data, GraphData) else None
+        if usual is None or one.batches is None:
+            return step(state, one)
+        small = one._replace(batches=shrink(one.batches, usual))
+        return jax.lax.cond(
+            fits(one.batches, usual), lambda state: step(state, small), lambda state: step(state, one), state
+        )
+
+    state, losses = jax.lax.scan(sized_step, state, steps)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
     if isinstance(data, NodeData):
         outputs = apply(gnn, variables, data.batch)
@@ -280,7 +307,8 @@ def _graph_loader(task: Task, labels: np.ndarray, split: Split, batch_size: int,
     held_out = np.concatenate([split.validation, split.test])
     shape = shape_for(graphs, split.train, batch_size).union(shape_for(graphs, held_out, batch_size))
     evaluation = index_batches(graphs, deal(graphs, held_out, batch_size), shape)
-    data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(labels), BatchIndex(*map(jnp.asarray, evaluation)))
+    usual = usual_shape(graphs, split.train, batch_size, shape)
+    data = GraphData(device_rows(graphs), jnp.asarray(labels), jax.tree.map(jnp.asarray, evaluation), usual)
     rng = np.random.default_rng([seed, 0xBA7C])
 
     def steps(rates: np.ndarray) -> Steps:
@@ -339,15 +367,18 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
         loader = _graph_loader(task, labels, split, batch_size, seed)
     else:
         loader = (_node_loader if task.level == "node" else _edge_loader)(task, labels, split)
-    variables = initialize(gnn, task.graphs.num_features, jax.random.key(seed))
+    variables = initialize(gnn, task.graphs.num_features, jax.random.key(seed), task.graphs.num_edge_features)
     state = _start(variables)
     parameters = sum(int(leaf.size) for leaf in jax.tree.leaves(variables["params"]))
     outcome, best = dataclasses.replace(blank, parameters=parameters), None
     curve = outcome.curve
     rates = cosine(blank.design.learning_rate, np.arange(schedule.epochs), schedule.epochs)
+    ahead = loader.steps(rates[: schedule.eval_every])
     for begin in range(0, schedule.epochs, schedule.eval_every):
         end = begin + schedule.eval_every
-        state, losses, raw = train_block(gnn, task.loss, state, loader.data, loader.steps(rates[begin:end]))
+        state, losses, raw = train_block(gnn, task.loss, state, loader.data, ahead)
+        if end < schedule.epochs:  # the device is at work meanwhile
+            ahead = loader.steps(rates[end : end + schedule.eval_every])
         on_validation, on_test = (units.restore(outputs) for outputs in loader.outputs(raw))
         train_loss = float(np.mean(losses))
         if not (np.isfinite(train_loss) and np.isfinite(on_validation).all() and np.isfinite(on_test).all()):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import published
 
-from atjax.sources import geom_gcn, heterophilous, npz, ogb, planetoid, tu
+from atjax.sources import custom, geom_gcn, heterophilous, npz, ogb, planetoid, tu
 from atjax.task import Task
 
 Files = dict[str, bytes]
@@ -98,6 +98,12 @@ def formats() -> dict[str, Format]:
             },
             lambda root: geom_gcn.load("s", "s", root=root, mirrors=()),
         ),
+        "tu regression": Format(
+            {"tu-original/S.zip": zipped({f"S/{name}": content for name, content in published.TU_NUMBERS.items()})},
+            lambda root: tu.load("s", "S", root=root, features="auto", edges=True, mirrors=()),
+        ),
+        "tables": Format(published.TABLES, lambda root: custom.load("s", root)),
+        "arrays": Format({"s.npz": npz_file(published.own_arrays())}, lambda root: custom.load("s", f"{root}/s.npz")),
         "ogb graphs": Format({"ogb/s.zip": zipped(molecules)}, lambda root: ogb.load("s", "s", root=root, mirrors=())),
         "ogb nodes": Format({"ogb/s.zip": zipped(papers)}, lambda root: ogb.load("s", "s", root=root, mirrors=())),
     }

@@ -25,7 +25,7 @@ MOLECULES = {
     "raw/num-node-list": "3\n2\n3\n1\n",
     "raw/num-edge-list": "2\n1\n4\n0\n",
     "raw/node-feat": "5,0\n6,0\n5,1\n5,0\n8,0\n5,0\n5,0\n5,1\n8,1\n",
-    "raw/edge-feat": "not read\n",
+    "raw/edge-feat": "0,0\n3,1\n0,0\n3,0\n3,0\n1,0\n9,0\n",
     "raw/graph-label": "1\n0\n1\n0\n",
     "split/scaffold/train": "2\n1\n",
     "split/scaffold/valid": "3\n",
@@ -107,3 +107,33 @@ GEOM_NODES = b"node_id\tfeature\tlabel\n2\t0,1,2.5\t1\n0\t1,0,0\t0\r\n1\t0,0,0\t
 GEOM_EDGES = b"node_id\tnode_id\n0\t1\n1\t0\n2\t1\n2\t2\n"
 GEOM_SETS = b"node_id\tfeature(feature_amount:3)\tlabel\n1\t3,0,3\t1\n0\t\t0\n2\t2\t1\n"
 """Nodes that name the columns that are 1."""
+
+
+TU_NUMBERS = {
+    "S_A.txt": b"1, 2\n2, 1\n4, 5\n5, 4\n3, 2\n2, 3\n3, 3\n",
+    "S_graph_indicator.txt": b"1\n1\n1\n2\n2\n3\n",
+    "S_node_labels.txt": b"0\n1\n1\n0\n1\n0\n",
+    "S_edge_labels.txt": b"1\n1\n3\n3\n1\n1\n9\n",
+    "S_edge_attributes.txt": b"0.5,2\n0.5,2\n1.5,4\n1.5,4\n1.5,2\n1.5,2\n1.5,2\n",
+    "S_graph_attributes.txt": b"-0.4, 1e-3, 7\n2.5, 2e-3, 8\n1.0, -3.5E+1, 9\n",
+}
+"""A TU set in the layout of QM9, ZINC_full and alchemy_full: several targets a graph, no graph labels."""
+
+TABLES = {
+    "nodes.csv": b"id,graph,kind,size\n0,a,C,1.5\n1,a,N,2\n2,a,C,3\n0,b,C,-1\n1,b,N,7\n",
+    "edges.csv": b"graph,source,target,bond,weight\na,0,1,s,0.5\na,1,2,d,1\na,2,1,s,1\nb,0,1,d,2.5\n",
+    "graphs.csv": b"id,label\na,yes\nb,no\n",
+}
+"""Tables of a user's own, with a kind and a weight for every edge."""
+
+
+def own_arrays() -> dict[str, np.ndarray]:
+    """Arrays of a user's own, under PyTorch Geometric's names: two graphs, edges with features and weights."""
+    return {
+        "x": np.array([[0.5, 1], [2, 3], [4, 5], [6, 7], [8, 9]], np.float32),
+        "edge_index": np.array([[0, 1, 3], [1, 2, 4]]),
+        "edge_attr": np.array([[1.0, 2], [3, 4], [5, 6]]),
+        "edge_weight": np.array([0.5, 1, 3]),
+        "graph": np.array([0, 0, 0, 1, 1]),
+        "y": np.array([1, 0]),
+    }

@@ -74,7 +74,7 @@ def test_no_import_cycles() -> None:
 LAYERS = (
     {"errors", "space", "atomic", "products"},
     {"raw", "encoding", "interop", "reading"},
-    {"task", "meta", "links", "overview"},
+    {"graphs", "task", "meta", "links", "overview"},
     {"config", "sources", "neighbours"},
     {"batch", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},
     {"train", "fisher"},

@@ -18,10 +18,13 @@ from atjax.batch import (
     bucket,
     deal,
     device_features,
+    fits,
     gather,
     index_batches,
     shape_for,
+    shrink,
     single_batch,
+    usual_shape,
 )
 from atjax.task import Graphs, ragged_ranges
 
@@ -44,7 +47,7 @@ def random_ids(rng: np.random.Generator, graphs: Graphs) -> np.ndarray:
 
 
 def at_step(index: BatchIndex, step: int) -> BatchIndex:
-    return BatchIndex(*(array[step] for array in index))
+    return jax.tree.map(lambda array: array[step], index)
 
 
 # Dealing
@@ -228,3 +231,39 @@ def test_device_features_keep_their_form() -> None:
     none = np.zeros(0, np.int32)
     scattered = Graphs(matrix, none, none, np.array([11], np.int32), np.array([0], np.int32))
     assert isinstance(device_features(scattered), SparseRows)
+
+
+# Two shapes
+
+
+def test_a_batch_cut_to_a_smaller_shape_is_the_same_batch() -> None:
+    rng = np.random.default_rng(8)
+    graphs = random_graphs(rng, 12)
+    dealt = deal(graphs, np.arange(12), 4, rng)
+    large, small = BatchShape(5, 90, 200), BatchShape(5, 40, 64)
+    wide, narrow = (index_batches(graphs, dealt, shape) for shape in (large, small))
+    for step in range(len(dealt)):
+        cut = shrink(at_step(wide, step), small)
+        jax.tree.map(np.testing.assert_array_equal, cut, at_step(narrow, step))
+        used = int(wide.n_node[step][:-1].sum()), int(wide.n_edge[step][:-1].sum())
+        assert bool(fits(at_step(wide, step), small))
+        assert not fits(at_step(wide, step), BatchShape(5, used[0], 64))
+        assert not fits(at_step(wide, step), BatchShape(5, 40, used[1] - 1))
+
+
+def test_few_large_graphs_do_not_pad_all_batches() -> None:
+    rng = np.random.default_rng(9)
+    sizes = np.append(rng.integers(8, 12, 199), 900)
+    starts = np.cumsum(sizes) - sizes
+    graphs = Graphs.from_edges(np.zeros((sizes.sum(), 1)), starts, starts + 1, sizes)
+    ids = np.arange(200)
+    shape = shape_for(graphs, ids, 20)
+    usual = usual_shape(graphs, ids, 20, shape)
+    assert usual is not None
+    index = index_batches(graphs, deal(graphs, ids, 20, rng), shape)
+    small = [bool(fits(at_step(index, step), usual)) for step in range(10)]
+    assert sum(small) == 9
+    padded = sum(usual.nodes if each else shape.nodes for each in small)
+    assert 1 - sizes.sum() / padded < 0.3 < 1 - sizes.sum() / (10 * shape.nodes)
+    even = ids[:-1]
+    assert usual_shape(graphs, even, 20, shape_for(graphs, even, 20)) is None

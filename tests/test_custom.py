@@ -239,8 +239,12 @@ def test_tu_layout_in_a_folder_and_in_a_zip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["MUTAG", "IMDB-MULTI"])
 def test_a_tu_set_is_the_same_as_by_its_name(data: Path, name: str) -> None:
-    own = load_task("custom", path=str(data / "tu-original" / f"{name}.zip"))
-    assert own.content_hash == load_task("tu", data_root=data, dataset=name).content_hash
+    path, edges = str(data / "tu-original" / f"{name}.zip"), name == "MUTAG"
+    own = load_task("custom", path=path)
+    assert own.content_hash == load_task("tu", data_root=data, dataset=name, edges=edges).content_hash
+    if edges:
+        without = load_task("custom", path=path, ignore=["edge_labels"])
+        assert without.content_hash == load_task("tu", data_root=data, dataset=name).content_hash
 
 
 def test_npz_files_of_three_kinds(tmp_path: Path) -> None:
@@ -383,7 +387,7 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="this is no zip archive"):
         load_task("custom", path=str(tmp_path / "b.zip"))
     np.savez(tmp_path / "c.npz", z=np.ones(3))
-    with pytest.raises(UserError, match="its arrays are z; give x, edge_index, y, graph, train_mask"):
+    with pytest.raises(UserError, match="its arrays are z; give x, edge_index, edge_attr, edge_weight, y"):
         load_task("custom", path=str(tmp_path / "c.npz"))
     path = folder(tmp_path / "own", **ONE)
     with pytest.raises(UserError, match=r"ignore names 'z', which is no column of nodes.csv"):

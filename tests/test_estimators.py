@@ -94,7 +94,7 @@ def make_task(level: Level, classes: int | None, train: int = 18) -> Task:
     return Task("random", level, "cross_entropy", "accuracy", graphs, labels, classes, fixed_split=split)
 
 
-def random_models(gnn: GNN, num_features: int, seeds: int) -> Variables:
+def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: int = 0) -> Variables:
     """Random values in float64 for all parameters and BatchNorm statistics, those too that start at 0 or 1."""
     rng = np.random.default_rng(seeds)
 

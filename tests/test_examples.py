@@ -206,7 +206,7 @@ def test_chunks_hold_each_graph_once(sizes: list[int], most: int, chunk: int) ->
         assert isinstance(part, BatchIndex)
         steps, width = part.nodes.shape[:2]
         assert width == 1 or width * part.nodes.shape[2] <= chunk
-        on_host = [np.asarray(array) for array in part]
+        on_host = [np.asarray(array) for array in part if array is not None]
         for step, place in np.ndindex(steps, width):
             index = BatchIndex(*(array[step, place] for array in on_host))
             g = int(index.graphs[0])

@@ -62,7 +62,7 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # Random inputs
 
 
-def random_variables(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
+def random_variables(gnn: GNN, num_features: int, key: jax.Array, num_edge_features: int = 0) -> Variables:
     """As `initialize` makes them, but for the values."""
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
 
@@ -70,12 +70,13 @@ def random_variables(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
         value = 0.5 * rng.normal(size=leaf.shape)
         return jnp.asarray(0.5 + np.abs(value) if path[-1].key in ("var", "scale") else value)
 
-    shapes = jax.eval_shape(functools.partial(initialize, gnn, num_features), key)
+    start = functools.partial(initialize, gnn, num_features, num_edge_features=num_edge_features)
+    shapes = jax.eval_shape(start, key)
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def random_models(gnn: GNN, num_features: int, seeds: int) -> Variables:
-    models = [random_variables(gnn, num_features, jax.random.key(k)) for k in range(seeds)]
+def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: int = 0) -> Variables:
+    models = [random_variables(gnn, num_features, jax.random.key(k), num_edge_features) for k in range(seeds)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
 
 
@@ -361,7 +362,7 @@ def test_padding_order_and_empty_places_change_nothing_for_graphs() -> None:
     sums = jax.jit(graph_sums, static_argnums=0)
     rows = np.insert(np.random.default_rng(1).permutation(train), 3, [-1, -1, -1]).reshape(5, 3)
     index = index_batches(task.graphs, rows.reshape(-1, 1), BatchShape(2, 40, 64))
-    shaped = BatchIndex(*(array.reshape(*rows.shape, *array.shape[1:]) for array in index))
+    shaped = jax.tree.map(lambda array: array.reshape(*rows.shape, *array.shape[1:]), index)
     for r in range(2):
         result = sums(built(task), exact(task), model(variables, r), jnp.asarray(task.graphs.nodes), shaped)
         np.testing.assert_allclose(ravel_pytree(result.first)[0], got.first[r], rtol=1e-10, atol=1e-13)

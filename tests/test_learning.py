@@ -29,8 +29,7 @@ RIDGE = 1e-2
 @pytest.fixture(autouse=True)
 def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Random values in float64 for all parameters, and single models' programs compiled quickly."""
-    for module in (preparation, learning):
-        monkeypatch.setattr(module, "random_models", random_models)
+    monkeypatch.setattr(preparation, "random_models", random_models)
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_disable_most_optimizations", True)
     yield

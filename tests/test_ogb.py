@@ -50,12 +50,19 @@ def test_molecules(tmp_path: Path) -> None:
     assert set(edges) == both | {(b, a) for a, b in both}
     # One-hot of 5, 6, 8 and of 0, 1.
     assert task.graphs.dense().nodes[:3].tolist() == [[1, 0, 0, 1, 0], [0, 1, 0, 1, 0], [1, 0, 0, 0, 1]]
+    # One-hot of 0, 1, 3, 9 and of 0, 1; an edge that is listed twice has the mean; the self-loop with 9 is dropped.
+    bonds = dict(zip(edges, np.asarray(task.graphs.edges).tolist()))
+    assert bonds[0, 1] == bonds[1, 0] == [1, 0, 0, 0, 1, 0]
+    assert bonds[1, 2] == bonds[2, 1] == [0, 0, 1, 0, 0, 1]
+    assert bonds[7, 5] == bonds[5, 7] == [0, 1, 0, 0, 1, 0]
+    assert molecules(tmp_path, edges=False).graphs.edges is None
     assert task.labels.tolist() == [1, 0, 1, 0]
     split = task.split(5)
     assert (split.train.tolist(), split.validation.tolist(), split.test.tolist()) == ([1, 2], [3], [0])
     assert task.notes == (
         "Features: one-hot of 2 columns, 5 values in all.",
         "Self-loops were dropped; nodes that had one: 1.",
+        "Edge features: one-hot of 2 columns, 6 values in all.",
         "Split: the set's own.",
         "The content was not verified: no hash of ogbg-molhiv is given.",
     )

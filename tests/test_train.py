@@ -15,7 +15,7 @@ import pytest
 from scipy import sparse
 
 from atjax import metrics, train
-from atjax.batch import Batch, BatchIndex, BatchShape, deal, index_batches, single_batch
+from atjax.batch import Batch, BatchShape, deal, index_batches, single_batch
 from atjax.budget import Budget, Schedule
 from atjax.compilation import counting
 from atjax.errors import UserError
@@ -367,7 +367,7 @@ def test_steps_on_graphs_are_plain_adam() -> None:
         shape = BatchShape(5, 40, 80)
         dealt = np.array([[3, -1, 8, 20], [7, 6, 4, -1], [-1, 50, 3, 52]])
         evaluated = deal(graphs, np.arange(60), 4)
-        evaluation = BatchIndex(*map(jnp.asarray, index_batches(graphs, evaluated, shape)))
+        evaluation = jax.tree.map(jnp.asarray, index_batches(graphs, evaluated, shape))
         data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(task.labels), evaluation)
         steps = Steps(RATES.astype(np.float32), index_batches(graphs, dealt, shape))
         state, losses, outputs = train_block(gnn, "cross_entropy", train._start(variables), data, steps)
@@ -400,7 +400,7 @@ def test_training_is_that_with_the_prelu_of_flax(kind: str, monkeypatch: pytest.
         graphs = in_float64(task.graphs)
         gnn = build(design, hidden=4, level="graph", num_outputs=2)
         index = index_batches(graphs, deal(graphs, np.arange(16), 4), BatchShape(5, 40, 80))
-        data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(task.labels), BatchIndex(*map(jnp.asarray, index)))
+        data = GraphData(jnp.asarray(graphs.nodes), jnp.asarray(task.labels), jax.tree.map(jnp.asarray, index))
         steps = Steps(np.array([0.5, 0.25, 0.25, 0.125], np.float32) / 16, index)
         for _ in range(2):
             state = train._start(start_in_float64(gnn, 2))
@@ -507,3 +507,23 @@ def test_a_budget_that_trains_nothing_is_refused(change: dict[str, Any], message
 def test_a_width_named_by_a_number_counts() -> None:
     """YAML reads an unquoted 64 as a number."""
     assert dataclasses.replace(TINY, hidden={64: 3}).width(64) == 3  # type: ignore[dict-item]
+
+
+def test_two_shapes_train_as_one_and_compile_at_most_three_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph far larger than the others: most batches are cut to a smaller shape, which changes no number."""
+    rng = np.random.default_rng(10)
+    sizes = np.append(rng.integers(4, 8, 59), 300)
+    starts = np.cumsum(sizes) - sizes
+    graphs = Graphs.from_edges(rng.normal(size=(sizes.sum(), 3)), starts, starts + 1, sizes)
+    task = Task("tail", "graph", "cross_entropy", "accuracy", graphs, np.resize([0, 1], 60).astype(np.int32), 2)
+    budget = dataclasses.replace(TINY, batch_size=8)
+    assert train._graph_loader(task, task.labels, task.split(0), 8, 0).data.usual is not None
+    # Kernels that all designs share, such as those that draw initial values, are there after any other design.
+    fit(task, dataclasses.replace(DESIGN, mp_layers=2), budget=budget)
+    with counting() as compiled:
+        both = fit(task, DESIGN, budget=budget)
+    assert 1 <= compiled.count <= 3
+    monkeypatch.setattr(train, "usual_shape", lambda *_: None)
+    one = fit(task, DESIGN, budget=budget)
+    np.testing.assert_allclose(both.curve.train_loss, one.curve.train_loss, rtol=1e-4)
+    np.testing.assert_allclose(both.validation_loss, one.validation_loss, rtol=1e-3)

@@ -28,7 +28,7 @@ from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.learning import Descent, Readout, descent, readout
 from atjax.fisher.models import over_models
 from atjax.fisher.moments import Reduced
-from atjax.fisher.preparation import fitted, random_models
+from atjax.fisher.preparation import fitted, starting_models
 from atjax.fisher.statistics import Statistic, reads, resolve
 from atjax.model.gnn import build
 from atjax.space import ANCHORS, Design
@@ -70,9 +70,7 @@ def design_statistics(
     wanted = {reads(statistic) for statistic in chosen}
     # What begins with random models needs no others.
     start = wanted <= {"readout", "descent"}
-    variables = (
-        random_models(gnn, task.graphs.num_features, config.seeds) if start else fitted(gnn, task, examples, config)
-    )
+    variables = starting_models(gnn, task, config) if start else fitted(gnn, task, examples, config)
     models = Fitted(gnn, task, variables, examples)
 
     def certain(form: Form) -> bool:

@@ -303,8 +303,8 @@ def factors(models: Fitted, config: FisherConfig) -> Factors:
     examples = models.examples
     if examples.placed is None or not separable(models.gnn):
         raise UserError(
-            f"{models.task.name}: Kronecker factors are there for graph tasks and the convolutions general, gcn and "
-            "sage; take a statistic of the diagonal or of the Gram matrix."
+            f"{models.task.name}: Kronecker factors are there for graph tasks without edge features and weights and "
+            "the convolutions general, gcn and sage; take a statistic of the diagonal or of the Gram matrix."
         )
     kind = EXAMPLES.get(config.estimator[models.task.level], "exact")
     parts = []

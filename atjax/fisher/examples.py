@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from atjax.batch import Batch, BatchIndex, BatchShape, bucket, index_batches, shape_for, single_batch
+from atjax.batch import Batch, BatchIndex, BatchShape, Rows, bucket, device_rows, index_batches, shape_for, single_batch
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import num_directions
 from atjax.fisher.fields import receptive_fields
@@ -64,12 +64,14 @@ class Examples:
         ids: The ids of these examples, as chunks name them, int [N].
         labels: Their labels, [N] or [N, C].
         targets: Labels by id, for all ids.
-        features: Node features of all graphs, [V, D], for graph tasks; else None.
+        features: Node features of all graphs, [V, D], for graph tasks, with what edges have where there is any; else
+            None.
         chunks: The examples differentiated: for graph tasks one `BatchIndex` [M, B, ...] for each padded shape, for
             tasks of nodes or pairs one array of rows of the output [M, B].
-        placed: For graph tasks, the same examples in S batches of many; else None.
-        fields: For node tasks, the same examples by their receptive fields, after so many message-passing layers; None
-            where that does not pay.
+        placed: For graph tasks whose edges have neither features nor weights, the same examples in S batches of many;
+            else None.
+        fields: For node tasks without such edges, the same examples by their receptive fields, after so many
+            message-passing layers; None where that does not pay.
         width: For tasks of nodes or pairs, backward passes of one example at once.
         sampled: n, how many examples that is.
         population: N, how many training examples there are.
@@ -80,7 +82,7 @@ class Examples:
     ids: jax.Array
     labels: jax.Array
     targets: jax.Array
-    features: jax.Array | None
+    features: jax.Array | Rows | None
     chunks: tuple[BatchIndex | jax.Array, ...]
     placed: SlotIndex | None
     fields: Callable[[int], SlotIndex | None] = dataclasses.field(metadata={"static": True})
@@ -177,17 +179,20 @@ def _graph_examples(
     shape = shape_for(training, np.arange(len(train)), len(train))
     # Batches are blocks for standard errors too: drawn at random, and several of them unless all is exact anyway.
     chunks = tuple(_single_graphs(graphs, rng.permutation(ids), chunk) for ids in _by_size(graphs, chosen))
-    whole = len(chosen) == len(train) and config.tolerance == 0
-    placed = lay_out(graphs, chosen, chunk if whole else min(chunk, int(graphs.n_node[chosen].sum()) // BLOCKS), rng)
+    placed = None
+    if graphs.plain:  # the gradients of edge parameters are no products of what stands at one node
+        whole = len(chosen) == len(train) and config.tolerance == 0
+        most = chunk if whole else min(chunk, int(graphs.n_node[chosen].sum()) // BLOCKS)
+        placed = jax.tree.map(jnp.asarray, lay_out(graphs, chosen, most, rng))
     return Examples(
         single_batch(training, shape),
         jnp.arange(len(train)),
         jnp.asarray(train),
         jnp.asarray(task.labels[train]),
         jnp.asarray(task.labels),
-        jnp.asarray(graphs.nodes),
+        device_rows(graphs),
         chunks,
-        jax.tree.map(jnp.asarray, placed),
+        placed,
         _no_fields,
         1,
         len(chosen),
@@ -210,7 +215,7 @@ def _single_graphs(graphs: Graphs, ids: np.ndarray, chunk: int) -> BatchIndex:
     shape = BatchShape(2, bucket(int(graphs.n_node[ids].max()) + 1), bucket(max(1, int(graphs.n_edge[ids].max()))))
     rows = _in_chunks(ids, max(1, chunk // shape.nodes))
     index = index_batches(graphs, rows.reshape(-1, 1), shape)
-    return BatchIndex(*(jnp.asarray(array).reshape(*rows.shape, *array.shape[1:]) for array in index))
+    return jax.tree.map(lambda array: jnp.asarray(array).reshape(*rows.shape, *array.shape[1:]), index)
 
 
 def _in_chunks(ids: np.ndarray, width: int) -> np.ndarray:
@@ -239,7 +244,8 @@ def _whole_examples(
     row = np.full(task.num_examples, -1)
     row[outputs] = np.arange(len(outputs))
     width = max(1, chunk // (len(kept) * num_directions(task.loss, task.num_outputs)))
-    near = jax.tree.map(jnp.asarray, lists(graph.senders, graph.receivers, len(kept)))
+    # Lists hold neighbours only.
+    near = jax.tree.map(jnp.asarray, lists(graph.senders, graph.receivers, len(kept))) if graph.plain else None
     pairs = None if task.pairs is None else position[task.pairs[inside]]
     whole = len(chosen) == len(train) and config.tolerance == 0
 
@@ -258,7 +264,7 @@ def _whole_examples(
         None,
         (jnp.asarray(_in_chunks(row[chosen], width)),),
         None,
-        _no_fields if task.pairs is not None else functools.cache(fields),
+        functools.cache(fields) if task.pairs is None and graph.plain else _no_fields,
         max(1, chunk // len(kept)),
         len(chosen),
         len(train),
@@ -306,4 +312,6 @@ def induced(graphs: Graphs, nodes: np.ndarray) -> Graphs:
         receivers[inside].astype(np.int32),
         np.array([len(nodes)], np.int32),
         np.array([inside.sum()], np.int32),
+        None if graphs.edges is None else graphs.edges[inside],
+        None if graphs.weights is None else graphs.weights[inside],
     )

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
-from atjax.batch import Batch, BatchIndex, gather
+from atjax.batch import Batch, BatchIndex, Rows, gather
 from atjax.fisher.cotangents import Cotangents
 from atjax.model.gnn import GNN, Params, Variables, apply
 
@@ -42,7 +42,7 @@ def outputs_of(gnn: GNN, variables: Variables, batch: Batch) -> tuple[Params, Ca
 
 
 def _graph_rows(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array, index: BatchIndex
+    gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array | Rows, index: BatchIndex
 ) -> Params:
     """Rows of one graph, a tree of [L, ...]."""
     theta, outputs = outputs_of(gnn, variables, gather(features, index))
@@ -51,7 +51,7 @@ def _graph_rows(
 
 
 def graph_sums(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array, examples: BatchIndex
+    gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array | Rows, examples: BatchIndex
 ) -> Sums:
     """Sums over graphs, each in a batch of its own.
 
@@ -59,7 +59,7 @@ def graph_sums(
         gnn: The model.
         cotangents: What is sent backward from every graph.
         variables: Parameters and BatchNorm statistics.
-        features: Node features of all graphs, [V, D].
+        features: What the nodes of all graphs have, [V, D], or their nodes and edges.
         examples: Batches of one graph and padding, with leading axes [M, B]: M chunks of B examples. An empty place
             counts nothing.
     """
@@ -113,7 +113,7 @@ def _accumulate(per_chunk: Callable[[Any], Params], theta: Params, chunks: Any) 
 
 
 def graph_rows(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array, examples: BatchIndex
+    gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array | Rows, examples: BatchIndex
 ) -> jax.Array:
     """All rows of graphs, [M, B, L, P]; arguments as those of `graph_sums`."""
 

@@ -26,7 +26,7 @@ from atjax.fisher.estimators import Fitted
 from atjax.fisher.last_layer import fit_last_layer
 from atjax.fisher.models import over_models
 from atjax.fisher.moments import Array, Estimate, jackknife
-from atjax.fisher.preparation import prepare, random_models
+from atjax.fisher.preparation import prepare, starting_models
 from atjax.likelihood import negative_log_likelihood
 from atjax.model.gnn import GNN, Variables
 from atjax.products import einsum
@@ -94,11 +94,6 @@ def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
     return order[: count // 2], order[count // 2 : 2 * (count // 2)]
 
 
-def starting(models: Fitted, config: FisherConfig) -> Variables:
-    """The random models before anything was done to them, leading axis R."""
-    return random_models(models.gnn, models.task.graphs.num_features, config.seeds)
-
-
 def labels_of(models: Fitted) -> jax.Array:
     """Labels of the training examples; regression targets standardised, as in training."""
     labels = models.examples.labels
@@ -132,7 +127,7 @@ def readout(models: Fitted, config: FisherConfig) -> Readout:
     R models with random parameters and calibrated BatchNorm, as in the Fisher stage; leading axis R.
     """
     examples, task = models.examples, models.task
-    _, hidden = prepare(models.gnn, starting(models, config), examples.batch, examples.rows)
+    _, hidden = prepare(models.gnn, starting_models(models.gnn, models.task, config), examples.batch, examples.rows)
     labels = labels_of(models)
     found = []
     first, second = halves(len(labels))
@@ -177,7 +172,7 @@ def descent(models: Fitted, config: FisherConfig) -> Descent:
     graphs are `HELD` at most.
     """
     lots = (_graph_lots if models.task.level == "graph" else _whole_lots)(models)
-    start = starting(models, config)
+    start = starting_models(models.gnn, models.task, config)
     found = _descend(models.gnn, models.task.loss, start, models.data, *lots)
     return jax.tree.map(lambda x: np.asarray(x, np.float64), found)
 

@@ -46,18 +46,24 @@ def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tu
 
 
 @functools.lru_cache(maxsize=64)
-def random_models(gnn: GNN, num_features: int, seeds: int) -> Variables:
+def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: int = 0) -> Variables:
     """Random parameters and fresh BatchNorm statistics of R models, leading axis R; the keys are 0 to R - 1.
 
     Kept: following a model's initialisation through Flax takes longer than an accelerator needs for all that follows.
     """
     keys = jnp.stack([jax.random.key(number) for number in range(seeds)])
-    return cast(Variables, jax.device_get(jax.vmap(functools.partial(initialize, gnn, num_features))(keys)))
+    start = functools.partial(initialize, gnn, num_features, num_edge_features=num_edge_features)
+    return cast(Variables, jax.device_get(jax.vmap(start)(keys)))
+
+
+def starting_models(gnn: GNN, task: Task, config: FisherConfig) -> Variables:
+    """The random models of one design that a task begins with, leading axis R."""
+    return random_models(gnn, task.graphs.num_features, config.seeds, task.graphs.num_edge_features)
 
 
 def fitted(gnn: GNN, task: Task, examples: Examples, config: FisherConfig) -> Variables:
     """R random models of one design, calibrated, the last layer fitted; leading axis R."""
-    models = random_models(gnn, task.graphs.num_features, config.seeds)
+    models = starting_models(gnn, task, config)
     variables, hidden = prepare(gnn, models, examples.batch, examples.rows)
     layer: LastLayer = fit_last_layer(
         task.loss, hidden, examples.labels, num_outputs=task.num_outputs, ridge=config.ridge

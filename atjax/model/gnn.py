@@ -113,7 +113,7 @@ class GNN(nn.Module):
         graph tasks, padding included."""
         graph, mask = batch.graph, batch.node_mask
         x = self.embed(batch, train)
-        edges = Edges.of(graph.senders, graph.receivers, x, batch.lists)
+        edges = Edges.of(graph.senders, graph.receivers, x, batch.lists, graph.edges)
         for conv in self.mp:
             x = conv(x, edges, mask, train)
         x = l2_normalize(x)
@@ -154,13 +154,14 @@ def build(design: Design, *, hidden: int, level: Level, num_outputs: int) -> GNN
     return GNN(structure, hidden, level, num_outputs)
 
 
-def initialize(gnn: GNN, num_features: int, key: jax.Array) -> Variables:
-    """Random parameters and fresh BatchNorm statistics."""
+def initialize(gnn: GNN, num_features: int, key: jax.Array, num_edge_features: int = 0) -> Variables:
+    """Random parameters and fresh BatchNorm statistics, for graphs of so many features of nodes and of edges."""
     # Parameters depend on widths only, so a graph of two nodes will do. Of what the model does, only the initialisers
     # are run, one operation at a time, by kernels that all models share: a compiled `init` would cost seconds a model,
     # and Flax's `lazy_init` also runs, and compiles, whatever the model does with parameters alone.
     one = np.ones(1, np.int32)
-    smallest = Graphs(np.zeros((2, num_features), np.float32), one, one, np.array([2], np.int32), one)
+    edges = np.zeros((1, num_edge_features), np.float32) if num_edge_features else None
+    smallest = Graphs(np.zeros((2, num_features), np.float32), one, one, np.array([2], np.int32), one, edges)
     batch = functools.partial(single_batch, smallest, pairs=np.zeros((1, 2)) if gnn.level == "edge" else None)
     closed, shapes = jax.make_jaxpr(gnn.init, return_shape=True)(key, jax.eval_shape(batch))
     needed = [True] * len(closed.jaxpr.outvars)

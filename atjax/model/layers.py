@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from atjax.batch import Features
+from atjax.batch import EdgeRows, Features
 from atjax.neighbours import Lists, gather_max, gather_sum
 from atjax.products import matmul
 
@@ -27,22 +27,43 @@ class Edges(NamedTuple):
         senders: int32 [E].
         receivers: int32 [E], ascending.
         degree: Incoming edges of each node, float [V].
-        lists: The edges as lists, if the batch has them.
+        lists: The edges as lists, if the batch has them; never beside features or weights.
+        features: Features of the edges, float [E, K], or None.
+        weights: Weights of the edges, float [E], or None.
+        strength: Sum of the weights of each node's incoming edges, float [V]; the degree where there are no weights.
     """
 
     senders: jax.Array
     receivers: jax.Array
     degree: jax.Array
     lists: Lists | None
+    features: jax.Array | None
+    weights: jax.Array | None
+    strength: jax.Array
 
     @classmethod
-    def of(cls, senders: jax.Array, receivers: jax.Array, like: jax.Array, lists: Lists | None = None) -> Edges:
+    def of(
+        cls,
+        senders: jax.Array,
+        receivers: jax.Array,
+        like: jax.Array,
+        lists: Lists | None = None,
+        rows: EdgeRows | None = None,
+    ) -> Edges:
         """Count the degrees once for all layers; ``like`` [V, d] gives V and the type."""
         if lists is not None:
-            return cls(senders, receivers, jnp.asarray(lists.degree, like.dtype), lists)
-        ones = jnp.ones(receivers.shape, like.dtype)
-        degree = jax.ops.segment_sum(ones, receivers, like.shape[0], indices_are_sorted=True)
-        return cls(senders, receivers, degree, None)
+            assert rows is None
+            degree = jnp.asarray(lists.degree, like.dtype)
+            return cls(senders, receivers, degree, lists, None, None, degree)
+
+        def arriving(values: jax.Array) -> jax.Array:
+            return jax.ops.segment_sum(values, receivers, like.shape[0], indices_are_sorted=True)
+
+        degree = arriving(jnp.ones(receivers.shape, like.dtype))
+        features, weights = rows or (None, None)
+        return cls(
+            senders, receivers, degree, None, features, weights, degree if weights is None else arriving(weights)
+        )
 
     def sum(self, messages: jax.Array) -> jax.Array:
         """Sum what arrives at each node: [E, H] -> [V, H]."""
@@ -52,14 +73,33 @@ class Edges(NamedTuple):
         """Largest of what arrives at each node, -inf where nothing does: [E, H] -> [V, H]."""
         return jax.ops.segment_max(messages, self.receivers, self.degree.shape[0], indices_are_sorted=True)
 
-    def aggregate(self, x: jax.Array, aggregation: str) -> jax.Array:
-        """Aggregate the neighbours' rows of ``x``: [V, H] -> [V, H]; 0 for a node without neighbours."""
+    def aggregate(
+        self, x: jax.Array, aggregation: str, message: Callable[[jax.Array], jax.Array] = lambda rows: rows
+    ) -> jax.Array:
+        """Aggregate the neighbours' rows of ``x``: [V, H] -> [V, H]; 0 for a node without neighbours.
+
+        Sums and means are weighted where edges have weights; a maximum does not know them.
+
+        Args:
+            x: A row for each node.
+            aggregation: ``sum``, ``mean`` or ``max``.
+            message: What an edge makes of its sender's row, [E, H] -> [E, H]; for edges without lists.
+        """
         if aggregation == "max":
             if self.lists is not None:
                 return gather_max(x, self.lists)
-            return jnp.where(self.degree[:, None] > 0, self.max(x[self.senders]), 0)
-        total = gather_sum(x, self.lists) if self.lists is not None else self.sum(x[self.senders])
-        return total / jnp.maximum(self.degree, 1)[:, None] if aggregation == "mean" else total
+            return jnp.where(self.degree[:, None] > 0, self.max(message(x[self.senders])), 0)
+        if self.lists is not None:
+            total = gather_sum(x, self.lists)
+        else:
+            rows = message(x[self.senders])
+            total = self.sum(rows if self.weights is None else self.weights[:, None] * rows)
+        if aggregation == "sum":
+            return total
+        if self.weights is None:
+            return total / jnp.maximum(self.degree, 1)[:, None]
+        # Nothing arrives over edges of weight 0, however many.
+        return total / jnp.where(self.strength > 0, self.strength, 1)[:, None]
 
 
 class PReLU(nn.PReLU):
@@ -128,25 +168,37 @@ class MaskedBatchNorm(nn.Module):
 
 
 class GeneralConv(nn.Module):
-    """W x_j aggregated over neighbours, plus W_self x_i (You et al., 2020)."""
+    """W x_j + W_edge e_ij aggregated over neighbours, plus W_self x_i (You et al., 2020).
+
+    With edge features it is GraphGym's GeneralEdgeConv, whose linear map takes [x_j, e_ij].
+    """
 
     features: int
     aggregation: str
 
     @nn.compact
     def __call__(self, x: jax.Array, edges: Edges) -> jax.Array:
-        neighbours = edges.aggregate(Linear(self.features, name="neighbour")(x), self.aggregation)
+        rows = Linear(self.features, name="neighbour")(x)
+        if edges.features is None:
+            neighbours = edges.aggregate(rows, self.aggregation)
+        else:
+            term = Linear(self.features, name="edge")(edges.features)
+            neighbours = edges.aggregate(rows, self.aggregation, lambda rows: rows + term)
         return neighbours + Linear(self.features, name="self")(x)
 
 
 class GCNConv(nn.Module):
-    """Symmetrically normalised sum over neighbours and the node itself (Kipf and Welling, 2017, equation 2)."""
+    """Symmetrically normalised sum over neighbours and the node itself (Kipf and Welling, 2017, equation 2).
+
+    Weights enter as entries of the adjacency matrix, to which the node itself comes with weight 1. Edge features play
+    no part.
+    """
 
     features: int
 
     @nn.compact
     def __call__(self, x: jax.Array, edges: Edges) -> jax.Array:
-        scale = jax.lax.rsqrt(edges.degree + 1)[:, None]
+        scale = jax.lax.rsqrt(edges.strength + 1)[:, None]
         h = scale * Linear(self.features, name="linear")(x)
         return scale * (edges.aggregate(h, "sum") + h)
 
@@ -156,6 +208,7 @@ class SAGEConv(nn.Module):
 
     max is the paper's pooling aggregator (equation 3): a one-layer network on each neighbour, then the maximum.
     The scaling comes before the layer's BatchNorm and activation; it sets sum and mean apart from `GeneralConv`.
+    Sum and mean are weighted where edges have weights; edge features play no part.
     """
 
     features: int
@@ -173,7 +226,10 @@ class SAGEConv(nn.Module):
 
 
 class GINConv(nn.Module):
-    """MLP((1 + eps) x_i + aggregate of x_j), eps learnt from 0 (Xu et al., 2019, equation 4.1)."""
+    """MLP((1 + eps) x_i + aggregate of x_j), eps learnt from 0 (Xu et al., 2019, equation 4.1).
+
+    With edge features it is GINE (Hu et al., 2020): ReLU(x_j + W_edge e_ij) in place of x_j.
+    """
 
     features: int
     aggregation: str
@@ -181,12 +237,21 @@ class GINConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, edges: Edges) -> jax.Array:
         eps = self.param("eps", nn.initializers.zeros, ())
-        h = (1 + eps) * x + edges.aggregate(x, self.aggregation)
+        own = (1 + eps) * x
+        if edges.features is None:
+            h = own + edges.aggregate(x, self.aggregation)
+        else:
+            term = Linear(x.shape[-1], name="edge")(edges.features)
+            h = own + edges.aggregate(x, self.aggregation, lambda rows: nn.relu(rows + term))
         return Linear(self.features, name="second")(nn.relu(Linear(self.features, use_bias=True, name="first")(h)))
 
 
 class GATConv(nn.Module):
-    """Attention over neighbours and the node itself, heads concatenated (Velickovic et al., 2018, equations 1 to 5)."""
+    """Attention over neighbours and the node itself, heads concatenated (Velickovic et al., 2018, equations 1 to 5).
+
+    With edge features, a linear map of them is added to the score of each head; the node itself has none. Weights play
+    no part: the attention takes their place.
+    """
 
     features: int
     heads: int
@@ -198,7 +263,10 @@ class GATConv(nn.Module):
         init = nn.initializers.glorot_uniform()
         to_sender = (h * self.param("attend_sender", init, shape)).sum(-1)
         to_receiver = (h * self.param("attend_receiver", init, shape)).sum(-1)
-        score = nn.leaky_relu(to_sender[edges.senders] + to_receiver[edges.receivers], 0.2)
+        score = to_sender[edges.senders] + to_receiver[edges.receivers]
+        if edges.features is not None:
+            score = score + Linear(self.heads, name="edge")(edges.features)
+        score = nn.leaky_relu(score, 0.2)
         score_self = nn.leaky_relu(to_sender + to_receiver, 0.2)
         # The softmax runs over the edges and the node itself; taking out the maximum changes no value.
         top = jax.lax.stop_gradient(jnp.maximum(edges.max(score), score_self))

@@ -165,5 +165,7 @@ def _palette(codes: np.ndarray) -> np.ndarray:
 
 
 def _shades(values: np.ndarray) -> np.ndarray:
-    low, high = float(values.min()), float(values.max())
-    return np.asarray(matplotlib.colormaps["viridis"]((values - low) / ((high - low) or 1)))
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    rgba = np.asarray(matplotlib.colormaps["viridis"]((values - low) / ((high - low) or 1)))
+    rgba[np.isnan(values)] = matplotlib.colors.to_rgba(SOFT)
+    return rgba

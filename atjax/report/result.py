@@ -58,7 +58,10 @@ class Curve(TypedDict):
 
 
 class Trial(TypedDict):
-    """One design, trained. Scores are those of ``epoch``, the best epoch by validation."""
+    """One design, trained. Scores are those of ``epoch``, the best epoch by validation.
+
+    ``ignored`` are edge features and weights that the task has and the design makes no use of.
+    """
 
     number: int
     design: dict[str, Any]
@@ -72,6 +75,7 @@ class Trial(TypedDict):
     seconds: float | None
     compile_seconds: NotRequired[float | None]
     curve: Curve | None
+    ignored: NotRequired[list[str]]
 
 
 class Best(TypedDict):

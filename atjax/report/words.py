@@ -171,6 +171,13 @@ def not_done(result: Result) -> list[str]:
         if trial["state"] != "complete":
             reason = (trial.get("reason") or "").strip() or "no reason was recorded."
             notes.append(f"Trial {trial['number']} {trial['state']}: {reason}")
+    unused: dict[str, list[int]] = {}
+    for trial in result["trials"]:
+        for what in trial.get("ignored", []):
+            unused.setdefault(what, []).append(trial["number"])
+    for what, numbers in unused.items():
+        word = "trials" if len(numbers) > 1 else "trial"
+        notes.append(f"Made no use of the {what}, as their designs cannot: {word} {', '.join(map(str, numbers))}.")
     if fell_back(result):
         notes.append("The prior is uniform, not transferred: no task of the bank was close enough.")
     return notes

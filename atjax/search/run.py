@@ -19,8 +19,8 @@ from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial
 from atjax.report.result import Budget as BudgetInfo
 from atjax.report.tables import CONFIG, FILES
 from atjax.search.loop import SearchConfig
-from atjax.space import ANCHORS, Design, Space
-from atjax.task import Task
+from atjax.space import ANCHORS, Design, Space, ignored
+from atjax.task import Graphs, Task
 from atjax.train import Fit
 from atjax.transfer import Transfer
 
@@ -41,14 +41,14 @@ def describe_task(task: Task, seed: int) -> TaskInfo:
         "classes": task.num_outputs if task.loss == "cross_entropy" else None,
         "outputs": task.num_outputs,
         "examples": {part: len(getattr(split, part)) for part in ("train", "validation", "test")},
-        "notes": list(task.notes),
+        "notes": list(task.remarks),
     }
 
 
-def describe_trial(number: int, outcome: Fit) -> Trial:
-    """A training's part of a result."""
+def describe_trial(number: int, outcome: Fit, graphs: Graphs) -> Trial:
+    """A training's part of a result; the graphs are those of the task."""
     complete = outcome.state == "complete"
-    return {
+    trial: Trial = {
         "number": number,
         "design": outcome.design.as_dict(),
         "state": outcome.state,
@@ -62,6 +62,10 @@ def describe_trial(number: int, outcome: Fit) -> Trial:
         "compile_seconds": outcome.compile_seconds,
         "curve": cast(Curve, dataclasses.asdict(outcome.curve)),
     }
+    if not graphs.plain:
+        edges = {"features": graphs.edges is not None, "weights": graphs.weights is not None}
+        trial["ignored"] = ignored(outcome.design, **edges)
+    return trial
 
 
 def new_result(
@@ -155,7 +159,7 @@ class Recorder:
 
     def _add(self, outcome: Fit) -> None:
         number, chosen = len(self.result["trials"]), self.result["best"]
-        trials = [*self.result["trials"], describe_trial(number, outcome)]
+        trials = [*self.result["trials"], describe_trial(number, outcome, self.task.graphs)]
         best = best_so_far(trials, self.task.metric)[-1]
         if best is not None and best["number"] == number:
             checkpoint.save(self.folder / "best_model", self.task, outcome, self.result["versions"])

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import atjax.graphs
 import atjax.task
 from atjax.atomic import write_chunks
 from atjax.config import cache_dir
@@ -103,5 +104,5 @@ def _path(name: str) -> Path:
 @functools.cache
 def _code() -> str:
     """Hash of the code that turns files into arrays: what older code has parsed is parsed anew."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return name_entry("code", (path.read_bytes() for path in [*files, Path(atjax.task.__file__)]))
+    others = [Path(module.__file__ or "") for module in (atjax.graphs, atjax.task)]
+    return name_entry("code", (path.read_bytes() for path in [*sorted(Path(__file__).parent.glob("*.py")), *others]))

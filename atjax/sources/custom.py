@@ -24,7 +24,7 @@ LAYOUTS = (
 )
 """What can be read."""
 
-ARRAYS = ("x", "edge_index", "y", "graph", *interop.MASKS)
+ARRAYS = ("x", "edge_index", "edge_attr", "edge_weight", "y", "graph", *interop.MASKS)
 """Arrays of an npz file that are read, where it has an ``edge_index``."""
 
 
@@ -40,6 +40,7 @@ def load(
     categories: Sequence[str] = (),
     directed: bool = False,
     unlabelled: Hashable | None = None,
+    target: int | Sequence[int] | None = None,
 ) -> Task:
     """A task from files of the user's own; which layout they have is found out, and said in the notes.
 
@@ -50,10 +51,11 @@ def load(
         loss: None to choose by the labels.
         metric: None for the first of the loss.
         label: Column of the labels, in tables.
-        ignore: Columns of the table of nodes that are no features.
+        ignore: Attributes of nodes and edges, such as columns of tables, that are not used.
         categories: As in `atjax.task.Options`, and so the next two.
         directed: Keep the direction of edges.
         unlabelled: A label that says that there is none.
+        target: As in `atjax.task.Options`.
 
     Raises:
         UserError: There are no such files, their layout is unknown, or they are faulty: names file and place.
@@ -71,6 +73,7 @@ def load(
             categories=categories,
             directed=directed,
             unlabelled=unlabelled,
+            target=target,
         )
     except UserError as error:
         raise _located(path, error) from None
@@ -98,7 +101,7 @@ def _read(path: Path, label: str, ignore: Collection[str]) -> RawGraphs:
     elif not path.is_file():
         raise UserError(f"there is no such file or folder; give {LAYOUTS}")
     elif path.suffix == ".npz":
-        return _npz(path.read_bytes())
+        return _without(_npz(path.read_bytes()), ignore)
     elif path.suffix == ".zip":
         members = read_archive(path.read_bytes())
     else:
@@ -109,7 +112,7 @@ def _read(path: Path, label: str, ignore: Collection[str]) -> RawGraphs:
     if sets:
         if len(sets) > 1 or wanted:
             raise UserError(f"it holds more than one set ({', '.join([*sets, *sorted(wanted)])}); give one at a time")
-        return _tu(members, sets[0])
+        return _without(_tu(members, sets[0]), ignore)
     if not wanted:
         found = ", ".join(sorted(members)[:5]) or "nothing"
         raise UserError(f"its layout is unknown (there is {found}); give {LAYOUTS}")
@@ -125,36 +128,52 @@ def _folder(path: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in files if file.name.lower().endswith(endings)}
 
 
+def _without(raw: RawGraphs, ignore: Collection[str]) -> RawGraphs:
+    """The graphs without some attributes; the weights of edges are called ``edge_weight``."""
+    known = {*raw.columns, *raw.edge_columns, *(["edge_weight"] if raw.weights is not None else [])}
+    unknown = [name for name in ignore if name not in known]
+    if unknown:
+        raise UserError(f"ignore names {unknown[0]!r}, which is none of {', '.join(sorted(known)) or 'none'}")
+    columns, edge_columns = (
+        {name: given for name, given in each.items() if name not in ignore} for each in (raw.columns, raw.edge_columns)
+    )
+    weights = None if "edge_weight" in ignore else raw.weights
+    return dataclasses.replace(raw, columns=columns, edge_columns=edge_columns, weights=weights)
+
+
 def _tu(members: Mapping[str, bytes], dataset: str) -> RawGraphs:
-    """Node labels become categories, node attributes numbers."""
+    """Labels of nodes and edges become categories, their attributes numbers."""
     texts, notes = {}, [f"Read as the TU set {dataset}."]
     for name, content in members.items():
         if name.startswith(f"{dataset}_"):
             plain = name.removesuffix(".gz")
             texts[plain], note = as_utf8(gunzip(content, name), plain)
             notes += note
-    parsed = tu.parse(texts, dataset)
-    columns: dict[str, np.ndarray] = {}
-    if "node_labels" in parsed.arrays:
-        kinds = parsed.arrays["node_labels"]
-        given = kinds.reshape(len(kinds), -1).astype(object)  # objects: kinds, not amounts
-        names = ["node_labels"] if given.shape[1] == 1 else [f"node_labels {n + 1}" for n in range(given.shape[1])]
-        columns |= dict(zip(names, given.T))
-    if "node_attributes" in parsed.arrays:
-        columns["node_attributes"] = parsed.arrays["node_attributes"]
-    graphs = parsed.graphs
+    read = tu.read_tables(texts, dataset)
+    by_kind: dict[str, dict[str, np.ndarray]] = {"node": {}, "edge": {}}
+    for kind, columns in by_kind.items():
+        if (labels := read.get(f"{kind}_labels")) is not None:
+            given = labels.astype(object)  # objects: kinds, not amounts
+            several = given.shape[1] > 1
+            names = [f"{kind}_labels {n + 1}" if several else f"{kind}_labels" for n in range(given.shape[1])]
+            columns |= dict(zip(names, given.T))
+        if (attributes := read.get(f"{kind}_attributes")) is not None:
+            columns[f"{kind}_attributes"] = attributes
+    targets = "graph_attributes" if "graph_attributes" in read else "graph_labels"
     where = Where(
         lambda number: f"{dataset}_graph_indicator.txt: line {number + 1}",
-        graph=lambda number: f"{dataset}_graph_labels.txt: line {number + 1}",
+        lambda number: f"{dataset}_A.txt: line {number + 1}",
+        lambda number: f"{dataset}_{targets}.txt: line {number + 1}",
     )
+    senders, receivers = read["A"].T - 1
     raw = RawGraphs(
-        graphs.n_node.astype(np.int64),
-        graphs.senders.astype(np.int64),
-        graphs.receivers.astype(np.int64),
-        columns,
-        {"graph": parsed.arrays["graph_labels"]},
+        read["n_node"],
+        senders,
+        receivers,
+        by_kind["node"],
+        {"graph": read[targets] if targets == "graph_attributes" else read[targets][:, 0]},
         where=where,
-        notes=parsed.notes,
+        edge_columns=by_kind["edge"],
     )
     return _noted(raw, *notes)
 
@@ -190,7 +209,14 @@ def _npz(content: bytes) -> RawGraphs:
 def _arrays(members: Mapping[str, bytes], keys: Collection[str]) -> RawGraphs:
     """Arrays as PyTorch Geometric calls them, those of `ARRAYS` that there are."""
     given = {key: read_array(members, key) for key in ARRAYS if key in keys}
-    raw = interop.from_arrays(given.get("x"), given["edge_index"], given.get("y"), graph=given.get("graph"))
+    raw = interop.from_arrays(
+        given.get("x"),
+        given["edge_index"],
+        given.get("y"),
+        graph=given.get("graph"),
+        edge_attr=given.get("edge_attr"),
+        edge_weight=given.get("edge_weight"),
+    )
     level = "graph" if "graph" in raw.labels else "node"
     masks = {part: given[key].astype(bool) for key, part in interop.MASKS.items() if key in given}
     parts = {level: parts_of_sets(masks, raw.count(level), level, raw.where)} if masks else {}

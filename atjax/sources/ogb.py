@@ -2,12 +2,13 @@
 
 An archive holds, in a folder of its own, gzipped tables without header: ``raw/edge`` (two nodes an edge, counted within
 each graph), ``raw/num-node-list`` and ``raw/num-edge-list`` (a line a graph), ``raw/node-feat`` if there are features,
-``raw/node-label`` or ``raw/graph-label``, and ``split/NAME/train``, ``valid`` and ``test`` (ids). Edge features are not
-used.
+``raw/edge-feat`` if edges have any, ``raw/node-label`` or ``raw/graph-label``, and ``split/NAME/train``, ``valid`` and
+``test`` (ids).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
@@ -30,7 +31,9 @@ PUBLISHED = "https://snap.stanford.edu/ogb/data"
 FILES = {"lipo": "lipophilicity"}
 """Molecule sets whose archive has another name than the set."""
 
-MEMBERS = r"(?:^|/)(raw/(?:edge|num-node-list|num-edge-list|node-feat|node-label|graph-label)|split/[^/]+/\w+)\.csv"
+MEMBERS = (
+    r"(?:^|/)(raw/(?:edge|num-node-list|num-edge-list|node-feat|edge-feat|node-label|graph-label)|split/[^/]+/\w+)\.csv"
+)
 """Paths of the members that are read."""
 
 PARTS = ("train", "valid", "test")
@@ -47,6 +50,7 @@ def load(
     *,
     root: str | None = None,
     features: Features = "auto",
+    edges: bool = True,
     target: int | None = None,
     loss: Literal["auto", "cross_entropy", "mse"] = "auto",
     metric: Literal["auto", "accuracy", "roc_auc", "mae"] = "auto",
@@ -65,6 +69,7 @@ def load(
         features: ``given``: the numbers as they are; ``categories``: a one-hot for each column over the values that
             occur in it; ``degree``: one-hot degree; ``auto``: categories where all are whole numbers, as in molecules,
             the degree where there are none, else as given.
+        edges: Whether to take edge features, if the set has some: whole numbers as categories, others as given.
         target: Column of the labels; needed where there are several.
         loss: ``cross_entropy`` or ``mse``; ``auto``: cross-entropy if all labels are whole numbers, 0 or more.
         metric: ``auto``: mean absolute error of numbers, ROC-AUC of two classes, accuracy of more.
@@ -82,14 +87,17 @@ def load(
     for option, (value, known) in (options | {"metric": (metric, ("auto", *get_args(Metric)))}).items():
         if value not in known:
             raise UserError(f"{name}: {option}={value!r} is unknown; choose from {', '.join(known)}.")
+    if not isinstance(edges, bool):
+        raise UserError(f"{name}: edges={edges!r} is neither true nor false; give one of them.")
     file, urls = archive(dataset)
     path = f"ogb/{file}.zip"
 
     def read(files: Mapping[str, bytes]) -> Parsed:
-        return parse(read_archive(files[path], _member))
+        return parse(read_archive(files[path], _member), edges=edges)
 
     tried = [{path: url} for url in (urls if mirrors is None else mirrors)]
-    parsed = obtain(name, root, [path], tried, "ogb", read, content, counts)
+    kind = "ogb" if edges else "ogb without edge features"
+    parsed = obtain(name, root, [path], tried, kind, read, content, counts)
     labels, labelled = _labels(name, parsed.arrays["labels"], target, loss)
     graphs, notes = _with_features(name, parsed.graphs, features)
     level: Level = "node" if "of nodes" in parsed.arrays else "graph"
@@ -123,15 +131,16 @@ def _member(path: str) -> str | None:
     return f"{found[1]}.csv{found[2] or ''}" if found else None
 
 
-def parse(members: Mapping[str, bytes]) -> Parsed:
+def parse(members: Mapping[str, bytes], *, edges: bool = True) -> Parsed:
     """Parse and check the tables of a set.
 
     The graphs have the features of ``node-feat``, or none, [V, 0]; those of a node task are joined to one. Beside them
     are ``labels``, float64 [N, T], NaN where one is missing; ``of nodes`` (empty) if they are of nodes; and
-    ``split NAME PART``, int64.
+    ``split NAME PART``, int64. The content hash does not count edge features.
 
     Args:
         members: Content of each table by its path, such as ``raw/edge.csv``.
+        edges: Whether to read edge features.
 
     Raises:
         UserError: A table is missing or not numeric, or tables do not fit together.
@@ -147,18 +156,18 @@ def parse(members: Mapping[str, bytes]) -> Parsed:
         if sizes.min() < 0 or sizes.max() > NODE_LIMIT or sizes.sum() > NODE_LIMIT:
             raise UserError(f"raw/{part} holds a negative number, or more than {NODE_LIMIT:,} in all")
     total = int(n_node.sum())
-    edges = table("raw/edge", np.int64, 2) if n_edge.sum() else np.zeros((0, 2), np.int64)
-    if len(n_node) != len(n_edge) or len(edges) != n_edge.sum():
+    pairs = table("raw/edge", np.int64, 2) if n_edge.sum() else np.zeros((0, 2), np.int64)
+    if len(n_node) != len(n_edge) or len(pairs) != n_edge.sum():
         raise UserError(
             f"raw/num-node-list has {len(n_node)} graphs, raw/num-edge-list {len(n_edge)} with {n_edge.sum():,} edges, "
-            f"and raw/edge has {len(edges):,} edges"
+            f"and raw/edge has {len(pairs):,} edges"
         )
     graph_of = np.repeat(np.arange(len(n_node)), n_edge)
-    outside = np.flatnonzero(((edges < 0) | (edges >= n_node[graph_of, None])).any(axis=1))
+    outside = np.flatnonzero(((pairs < 0) | (pairs >= n_node[graph_of, None])).any(axis=1))
     if outside.size:
         first = int(outside[0])
         raise UserError(
-            f"raw/edge: line {first + 1} is {tuple(edges[first].tolist())}, but graph {graph_of[first]} has "
+            f"raw/edge: line {first + 1} is {tuple(pairs[first].tolist())}, but graph {graph_of[first]} has "
             f"{n_node[graph_of[first]]} nodes, counted from 0"
         )
     nodes = table("raw/node-feat", np.float64, None) if "raw/node-feat.csv" in members else np.zeros((total, 0))
@@ -169,9 +178,19 @@ def parse(members: Mapping[str, bytes]) -> Parsed:
     if len(labels) != (total if of_nodes else len(n_node)):
         raise UserError(f"there are {len(labels)} labels for {total} nodes in {len(n_node)} graphs; give one line each")
     arrays = {"labels": labels} | ({"of nodes": np.zeros(0)} if of_nodes else {}) | _splits(members, len(labels))
-    joined = edges + (np.cumsum(n_node) - n_node)[graph_of, None]
+    joined = pairs + (np.cumsum(n_node) - n_node)[graph_of, None]
     senders, receivers, notes = drop_self_loops(*joined.T)
-    graphs = Graphs.from_edges(nodes, senders, receivers, np.array([total]) if of_nodes else n_node)
+    features = None
+    if edges and len(pairs) and "raw/edge-feat.csv" in members:
+        given = table("raw/edge-feat", np.float64, None)
+        if len(given) != len(pairs):
+            raise UserError(f"raw/edge-feat has {len(given)} lines, but there are {len(pairs)} edges")
+        whole = bool(np.all(given == np.floor(given)))
+        features = np.concatenate(categories("edge features", given), axis=1) if whole else given
+        how = f"one-hot of {given.shape[1]} columns, {features.shape[1]} values in all" if whole else "as given"
+        notes += (f"Edge features: {how}.",)
+        features = features[joined[:, 0] != joined[:, 1]]
+    graphs = Graphs.from_edges(nodes, senders, receivers, np.array([total]) if of_nodes else n_node, edges=features)
     hashed = [graphs.senders, graphs.receivers, graphs.n_node, graphs.dense().nodes]
     return Parsed(graphs, arrays, notes, hash_arrays(f"ogb {' '.join(arrays)}", hashed, list(arrays.values())))
 
@@ -237,7 +256,7 @@ def _with_features(name: str, graphs: Graphs, features: str) -> tuple[Graphs, tu
         note = f"one-hot of {nodes.shape[1]} columns, {made.shape[1]} values in all"
     else:
         made, note = nodes, f"{nodes.shape[1]} columns, as given"
-    replaced = Graphs(made, graphs.senders, graphs.receivers, graphs.n_node, graphs.n_edge)
+    replaced = dataclasses.replace(graphs, nodes=np.asarray(made, np.float32))
     return replaced, (f"Features: {note}.",)
 
 

@@ -15,6 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from atjax.errors import UserError
+from atjax.interop import WEIGHT
 from atjax.raw import RawGraphs, Where, parts_of_words
 from atjax.sources.decode import as_utf8
 
@@ -187,7 +188,7 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     Args:
         members: Content of each file by its name; those that `find` knows are read.
         label: The column of the labels, in the table of nodes or of graphs.
-        ignore: Columns of the table of nodes that are no features.
+        ignore: Columns of the tables of nodes and edges that are no features.
 
     Raises:
         UserError: A table or a column is missing, or a row is faulty: names file and row.
@@ -210,9 +211,9 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     senders, receivers = (place[rows] for rows in ends)
     names = {"node": ids[order], "graph": graph_names}
 
-    unknown = [name for name in ignore if name not in nodes.columns]
+    unknown = [name for name in ignore if name not in {*nodes.columns, *edges.columns}]
     if unknown:
-        raise UserError(f"ignore names {unknown[0]!r}, which is no column of {nodes.file}")
+        raise UserError(f"ignore names {unknown[0]!r}, which is no column of {nodes.file} or {edges.file}")
     features = [name for name in nodes.columns if name not in {"id", "graph", "split", label, *ignore}]
     columns = {name: nodes.values(name)[order] for name in features}
     levels = [("node", nodes, order)] + ([] if graphs is None else [("graph", graphs, np.arange(graphs.rows))])
@@ -222,13 +223,17 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
         for level, table, rows in levels
         if table.says("split")
     }
-    unused = [(edges, name) for name in edges.columns if name not in KEYS]
+    # A label of edges is nothing that is learnt here, and least of all something to learn from.
+    unused = [(edges, name) for name in edges.columns if name in {"id", "split", label}]
+    of_edges = [name for name in edges.columns if name not in {*KEYS, "split", label, *ignore}]
+    edge_columns = {name: edges.values(name) for name in of_edges if edges.rows}
     if graphs is not None:
         unused += [(graphs, name) for name in graphs.columns if name not in {"id", "split", label}]
     if unused:
         listed = ", ".join(f"{name} of {table.file}" for table, name in unused[:20])
         notes += (f"Columns that are not used: {listed}.",)
-    return RawGraphs(n_node, senders, receivers, columns, labels, parts, where, names, notes)
+    weights = edge_columns.pop(WEIGHT, None)
+    return RawGraphs(n_node, senders, receivers, columns, labels, parts, where, names, notes, edge_columns, weights)
 
 
 def _where(tables: Mapping[str, Table], order: np.ndarray) -> Where:

@@ -264,7 +264,7 @@ def padded_chunks(problem: Problem) -> list[BatchIndex]:
         rows = -(-len(group) // width)
         ids = np.append(group, np.full(rows * width - len(group), -1))
         index = index_batches(problem.task.graphs.dense(), ids[:, None], shape)
-        result.append(BatchIndex(*(np.asarray(a).reshape(rows, width, *a.shape[1:]) for a in index)))
+        result.append(jax.tree.map(lambda a, first=(rows, width): np.asarray(a).reshape(*first, *a.shape[1:]), index))
     return result
 
 
