@@ -27,7 +27,7 @@ from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted, diagonal, factors, gram
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.last_layer import LastLayer, fit_last_layer
-from atjax.fisher.models import over_models
+from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Reduced
 from atjax.fisher.statistics import Statistic, reads, resolve
 from atjax.model.gnn import GNN, Variables, build, initialize
@@ -49,7 +49,7 @@ class Values(NamedTuple):
     error: np.ndarray | list[np.ndarray]
 
 
-@functools.partial(jax.jit, static_argnames="gnn")
+@program(static_argnames="gnn")
 def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tuple[Variables, jax.Array]:
     """Calibrate BatchNorm by one pass over the training data, and read what the last layer will see.
 

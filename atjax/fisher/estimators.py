@@ -32,7 +32,7 @@ from atjax.fisher.cotangents import Cotangents, Kind
 from atjax.fisher.disjoint import separable, slot_factors, slot_sums
 from atjax.fisher.examples import BLOCKS, Chunk, Examples
 from atjax.fisher.gradients import graph_rows, graph_sums, node_rows, node_sums, split_params
-from atjax.fisher.models import over_models
+from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Diagonal, Factors, Gram, Layer
 from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import GNN, Variables
@@ -140,7 +140,7 @@ def _each(count: int, value: float | np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(value, np.float64)] * count)
 
 
-@functools.partial(jax.jit, static_argnames=("gnn", "width"))
+@program(static_argnames=("gnn", "width"))
 def _sums(
     gnn: GNN, cotangents: Cotangents, variables: Variables, scale: jax.Array, data: Any, chunk: Chunk, width: int
 ) -> tuple[jax.Array, jax.Array]:
