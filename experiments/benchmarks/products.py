@@ -26,8 +26,8 @@ from atjax.fisher.engine import fitted
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import draw_examples
 from atjax.fisher.gradients import split_params
-from atjax.fisher.slots import fill
-from atjax.model.gnn import build
+from atjax.fisher.slots import SlotIndex, fill
+from atjax.model.gnn import Variables, build
 from atjax.products import einsum, matmul
 from atjax.space import ANCHORS
 from atjax.task import Task
@@ -55,7 +55,7 @@ def cases(
     index = jax.tree.map(lambda leaf: leaf[0], placed)
     layouts: list[disjoint.Layout] = []
 
-    def backward() -> tuple[list[jax.Array], list[jax.Array]]:
+    def backward(model: Variables, index: SlotIndex) -> tuple[list[jax.Array], list[jax.Array]]:
         batch = fill(models.data, index)
         inputs, deltas = disjoint.backward(gnn, models.cotangents("exact"), model, batch, index)
         layouts.append(disjoint.Layout.of(theta, inputs))
@@ -63,7 +63,7 @@ def cases(
         xs = [inputs.linear[one.names[0]] for one in maps]
         return xs, [jnp.concatenate([deltas[name] for name in one.names], axis=-1) for one in maps]
 
-    xs, ds = jax.jit(backward)()
+    xs, ds = jax.jit(backward)(model, index)
     zeros = layouts[0].zeros(jnp.float32).maps[0]
     slots = placed.slots
 
