@@ -26,11 +26,11 @@ from test_fisher import (
 
 from atjax import config
 from atjax.fisher import estimators
-from atjax.fisher.disjoint import separable, slot_sums
+from atjax.fisher.disjoint import _add_blocks, _add_whole, separable, slot_sums
 from atjax.fisher.examples import draw_examples
 from atjax.fisher.gradients import graph_sums
 from atjax.fisher.preparation import fitted
-from atjax.fisher.slots import MOST_SIZES, lay_out
+from atjax.fisher.slots import MOST_SIZES, Slots, lay_out
 from atjax.model.gnn import build
 from atjax.space import Design
 
@@ -60,6 +60,23 @@ def test_sums_are_those_of_every_graph_alone(design: Design, classes: int | None
         expected = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *parts)
         got = together(one, examples.features, placed)
         jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, rtol=1e-10, atol=1e-10 * e.max()), got, expected)
+
+
+@pytest.mark.parametrize("directions", [1, 3])
+def test_products_on_a_cpu_are_those_on_an_accelerator(directions: int) -> None:
+    rng = np.random.default_rng(directions)
+    slots = Slots(((5, 3), (1, 7), (2, 8)))  # in steps of four: with a rest, fewer, and fewer
+    xs = [jnp.asarray(rng.normal(size=(slots.num_nodes, d))) for d in (4, 12)]
+    ds = [jnp.asarray(rng.normal(size=(slots.num_nodes, directions, 6))) for _ in xs]
+    sums = (jnp.ones((4, 4, 6)), jnp.ones((4, 4, 6)))
+    for got, expected in zip(_add_blocks(sums, xs, ds, slots), _add_whole(sums, xs, ds, slots)):
+        np.testing.assert_allclose(got, expected, rtol=1e-12)
+    start, f = 0, np.zeros((12, 6))
+    for nodes in slots.sizes:  # the second map of each example, plainly
+        x, d = xs[1][start : start + nodes], ds[1][start : start + nodes]
+        f += sum((x.T @ d[:, direction]) ** 2 for direction in range(directions))
+        start += nodes
+    np.testing.assert_allclose(_add_blocks(sums, xs, ds, slots)[0][1:].reshape(12, 6), 1 + f, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["gin", "gat"])

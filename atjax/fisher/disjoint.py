@@ -6,18 +6,23 @@ l,
 
     dW_il = X_i^T D_il  [d, H],    f_i = sum_l dW_il^2,
 
-where X_i and D_il are rows of place i. The products are taken one example after another and added up at once, while
-they are in the cache: a batched product followed by a sum over examples is several times slower on a CPU.
+where X_i and D_il are rows of place i. On a CPU the products are taken block by block of the kernels, a few examples at
+once, and squared and added up while they are in the cache: a product of all examples followed by a sum over them is
+several times slower. All blocks of a model go through one loop, which is compiled once, however many layers there are.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, cast
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from atjax.batch import Batch
 from atjax.fisher.cotangents import Cotangents
@@ -27,8 +32,9 @@ from atjax.model.gnn import GNN, Params, Variables
 from atjax.model.taps import Inputs, Taps, tapped
 from atjax.products import einsum, matmul
 
-UNROLL = 2
-"""Examples a loop step on a CPU: their squares are added in one sweep over the sums."""
+MOST_TOGETHER, CACHED = 4, 2**18
+"""Examples a product on a CPU, whose squares are added in one sweep over the sums: at most so many, and fewer where
+their products would be more numbers than a core's cache holds beside the sums."""
 
 
 def separable(gnn: GNN) -> bool:
@@ -37,6 +43,76 @@ def separable(gnn: GNN) -> bool:
     The attention of gat and the eps of gin do not.
     """
     return gnn.design.convolution in ("general", "gcn", "sage")
+
+
+class Map(NamedTuple):
+    """Linear maps of the same input: one product, for their deltas lie side by side.
+
+    Attributes:
+        names: Of the maps.
+        inputs: d.
+        outputs: Columns of each kernel; H in all.
+    """
+
+    names: tuple[str, ...]
+    inputs: int
+    outputs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where sums over the parameters theta are kept, so that equal products run through one loop.
+
+    Attributes:
+        maps: The linear maps, all of equal H together. Their kernels are K blocks [T, H], one map after the other,
+            T the greatest width that divides every d: of skip_concat, whose inputs grow by the hidden width a layer,
+            that width.
+        others: Key and shape of all other parameters, which act on every node alone; W numbers.
+    """
+
+    maps: tuple[tuple[Map, ...], ...]
+    others: tuple[tuple[str, tuple[int, ...]], ...]
+
+    @classmethod
+    def of(cls, theta: Params, inputs: Inputs) -> Layout:
+        """Of a model with these inputs, in which maps of the same x hold the same array."""
+        shapes = {key: leaf.shape for key, leaf in _flat(theta).items()}
+        shared: dict[int, list[str]] = {}
+        for name, x in inputs.linear.items():
+            shared.setdefault(id(x), []).append(name)
+        by_width: dict[int, list[Map]] = {}
+        for names in shared.values():
+            kernels = [shapes.pop(f"{name}/kernel") for name in names]
+            outputs = tuple(columns for _, columns in kernels)
+            by_width.setdefault(sum(outputs), []).append(Map(tuple(names), kernels[0][0], outputs))
+        return cls(tuple(tuple(maps) for maps in by_width.values()), tuple(shapes.items()))
+
+    def zeros(self, dtype: Any) -> Packed:
+        """Where sums start."""
+        sizes = [(math.gcd(*(one.inputs for one in maps)), maps) for maps in self.maps]
+        blocks = [
+            jnp.zeros((sum(one.inputs for one in maps) // tile, tile, sum(maps[0].outputs)), dtype)
+            for tile, maps in sizes
+        ]
+        return Packed(tuple(blocks), jnp.zeros(sum(math.prod(shape) for _, shape in self.others), dtype))
+
+    def unpack(self, packed: Packed, theta: Params) -> Params:
+        """A tree like theta."""
+        leaves: dict[str, jax.Array] = {}
+        for maps, blocks in zip(self.maps, packed.maps):
+            rows = blocks.reshape(-1, blocks.shape[-1])
+            for one, part in zip(maps, _cut(rows, [one.inputs for one in maps], axis=0)):
+                leaves |= zip((f"{name}/kernel" for name in one.names), _cut(part, one.outputs, axis=1))
+        flat = _cut(packed.others, [math.prod(shape) for _, shape in self.others], axis=0)
+        leaves |= {key: part.reshape(shape) for (key, shape), part in zip(self.others, flat)}
+        return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_key(path)], theta)
+
+
+class Packed(NamedTuple):
+    """Sums over theta as a `Layout` keeps them: of each set of maps [K, T, H], and of all other parameters [W]."""
+
+    maps: tuple[jax.Array, ...]
+    others: jax.Array
 
 
 def slot_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array, examples: SlotIndex) -> Sums:
@@ -50,13 +126,24 @@ def slot_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, features: 
         examples: S batches, leading axis S. An empty place counts nothing.
     """
     theta, _ = split_params(variables["params"])
-    zeros = jax.tree.map(jnp.zeros_like, theta)
+    layouts: list[Layout] = []
 
-    def add(sums: Sums, index: SlotIndex) -> tuple[Sums, None]:
-        inputs, deltas = backward(gnn, cotangents, variables, fill(features, index), index)
-        return _add(sums, inputs, deltas, index.slots), None
+    def look() -> Taps:
+        batch = fill(features, jax.tree.map(lambda leaf: leaf[0], examples))
+        _, inputs, outputs = tapped(gnn, variables, batch, None)
+        layouts.append(Layout.of(theta, inputs))
+        return outputs
 
-    return jax.lax.scan(add, Sums(zeros, zeros), examples)[0]
+    shapes = jax.eval_shape(look)
+    layout = layouts[0]
+    zeros = layout.zeros(jax.tree.leaves(theta)[0].dtype)
+
+    def add(sums: tuple[Packed, Packed], index: SlotIndex) -> tuple[tuple[Packed, Packed], None]:
+        inputs, deltas = backward(gnn, cotangents, variables, fill(features, index), index, shapes)
+        return _add(layout, sums, inputs, deltas, index.slots), None
+
+    sums, _ = jax.lax.scan(add, (zeros, zeros), examples)
+    return Sums(*(layout.unpack(packed, theta) for packed in sums))
 
 
 def field_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, graph: Batch, fields: SlotIndex) -> Sums:
@@ -82,10 +169,10 @@ def field_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, graph: Ba
 
 
 def backward(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, batch: Batch, index: SlotIndex
+    gnn: GNN, cotangents: Cotangents, variables: Variables, batch: Batch, index: SlotIndex, like: Taps | None = None
 ) -> tuple[Inputs, Taps]:
-    """Inputs [V, ...] and deltas [V, L, ...] of one batch, for L cotangents a graph."""
-    shapes = jax.eval_shape(lambda: tapped(gnn, variables, batch, None)[2])
+    """Inputs [V, ...] and deltas [V, L, ...] of one batch, for L cotangents a graph; ``like`` are the taps' shapes."""
+    shapes = jax.eval_shape(lambda: tapped(gnn, variables, batch, None)[2]) if like is None else like
     shifts = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
 
     def forward(shifts: Taps) -> tuple[jax.Array, Inputs]:
@@ -104,80 +191,119 @@ def backward(
     return inputs, {name: jnp.moveaxis(delta, 0, 1) for name, delta in each.items()}
 
 
-def _add(sums: Sums, inputs: Inputs, deltas: Taps, slots: Slots) -> Sums:
+def _add(
+    layout: Layout, sums: tuple[Packed, Packed], inputs: Inputs, deltas: Taps, slots: Slots
+) -> tuple[Packed, Packed]:
     """Add f_i and f_i^2 of the examples of one batch."""
-    first, second = (_flat(tree) for tree in sums)
-    new: dict[str, tuple[jax.Array, jax.Array]] = {}
-    # Maps of the same input are one product: their deltas lie side by side.
-    shared: dict[int, list[str]] = {}
-    for name, x in inputs.linear.items():
-        shared.setdefault(id(x), []).append(name)
-    for names in shared.values():
-        keys = [f"{name}/kernel" for name in names]
-        delta = jnp.concatenate([deltas[name] for name in names], axis=-1)
-        before = [jnp.concatenate([total[key] for key in keys], axis=-1) for total in (first, second)]
-        after = _add_products(before[0], before[1], inputs.linear[names[0]], delta, slots)
-        cuts = [sum(first[key].shape[-1] for key in keys[: k + 1]) for k in range(len(keys) - 1)]
-        new |= zip(keys, zip(*(jnp.split(total, cuts, axis=-1) for total in after)))
-        for name in names:
-            if (key := f"{name}/bias") in first:
-                new[key] = _add_rows(first[key], second[key], deltas[name], slots)
-    for name, z in inputs.norm.items():
-        rows = {"scale": deltas[name] * z[:, None], "bias": deltas[name]}
-        new |= {
-            f"{name}/{part}": _add_rows(first[f"{name}/{part}"], second[f"{name}/{part}"], row, slots)
-            for part, row in rows.items()
-        }
-    for name, low in inputs.slope.items():
-        key = f"{name}/negative_slope"
-        row = jnp.sum(deltas[name] * low[:, None], axis=-1)
-        new[key] = _add_rows(first[key], second[key], row, slots)
-    return Sums(*(_unflat(tree, {key: pair[k] for key, pair in new.items()}) for k, tree in enumerate(sums)))
+    add_products = _add_blocks if jax.default_backend() == "cpu" else _add_whole
+    totals = []
+    for maps, first, second in zip(layout.maps, sums[0].maps, sums[1].maps):
+        xs = [inputs.linear[one.names[0]] for one in maps]
+        ds = [jnp.concatenate([deltas[name] for name in one.names], axis=-1) for one in maps]
+        totals.append(add_products((first, second), xs, ds, slots))
+    rows = {f"{name}/bias": deltas[name] for name in [*inputs.linear, *inputs.norm]}
+    rows |= {f"{name}/scale": deltas[name] * z[:, None] for name, z in inputs.norm.items()}
+    rows |= {
+        f"{name}/negative_slope": jnp.sum(deltas[name] * low[:, None], axis=-1, keepdims=True)
+        for name, low in inputs.slope.items()
+    }
+    others = _add_rows((sums[0].others, sums[1].others), [rows[key] for key, _ in layout.others], slots)
+    return Packed(tuple(a for a, _ in totals), others[0]), Packed(tuple(b for _, b in totals), others[1])
 
 
-def _add_products(
-    first: jax.Array, second: jax.Array, x: jax.Array, delta: jax.Array, slots: Slots
-) -> tuple[jax.Array, jax.Array]:
-    """Add f_i and f_i^2 of a linear map to sums [d, H]; x is [V, d], delta [V, L, H]."""
-    shape = delta.shape[1:]
-
-    def square(x: jax.Array, delta: jax.Array) -> jax.Array:
-        product = matmul(x.T, delta.reshape(-1, shape[0] * shape[1])).reshape(-1, *shape)
-        return jnp.sum(product**2, axis=1)
-
-    def add(sums: tuple[jax.Array, jax.Array], rows: Sequence[jax.Array]) -> tuple[tuple[jax.Array, jax.Array], None]:
-        f = [square(x, delta) for x, delta in zip(*rows)]
-        return (sums[0] + sum(f), sums[1] + sum(each**2 for each in f)), None
-
-    sums = (first, second)
-    for xs, ds in zip(slots.cut(x), slots.cut(delta)):
-        if jax.default_backend() != "cpu":
-            f = jnp.sum(einsum("ind,inlh->idlh", xs, ds) ** 2, axis=2)
-            sums = (sums[0] + jnp.sum(f, axis=0), sums[1] + jnp.sum(f**2, axis=0))
-            continue
-        steps, rest = divmod(len(xs), UNROLL)
-        if steps:
-            rows = [part[: steps * UNROLL].reshape(steps, UNROLL, *part.shape[1:]) for part in (xs, ds)]
-            sums, _ = jax.lax.scan(add, sums, rows)
-        if rest:
-            sums, _ = add(sums, [xs[-rest:], ds[-rest:]])
-    return sums
+Pair = tuple[jax.Array, jax.Array]
+"""Sums of f_i and of f_i^2, of one shape."""
 
 
-def _add_rows(first: jax.Array, second: jax.Array, rows: jax.Array, slots: Slots) -> tuple[jax.Array, jax.Array]:
+def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], slots: Slots) -> Pair:
+    """Add f_i and f_i^2 of linear maps to sums [K, T, H], block after block.
+
+    Args:
+        sums: Of K blocks in all.
+        xs: Inputs of every map, [V, d], and
+        ds: its deltas, [V, L, H].
+        slots: The places.
+    """
+    _, tile, width = sums[0].shape
+    directions = ds[0].shape[1]
+    most = int(np.clip(CACHED // (tile * width * directions), 1, MOST_TOGETHER))
+    owner = np.repeat(np.arange(len(xs)), [x.shape[1] // tile for x in xs])
+
+    def add(sums: Pair, x: jax.Array, d: jax.Array) -> Pair:
+        products = einsum("int,inh->ith", x, d).reshape(-1, tile, directions, width)
+        f = [jnp.sum(product**2, axis=1) for product in products]
+        return sums[0] + sum(f), sums[1] + sum(each**2 for each in f)
+
+    groups = []
+    for x_parts, d_parts in zip(zip(*map(slots.cut, xs)), zip(*map(slots.cut, ds))):
+        places, nodes, _ = x_parts[0].shape
+        # Every block of every example in one piece.
+        x = jnp.concatenate([part.reshape(places, nodes, -1, tile).transpose(2, 0, 1, 3) for part in x_parts])
+        d = jnp.stack([part.reshape(places, nodes, directions * width) for part in d_parts])
+        groups.append((x, d))
+
+    def block(_: None, here: tuple[jax.Array, jax.Array, Pair]) -> tuple[None, Pair]:
+        k, owner_k, sums = here
+
+        def step(x: jax.Array, d: jax.Array, sums: Pair, start: int | jax.Array, number: int) -> Pair:
+            return add(sums, _places(x, k, start, number), _places(d, owner_k, start, number))
+
+        for x, d in groups:
+            sums = _in_steps(functools.partial(step, x, d), sums, x.shape[1], most)
+        return None, sums
+
+    return jax.lax.scan(block, None, (jnp.arange(len(owner)), jnp.asarray(owner), sums))[1]
+
+
+def _in_steps(step: Callable[[Pair, int | jax.Array, int], Pair], sums: Pair, places: int, most: int) -> Pair:
+    """``step(sums, start, number)`` over all places, at most so many at once."""
+    number = min(most, places)
+    steps, rest = divmod(places, number)
+    sums = jax.lax.fori_loop(0, steps, lambda i, sums: step(sums, i * number, number), sums)
+    return step(sums, steps * number, rest) if rest else sums
+
+
+def _places(rows: jax.Array, k: jax.Array, start: int | jax.Array, count: int) -> jax.Array:
+    """``rows[k, start : start + count]``."""
+    return jax.lax.dynamic_slice(rows, (k, start, 0, 0), (1, count, *rows.shape[2:]))[0]
+
+
+def _add_whole(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], slots: Slots) -> Pair:
+    """The same sums from one product of all examples a map, for an accelerator."""
+    added = []
+    for x, delta in zip(xs, ds):
+        first: Any = 0
+        second: Any = 0
+        for x_part, d_part in zip(slots.cut(x), slots.cut(delta)):
+            f = jnp.sum(einsum("ind,inlh->idlh", x_part, d_part) ** 2, axis=2)
+            first, second = first + jnp.sum(f, axis=0), second + jnp.sum(f**2, axis=0)
+        added.append((first, second))
+    shape = sums[0].shape
+    return (
+        sums[0] + jnp.concatenate([first for first, _ in added]).reshape(shape),
+        sums[1] + jnp.concatenate([second for _, second in added]).reshape(shape),
+    )
+
+
+def _add_rows(sums: Pair, rows: Sequence[jax.Array], slots: Slots) -> Pair:
     """Add f_i and f_i^2 of parameters that act on every node alone; rows are the nodes' gradients [V, L, ...]."""
-    gradient = jnp.concatenate([jnp.sum(block, axis=1) for block in slots.cut(rows)])
+    together = jnp.concatenate(rows, axis=-1)
+    gradient = jnp.concatenate([jnp.sum(part, axis=1) for part in slots.cut(together)])
     f = jnp.sum(gradient**2, axis=1)
-    return first + jnp.sum(f, axis=0), second + jnp.sum(f**2, axis=0)
+    return sums[0] + jnp.sum(f, axis=0), sums[1] + jnp.sum(f**2, axis=0)
+
+
+def _cut(array: jax.Array, sizes: Sequence[int], axis: int) -> list[jax.Array]:
+    """Into pieces of these sizes."""
+    return jnp.split(array, np.cumsum(sizes)[:-1], axis=axis)
+
+
+def _key(path: Any) -> str:
+    return "/".join(step.key for step in path)
 
 
 def _flat(tree: Params) -> dict[str, jax.Array]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {"/".join(step.key for step in path): leaf for path, leaf in leaves}
-
-
-def _unflat(tree: Params, leaves: dict[str, jax.Array]) -> Params:
-    return jax.tree_util.tree_map_with_path(lambda path, _: leaves["/".join(step.key for step in path)], tree)
+    return {_key(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def slot_factors(

@@ -32,7 +32,7 @@ from atjax.fisher.cotangents import Cotangents, Kind
 from atjax.fisher.disjoint import field_sums, separable, slot_factors, slot_sums
 from atjax.fisher.examples import BLOCKS, Chunk, Examples
 from atjax.fisher.gradients import graph_rows, graph_sums, node_rows, node_sums, split_params
-from atjax.fisher.models import over_models
+from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Diagonal, Factors, Gram, Layer
 from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import GNN, Variables
@@ -127,7 +127,7 @@ def _diagonal(models: Fitted, blocks: Sequence[Block], population: float, rows: 
 
     def filled(arrays: list[np.ndarray]) -> np.ndarray:
         stacked = np.stack(arrays, axis=1)
-        return np.pad(stacked, ((0, 0), (0, max(0, rows - len(arrays))), (0, 0)))
+        return np.pad(stacked, ((0, 0), (0, rows - len(arrays)), (0, 0))) if rows > len(arrays) else stacked
 
     counts = np.pad([float(block.number) for block in blocks], (0, max(0, rows - len(blocks))))
     return Diagonal(
@@ -145,7 +145,7 @@ def _each(count: int, value: float | np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(value, np.float64)] * count)
 
 
-@functools.partial(jax.jit, static_argnames=("gnn", "width"))
+@program(static_argnames=("gnn", "width"))
 def _sums(
     gnn: GNN, cotangents: Cotangents, variables: Variables, scale: jax.Array, data: Any, chunk: Chunk, width: int
 ) -> tuple[jax.Array, jax.Array]:
@@ -175,7 +175,7 @@ def _example_blocks(models: Fitted, kind: Kind, early: bool) -> Iterator[Block]:
         here = [parts[number] for parts in cut if number < len(parts)]
         count = sum(part.number for part in here)
         sums = [_scaled(models, models.cotangents(kind), part.chunk) for part in here]
-        first, second = (np.sum([each[k] for each in sums], axis=0) for k in (0, 1))
+        first, second = (functools.reduce(np.add, [each[k] for each in sums]) for k in (0, 1))
         yield Block(first, second, count)
 
 
@@ -204,15 +204,17 @@ def _scaled(models: Fitted, cotangents: Cotangents, chunk: Chunk) -> tuple[np.nd
     width = models.examples.width
     for _ in range(4):
         arguments = (models.gnn, cotangents, models.variables, jnp.asarray(scale, jnp.float32), models.data, chunk)
-        first, second = (np.asarray(part, np.float64) for part in _sums(*arguments, width))
-        top = np.where(np.isfinite(first).all(axis=1), first.max(axis=1), np.inf)
+        first, second = (np.asarray(part) for part in _sums(*arguments, width))
+        top = first.max(axis=1).astype(np.float64)  # NaN where any entry is
+        top = np.where(np.isfinite(top), top, np.inf)
         wrong = (top > LARGE) | ((top > 0) & (top < SMALL))
         if not wrong.any():
             break
         # f grows with the square of the scale. Powers of two keep all digits.
         better = np.where(np.isinf(top), 1e-12, 1 / np.sqrt(np.where(top > 0, top, 1)))
         scale = np.where(wrong, scale * 2.0 ** np.round(np.log2(better)), scale)
-    return first / scale[:, None] ** 2, second / scale[:, None] ** 4
+    # In one pass: of wide anchors these arrays take as long to copy as their products to compute.
+    return np.divide(first, scale[:, None] ** 2), np.divide(second, scale[:, None] ** 4)
 
 
 @functools.partial(jax.jit, static_argnames=("gnn", "sketch"))

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from atjax.fisher.models import over_models
+from atjax.fisher.models import over_models, program
 from atjax.likelihood import negative_log_likelihood
 from atjax.products import einsum, matmul
 from atjax.task import Loss
@@ -38,7 +38,7 @@ def objective(loss: Loss, layer: LastLayer, hidden: jax.Array, labels: jax.Array
     return jnp.mean(each) + 0.5 * ridge * jnp.sum(layer["kernel"] ** 2)
 
 
-@functools.partial(jax.jit, static_argnames=("loss", "num_outputs", "max_steps"))
+@program(static_argnames=("loss", "num_outputs", "max_steps"))
 def fit_last_layer(
     loss: Loss,
     hidden: jax.Array,

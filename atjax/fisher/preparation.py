@@ -17,12 +17,12 @@ from atjax.batch import Batch
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.examples import Examples
 from atjax.fisher.last_layer import LastLayer, fit_last_layer
-from atjax.fisher.models import over_models
+from atjax.fisher.models import over_models, program
 from atjax.model.gnn import GNN, Variables, initialize
 from atjax.task import Task
 
 
-@functools.partial(jax.jit, static_argnames="gnn")
+@program(static_argnames="gnn")
 def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tuple[Variables, jax.Array]:
     """Calibrate BatchNorm by one pass over the training data, and read what the last layer will see.
 

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from atjax.batch import EdgeRows, Features
+from atjax.model.draws import glorot_uniform
 from atjax.neighbours import Lists, gather_max, gather_sum
 from atjax.products import matmul
 
@@ -147,7 +148,7 @@ class Linear(nn.Module):
     @nn.compact
     def __call__(self, x: Features) -> jax.Array:
         width = x.shape[-1] if isinstance(x, jax.Array) else x.num_columns
-        kernel = self.param("kernel", nn.initializers.glorot_uniform(), (width, self.features))
+        kernel = self.param("kernel", glorot_uniform, (width, self.features))
         y = matmul(x, kernel) if isinstance(x, jax.Array) else x @ kernel
         return y + self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else y
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from omegaconf import OmegaConf
 from views import FEATURES, META, padded, structure
@@ -189,6 +190,8 @@ def compute(plan: Plan, names: Sequence[str], statistics: Sequence[str] | None =
             except UserError as error:
                 print(f"{name}: {error}", file=sys.stderr)
                 failed += 1
+            # Compiled programs map memory, of which Linux allows a process 65,530 pieces: a few tasks' worth.
+            jax.clear_caches()
     return failed
 
 
