@@ -141,10 +141,6 @@ class BatchShape:
     nodes: int
     edges: int
 
-    def union(self, other: BatchShape) -> BatchShape:
-        """The smallest shape that both fit into."""
-        return BatchShape(*np.maximum(dataclasses.astuple(self), dataclasses.astuple(other)).tolist())
-
 
 def bucket(size: int) -> int:
     """Round up to one of 8 sizes per octave, so that nearby sizes share a compiled program (at most 12.5% waste)."""
@@ -238,6 +234,32 @@ def deal(graphs: Graphs, ids: np.ndarray, batch_size: int, rng: np.random.Genera
     """
     strata = _strata(graphs, ids, batch_size)
     return (strata if rng is None else rng.permuted(strata, axis=1)).T
+
+
+def balance(graphs: Graphs, ids: np.ndarray, batch_size: int) -> tuple[np.ndarray, BatchShape]:
+    """Deal graphs into as few batches of nearly equal size, always the same way, and the shape that fits them.
+
+    Each graph, the largest first, goes to the smallest batch that has a place (Graham, 1969). For evaluation, where
+    batches need not be random: the shape of `deal` must fit all that it may ever deal.
+
+    Args:
+        graphs: All graphs.
+        ids: The graphs to deal.
+        batch_size: Places in a batch.
+
+    Returns:
+        Ids, int [S, batch_size], -1 marks an empty place; and the padded shape.
+    """
+    count = max(1, -(-len(ids) // batch_size))
+    dealt = np.full((count, batch_size), -1)
+    used, nodes, edges = (np.zeros(count, np.int64) for _ in range(3))
+    for graph in ids[np.argsort(-graphs.n_node[ids], kind="stable")]:
+        batch = int(np.argmin(np.where(used < batch_size, nodes, np.iinfo(np.int64).max)))
+        dealt[batch, used[batch]] = graph
+        used[batch] += 1
+        nodes[batch] += graphs.n_node[graph]
+        edges[batch] += graphs.n_edge[graph]
+    return dealt, BatchShape(batch_size + 1, bucket(int(nodes.max()) + 1), bucket(max(1, int(edges.max()))))
 
 
 def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> BatchIndex:

@@ -25,6 +25,7 @@ from atjax.batch import (
     BatchIndex,
     BatchShape,
     Rows,
+    balance,
     deal,
     device_rows,
     fits,
@@ -305,8 +306,8 @@ def _whole_steps(rates: np.ndarray) -> Steps:
 def _graph_loader(task: Task, labels: np.ndarray, split: Split, batch_size: int, seed: int) -> _Loader:
     graphs = task.graphs.dense()
     held_out = np.concatenate([split.validation, split.test])
-    shape = shape_for(graphs, split.train, batch_size).union(shape_for(graphs, held_out, batch_size))
-    evaluation = index_batches(graphs, deal(graphs, held_out, batch_size), shape)
+    shape = shape_for(graphs, split.train, batch_size)
+    evaluation = index_batches(graphs, *balance(graphs, held_out, batch_size))
     usual = usual_shape(graphs, split.train, batch_size, shape)
     data = GraphData(device_rows(graphs), jnp.asarray(labels), jax.tree.map(jnp.asarray, evaluation), usual)
     rng = np.random.default_rng([seed, 0xBA7C])

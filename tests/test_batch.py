@@ -15,6 +15,7 @@ from atjax.batch import (
     BatchIndex,
     BatchShape,
     SparseRows,
+    balance,
     bucket,
     deal,
     device_features,
@@ -114,10 +115,6 @@ def test_one_shape_serves_all_splits_of_like_tasks(seed: int) -> None:
     shapes = {shape_for(graphs, rng.choice(150, 120, replace=False), 8) for _ in range(6)}
     assert len({shape.nodes for shape in shapes}) <= 3
     assert len({shape.edges for shape in shapes}) <= 3
-
-
-def test_union_fits_both() -> None:
-    assert BatchShape(5, 10, 30).union(BatchShape(5, 20, 7)) == BatchShape(5, 20, 30)
 
 
 def test_too_small_a_shape_is_refused() -> None:
@@ -231,6 +228,22 @@ def test_device_features_keep_their_form() -> None:
     none = np.zeros(0, np.int32)
     scattered = Graphs(matrix, none, none, np.array([11], np.int32), np.array([0], np.int32))
     assert isinstance(device_features(scattered), SparseRows)
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 61])
+def test_batches_for_evaluation_are_of_one_size(count: int) -> None:
+    rng = np.random.default_rng(count)
+    graphs = random_graphs(rng, 80)
+    ids = rng.permutation(80)[:count]
+    dealt, shape = balance(graphs, ids, 8)
+    assert sorted(dealt[dealt >= 0]) == sorted(ids)
+    assert dealt.shape == (-(-count // 8), 8)
+    sizes = np.where(dealt >= 0, graphs.n_node[dealt], 0).sum(axis=1)
+    assert sizes.max() - sizes.min() <= graphs.n_node[ids].max()  # Graham's bound
+    index = index_batches(graphs, dealt, shape)  # raises if one does not fit
+    assert index.nodes.shape == (len(dealt), shape.nodes)
+    again, _ = balance(graphs, rng.permutation(ids), 8)
+    np.testing.assert_array_equal(graphs.n_node[again], graphs.n_node[dealt])
 
 
 # Two shapes

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from atjax.batch import BatchIndex, deal, gather, index_batches, shape_for
+from atjax.batch import BatchIndex, BatchShape, balance, deal, gather, index_batches, shape_for
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.last_layer import fit_last_layer
@@ -190,17 +190,16 @@ def _graph_lots(models: Fitted) -> tuple[Lot, Lot]:
     seen, unseen = (ids[half] for half in halves(len(ids)))
     rng = np.random.default_rng([len(ids), 0xDE5C])
     unseen = rng.permutation(unseen)[:HELD]
-    shape = shape_for(graphs, seen, LOT).union(shape_for(graphs, unseen, LOT))
     epochs = [deal(graphs, seen, LOT, rng) for _ in range(-(-STEPS * LOT // len(seen)))]
     place = np.zeros(len(graphs.n_node), int)
     place[ids] = np.arange(len(ids))  # labels are those of the training graphs
 
-    def lots(dealt: np.ndarray) -> Lot:
+    def lots(dealt: np.ndarray, shape: BatchShape) -> Lot:
         index = index_batches(graphs, dealt, shape)
         rows = np.broadcast_to(np.arange(LOT), dealt.shape)
         return Lot(index, rows, labels[place[dealt]], (dealt >= 0).astype(np.float32))
 
-    return lots(np.concatenate(epochs)[:STEPS]), lots(deal(graphs, unseen, LOT))
+    return lots(np.concatenate(epochs)[:STEPS], shape_for(graphs, seen, LOT)), lots(*balance(graphs, unseen, LOT))
 
 
 @functools.partial(jax.jit, static_argnames=("gnn", "loss"))

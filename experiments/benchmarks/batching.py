@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from atjax import config, train
-from atjax.batch import BatchIndex, deal, gather, shape_for, usual_shape
+from atjax.batch import BatchIndex, balance, deal, gather, shape_for, usual_shape
 from atjax.config import data_root
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.model.gnn import build, initialize
@@ -54,21 +54,19 @@ def padding(task: Task) -> list[float]:
     graphs, split = task.graphs, task.split(0)
     held_out = np.concatenate([split.validation, split.test])
     batch_size = config.load("budget", "quick").batch_size
-    shape = shape_for(graphs, split.train, batch_size).union(shape_for(graphs, held_out, batch_size))
+    shape = shape_for(graphs, split.train, batch_size)
+    evaluation, even = balance(graphs, held_out, batch_size)
     usual = usual_shape(graphs, split.train, batch_size, shape) or shape
     rng = np.random.default_rng([0, 0xBA7C])
     dealt = np.concatenate([deal(graphs, split.train, batch_size, rng) for _ in range(EPOCHS)])
     nodes, edges = (np.where(dealt >= 0, sizes[dealt], 0).sum(axis=1) for sizes in (graphs.n_node, graphs.n_edge))
     cut = np.where((nodes < usual.nodes) & (edges <= usual.edges), usual.nodes, shape.nodes)
 
-    def steps(ids: np.ndarray) -> int:
-        return -(-len(ids) // batch_size)
-
     examples = draw_examples(task, config.load("fisher", "default"), 0)
     return [
         wasted(int(nodes.sum()), len(nodes) * shape.nodes),
         wasted(int(nodes.sum()), int(cut.sum())),
-        wasted(int(graphs.n_node[held_out].sum()), steps(held_out) * shape.nodes),
+        wasted(int(graphs.n_node[held_out].sum()), len(evaluation) * even.nodes),
         wasted(int(np.sum(examples.placed.node_mask)), examples.placed.node_mask.size) if examples.placed else np.nan,
         _alone(task, examples),
     ]
