@@ -105,8 +105,8 @@ def test_the_bank_ranks_by_the_metric(metric: Metric, tmp_path: Path) -> None:
     loss: Loss = "mse" if metric in METRICS["mse"] else "binary_cross_entropy"
     task = make_task("edge", loss, metric)
     designs = [design for design in tiny.space() if (design.hidden, design.epochs) == (64, 200)]
-    added = train_designs(task, designs, folder=tmp_path, budget=BUDGET, seed=0, progress=lambda *_: None)
-    assert added == len(designs) == 2
+    grown = train_designs(task, designs, folder=tmp_path, budget=BUDGET, seed=0, progress=lambda *_: None)
+    assert grown.added == len(designs) == 2
     bank = load_bank(tmp_path)
     values = bank.records.set_index("design")["validation"]
     matrix = performance_matrix(bank)[task.content_hash]

@@ -182,8 +182,9 @@ def _graph_examples(
     placed = None
     if graphs.plain:  # the gradients of edge parameters are no products of what stands at one node
         whole = len(chosen) == len(train) and config.tolerance == 0
-        most = chunk if whole else min(chunk, int(graphs.n_node[chosen].sum()) // BLOCKS)
-        placed = jax.tree.map(jnp.asarray, lay_out(graphs, chosen, most, rng))
+        blocks = 1 if whole else BLOCKS
+        most = min(chunk, int(graphs.n_node[chosen].sum()) // blocks)
+        placed = jax.tree.map(jnp.asarray, lay_out(graphs, chosen, most, rng, blocks=blocks))
     return Examples(
         single_batch(training, shape),
         jnp.arange(len(train)),
@@ -252,7 +253,7 @@ def _whole_examples(
     def fields(depth: int) -> SlotIndex | None:
         # Batches are blocks for standard errors: of a sample several.
         return receptive_fields(
-            graph, row[chosen], depth, chunk, batches=1 if whole else BLOCKS, rng=np.random.default_rng(0)
+            graph, row[chosen], depth, chunk, blocks=1 if whole else BLOCKS, rng=np.random.default_rng(0)
         )
 
     return Examples(

@@ -23,7 +23,7 @@ PROBES = 32
 
 
 def receptive_fields(
-    graph: Graphs, roots: np.ndarray, depth: int, nodes: int, *, batches: int, rng: np.random.Generator
+    graph: Graphs, roots: np.ndarray, depth: int, nodes: int, *, blocks: int, rng: np.random.Generator
 ) -> SlotIndex | None:
     """Lay out the fields of some nodes of one graph in batches; None where they are too large to be worth it.
 
@@ -32,7 +32,7 @@ def receptive_fields(
         roots: The nodes, ids [N], in random order.
         depth: K, message-passing layers.
         nodes: V of a batch, about.
-        batches: S at least, where the fields suffice for so many.
+        blocks: S is a multiple of this.
         rng: Deals fields of like size at random among batches.
 
     Returns:
@@ -45,7 +45,7 @@ def receptive_fields(
     if len(sample) * SPARE > total * min(PROBES, len(roots)):
         return None
     origin, fields = _as_graphs(graph, start, roots, depth)
-    index = lay_out(fields, np.arange(len(roots)), min(nodes, max(1, len(origin) // batches)), rng)
+    index = lay_out(fields, np.arange(len(roots)), min(nodes, len(origin) // blocks), rng, blocks=blocks)
     degree = np.diff(start)[origin[index.nodes]].astype(np.float32)
     return dataclasses.replace(
         index,

@@ -82,7 +82,9 @@ class SlotIndex:
     rooted: bool = dataclasses.field(default=False, metadata={"static": True})
 
 
-def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int, rng: np.random.Generator | None = None) -> SlotIndex:
+def lay_out(
+    graphs: Graphs, ids: np.ndarray, nodes: int, rng: np.random.Generator | None = None, *, blocks: int = 1
+) -> SlotIndex:
     """Deal graphs into batches of about so many nodes.
 
     Args:
@@ -91,13 +93,17 @@ def lay_out(graphs: Graphs, ids: np.ndarray, nodes: int, rng: np.random.Generato
         nodes: V, about. Twice the largest graph is the least: with no other graphs beside it, a stratum that holds it
             is mostly padding.
         rng: Deals at random among graphs of like size; None always the same way.
+        blocks: S is a multiple of this, so that blocks of whole batches have as many.
 
     Returns:
         S batches, leading axis S.
     """
     total, largest = int(graphs.n_node[ids].sum()), int(graphs.n_node[ids].max())
     count = int(np.clip(max(nodes, 2 * largest) * len(ids) // max(1, total), 1, len(ids)))
-    dealt = deal(graphs, ids, count, rng)
+    batches = -(-len(ids) // count)
+    batches = max(blocks, round(batches / blocks) * blocks)
+    dealt = deal(graphs, ids, -(-len(ids) // batches), rng)
+    dealt = np.pad(dealt, ((0, -len(dealt) % blocks), (0, 0)), constant_values=-1)
     needed = np.where(dealt >= 0, graphs.n_node[dealt], 0).max(axis=0)
     slots = _merge([bucket(max(1, int(size))) for size in needed])
     start = slots.starts

@@ -1,0 +1,80 @@
+"""The whole feature of a large node task: seconds and memory.
+
+    python experiments/benchmarks/large.py coauthor_physics
+    python experiments/benchmarks/large.py arxiv-sized
+
+``arxiv-sized`` is a random graph with about as many nodes, edges, features and classes as ogbn-arxiv (Hu et al., 2020),
+whose degrees follow a power law.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import numpy as np
+
+from atjax import compilation, config
+from atjax.fisher import task_statistics
+from atjax.space import ANCHORS
+from atjax.task import Graphs, Task
+
+NODES, EDGES, FEATURES, CLASSES = 169_343, 1_166_243, 128, 40
+HOMOPHILY = 0.65
+"""Share of edges that are drawn within a class."""
+
+
+def arxiv_sized(seed: int = 0) -> Task:
+    """A random task of that size."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(CLASSES, NODES, p=np.sort(rng.dirichlet(np.ones(CLASSES))))
+    weight = rng.pareto(2.0, NODES) + 1  # of being cited
+    senders, receivers = [], []
+    by_class = [np.flatnonzero(labels == c) for c in range(CLASSES)]
+    shares = [weight[members] / weight[members].sum() for members in by_class]
+    citing = rng.integers(NODES, size=int(1.002 * EDGES))  # some are listed twice, or cite themselves
+    alike = rng.random(len(citing)) < HOMOPHILY
+    for c in range(CLASSES):
+        here = citing[alike & (labels[citing] == c)]
+        if len(here):
+            senders.append(here)
+            receivers.append(rng.choice(by_class[c], len(here), p=shares[c]))
+    senders.append(citing[~alike])
+    receivers.append(rng.choice(NODES, int((~alike).sum()), p=weight / weight.sum()))
+    ends = np.concatenate(senders), np.concatenate(receivers)
+    kept = ends[0] != ends[1]
+    centres = rng.normal(size=(CLASSES, FEATURES))
+    features = (0.3 * centres[labels] + rng.normal(size=(NODES, FEATURES))).astype(np.float32)
+    graphs = Graphs.from_edges(features, ends[0][kept], ends[1][kept], np.array([NODES]))
+    return Task("arxiv-sized", "node", "cross_entropy", "accuracy", graphs, labels.astype(np.int32), CLASSES)
+
+
+def main() -> None:
+    """Print what a feature takes, anchor by anchor as they are done."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", help="a node task, or arxiv-sized")
+    name = parser.parse_args().task
+    task = arxiv_sized() if name == "arxiv-sized" else config.load_task(name)
+    nodes, edges = len(task.labels), len(task.graphs.senders)
+    print(f"{task.name}: {nodes} nodes, {edges} directed edges, {task.num_outputs} classes")
+    start, processor = time.perf_counter(), time.process_time()
+
+    def progress(done: int, count: int) -> None:
+        print(f"{done} of {count} anchors, {time.perf_counter() - start:.0f} s", flush=True)
+
+    with compilation.counting(everywhere=True) as compiled:
+        values = task_statistics(task, config.load("fisher", "default"), ["alpha"], progress=progress)["alpha"]
+    for number, (value, error) in enumerate(zip(values.value, values.error), start=1):
+        spread = np.std(value, ddof=1)
+        print(f"anchor {number:2}: alpha {np.mean(value):.3f}, deviation {spread:.3f}, error {np.mean(error):.3f}")
+    assert len(values.value) == len(ANCHORS)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{time.perf_counter() - start:.0f} s, {time.process_time() - processor:.0f} s of the processor, "
+        f"{compiled.count} programs, {memory:.2f} GiB at most"
+    )
+
+
+if __name__ == "__main__":
+    main()
