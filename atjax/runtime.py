@@ -1,4 +1,4 @@
-"""Where atjax runs: versions and device."""
+"""Where atjax runs: versions, device and cores."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ def versions() -> dict[str, str]:
     return {"atjax": VERSION, "python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in libraries
     }
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def device() -> str:

@@ -271,7 +271,7 @@ def test_blocks_of_a_sample_add_up(level: Level, kind: Design) -> None:
     assert set(ids) <= set(models.task.split(0).train)
     config = settings(level)
     plain, early = estimators.diagonal(models, config), estimators.diagonal(models, config, lambda form: False)
-    assert 1 < plain.first.shape[1] < early.first.shape[1] == estimators.BLOCKS
+    assert 1 < plain.first.shape[1] <= early.first.shape[1] == estimators.BLOCKS
     for form in (plain, early):
         filled = np.count_nonzero(form.counts[0])
         assert form.counts.sum(axis=1).tolist() == [11] * MODELS
@@ -449,12 +449,12 @@ def test_standard_errors_of_draws_cover(level: Level, size: int) -> None:
 
 
 def test_standard_errors_of_samples_cover() -> None:
-    """80 of 120 nodes drawn 40 times: without the finite-population factor errors would be sqrt(3) too large.
+    """80 of 120 nodes drawn 120 times: without the finite-population factor errors would be sqrt(3) too large.
 
     Ten nodes a block. With three, of tails as heavy as these, two standard errors covered 73% and 93% in two models.
     """
     forms = []
-    for seed in range(40):
+    for seed in range(120):
         models = random_fit("node", 3, passes=160, train=120, seed=seed)
         forms.append(estimators.diagonal(models, settings("node")))
     assert forms[0].first.shape[1] == estimators.BLOCKS
@@ -620,8 +620,8 @@ def test_factors_are_those_of_single_graphs(passes: int) -> None:
     ids = example_ids(models)
     whole = len(ids) == 18
     got = estimators.factors(models, settings("graph"))
-    if not whole:  # the last block is filled up with a batch that counts nothing
-        assert models.examples.ids_of(models.examples.placed).shape[0] % got.counts.shape[1]
+    if not whole:  # blocks of 2 and of 3 graphs
+        assert sorted(set(got.counts[0])) == [2, 3]
     names = [f"mp_{layer}/conv/{part}" for layer in range(2) for part in ("neighbour", "self")]
     sizes = models.task.graphs.n_node[ids]
     assert got.counts.sum(axis=1).tolist() == [len(ids)] * MODELS
@@ -691,7 +691,7 @@ def test_squares_stay_within_single_precision(level: Level) -> None:
 
 
 @pytest.mark.parametrize(
-    ("level", "estimator", "most"), [("graph", "exact", 6), ("node", "monte_carlo", 6), ("node", "sign_sketch", 6)]
+    ("level", "estimator", "most"), [("graph", "exact", 8), ("node", "monte_carlo", 6), ("node", "sign_sketch", 6)]
 )
 def test_tolerance_stops_early(level: Level, estimator: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[Diagonal] = []

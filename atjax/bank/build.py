@@ -13,7 +13,6 @@ import dataclasses
 import datetime
 import hashlib
 import json
-import os
 import threading
 import time
 from collections import deque
@@ -107,7 +106,7 @@ def default_workers() -> int:
     """As many workers as pay: two for each accelerator, one of which compiles; on a CPU one a core, at most four."""
     if jax.default_backend() != "cpu":
         return 2 * jax.local_device_count()
-    return min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    return min(4, runtime.cores())
 
 
 def train_designs(

@@ -14,7 +14,6 @@ devices there are.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from atjax import runtime
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted, diagonal, factors, gram
 from atjax.fisher.examples import Examples, draw_examples
@@ -144,7 +144,7 @@ def task_statistics(
             examples = placed[place % len(devices)]
             result[position] = design_statistics(task, anchors[position], examples, config, statistics)
 
-    with ThreadPoolExecutor(max_workers=min(len(anchors), max(os.cpu_count() or 1, len(devices)))) as pool:
+    with ThreadPoolExecutor(max_workers=min(len(anchors), max(runtime.cores(), len(devices)))) as pool:
         futures = [pool.submit(work, place, position) for place, position in enumerate(order)]
         for done, future in enumerate(as_completed(futures), start=1):
             future.result()

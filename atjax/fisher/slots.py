@@ -93,17 +93,23 @@ def lay_out(
         nodes: V, about. Twice the largest graph is the least: with no other graphs beside it, a stratum that holds it
             is mostly padding.
         rng: Deals at random among graphs of like size; None always the same way.
-        blocks: S is a multiple of this, so that blocks of whole batches have as many.
+        blocks: Random parts of the graphs, one after another, of as many batches each: for standard errors, which
+            parts that are alike in size would make too small. S is a multiple of this.
 
     Returns:
         S batches, leading axis S.
     """
     total, largest = int(graphs.n_node[ids].sum()), int(graphs.n_node[ids].max())
     count = int(np.clip(max(nodes, 2 * largest) * len(ids) // max(1, total), 1, len(ids)))
-    batches = -(-len(ids) // count)
-    batches = max(blocks, round(batches / blocks) * blocks)
-    dealt = deal(graphs, ids, -(-len(ids) // batches), rng)
-    dealt = np.pad(dealt, ((0, -len(dealt) % blocks), (0, 0)), constant_values=-1)
+    if blocks == 1:
+        dealt = deal(graphs, ids, count, rng)
+    else:
+        rng = rng or np.random.default_rng(0)
+        batches = max(1, round(len(ids) / count / blocks))  # of a block
+        places = -(-len(ids) // (blocks * batches))
+        parts = [deal(graphs, part, places, rng) for part in np.array_split(rng.permutation(ids), blocks)]
+        longest = max(len(part) for part in parts)
+        dealt = np.concatenate([_lengthened(part, longest) for part in parts])
     needed = np.where(dealt >= 0, graphs.n_node[dealt], 0).max(axis=0)
     slots = _merge([bucket(max(1, int(size))) for size in needed])
     start = slots.starts
@@ -140,6 +146,11 @@ def lay_out(
         return SlotIndex(index, mask, places.astype(np.int32), Lists(near[0], near[1], degree), slots)
 
     return jax.tree.map(lambda *arrays: np.stack(arrays), *[batch(places) for places in dealt])
+
+
+def _lengthened(dealt: np.ndarray, batches: int) -> np.ndarray:
+    """With so many batches, the last of them empty."""
+    return np.pad(dealt, ((0, batches - len(dealt)), (0, 0)), constant_values=-1)
 
 
 def _merge(sizes: list[int]) -> Slots:
