@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from test_estimators import CHUNK, MODELS, PLAIN, TARGETS, make_task, random_models, settings
 
 from atjax.batch import single_batch
+from atjax.errors import UserError
 from atjax.fisher import learning, preparation, statistics
 from atjax.fisher.engine import evaluate
 from atjax.fisher.estimators import Fitted
@@ -51,6 +52,8 @@ def test_halves_share_nothing() -> None:
         assert len(first) == len(second) == count // 2
         assert len({*first, *second}) == 2 * (count // 2)
         assert {*first, *second} <= set(range(count))
+    with pytest.raises(UserError, match="need at least 2"):
+        halves(1)
 
 
 @pytest.mark.parametrize(("level", "classes"), [("graph", 3), ("node", 2), ("node", None)])

@@ -21,6 +21,7 @@ import numpy as np
 import optax
 
 from atjax.batch import BatchIndex, BatchShape, balance, deal, gather, index_batches, shape_for
+from atjax.errors import UserError
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.last_layer import fit_last_layer
@@ -89,7 +90,16 @@ class Descent:
 
 
 def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Two random halves of N examples, the same for all models; of an odd number one is left out."""
+    """Two random halves of N examples, the same for all models; of an odd number one is left out.
+
+    Raises:
+        UserError: There are fewer than two.
+    """
+    if count < 2:
+        raise UserError(
+            "Statistics of the readout and the descent learn from half of the training examples, of which they need at "
+            "least 2; give more, or take a statistic of the diagonal."
+        )
     order = np.random.default_rng([count, 0x4A1F]).permutation(count)
     return order[: count // 2], order[count // 2 : 2 * (count // 2)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -82,10 +83,8 @@ class Table:
             options = pa_csv.ReadOptions(use_threads=threads, block_size=2**24)
             return pa_csv.read_csv(io.BytesIO(text), options, parse, convert)
 
-        try:
+        with contextlib.suppress(pa.ArrowException):
             return read(True)
-        except pa.ArrowException:
-            pass
         try:  # once more, on one thread, where an error knows its row
             return read(False)
         except pa.ArrowException as error:
