@@ -106,8 +106,8 @@ def test_what_has_no_weight_counts_nothing() -> None:
         jnp.concatenate([labels, labels]),
         jnp.repeat(jnp.array([1.0, 0.0]), 24),
     )
-    for part in ("loss", "hits", "counts"):
-        np.testing.assert_array_equal(getattr(alone, part), getattr(more, part))
+    for part in ("loss", "hits", "counts"):  # to the rounding of sums, which a GPU orders by their length
+        np.testing.assert_allclose(getattr(alone, part), getattr(more, part), rtol=1e-14)
 
 
 class Adam:
