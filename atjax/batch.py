@@ -61,6 +61,9 @@ MOST_WASTE = 0.3
 TRIAL_DEALS = 32
 """Epochs that are dealt to see which sizes batches have."""
 
+LONG_RUN = 100
+"""Numbers from which copying slices is faster than a gather."""
+
 Features = jax.Array | SparseRows
 Array = np.ndarray | jax.Array
 
@@ -286,15 +289,14 @@ def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> Batch
     nodes[node_place] = ragged_ranges(graphs.node_start[ids], graphs.n_node[ids])
     # Ids of nodes within the batch are ids within the concatenation, shifted by where each graph begins in either.
     begin = (np.cumsum(n_node, axis=1) - n_node)[filled]
-    shift = np.repeat(begin - graphs.node_start[ids], graphs.n_edge[ids])
-    edges = ragged_ranges(graphs.edge_start[ids], graphs.n_edge[ids])
-    senders[edge_place] = graphs.senders[edges] + shift
-    receivers[edge_place] = graphs.receivers[edges] + shift
+    shift = np.repeat((begin - graphs.node_start[ids]).astype(np.int32), graphs.n_edge[ids])
+    for ends, batches in ((graphs.senders, senders), (graphs.receivers, receivers)):
+        batches[edge_place] = _runs(ends, graphs.edge_start[ids], graphs.n_edge[ids]) + shift
 
     rows = None
     if not graphs.plain:
         rows = np.full((steps, shape.edges), len(graphs.senders), np.int32)
-        rows[edge_place] = edges
+        rows[edge_place] = ragged_ranges(graphs.edge_start[ids], graphs.n_edge[ids])
 
     def with_padding(counts: np.ndarray, used: np.ndarray, total: int) -> np.ndarray:
         return np.concatenate([counts, total - used[:, None]], axis=1).astype(np.int32)
@@ -308,6 +310,13 @@ def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> Batch
         np.concatenate([dealt, np.full((steps, 1), -1)], axis=1).astype(np.int32),
         rows,
     )
+
+
+def _runs(table: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """``concatenate([table[s : s + n] for s, n in zip(starts, lengths)])``, by one gather where runs are short."""
+    if lengths.sum() < LONG_RUN * len(lengths):
+        return table[ragged_ranges(starts, lengths)]
+    return np.concatenate([table[s : s + n] for s, n in zip(starts.tolist(), lengths.tolist())])
 
 
 def gather(rows: jax.Array | Rows, index: BatchIndex) -> Batch:

@@ -29,7 +29,8 @@ SMALLEST = Design("gcn", None, None, "relu", 64, "stack", 1, 2, 2, 0.001, 200)
 LARGE = Design("gat", 4, None, "prelu", 256, "skip_concat", 2, 8, 3, 0.001, 200)
 LARGE_OF = ("MUTAG", "PROTEINS")
 """Sets that the large design is timed on, too."""
-REPEATS = 9
+SECONDS, FEWEST, MOST = 2.0, 9, 201
+"""What is timed is repeated for about so long, within these numbers of rounds: small differences of short times."""
 EPOCHS = 40
 """Dealt to see how many batches fit the usual shape."""
 
@@ -85,7 +86,7 @@ def _alone(task: Task, examples: Examples) -> float:
 def times(task: Task, design: Design) -> tuple[float, float, float, float]:
     """Seconds of a training step, and what of it batching takes.
 
-    Medians over blocks of epochs; a block has the epochs between two records of the metrics.
+    Medians over blocks of epochs, in turns; a block has the epochs between two records of the metrics.
 
     Returns:
         A step as it is, the next block being dealt meanwhile; the same with batches that were dealt before; dealing and
@@ -116,8 +117,11 @@ def times(task: Task, design: Design) -> tuple[float, float, float, float]:
     assert steps.batches is not None
     state, steps = block(state, steps, True)
     jax.block_until_ready(gathered(steps.batches))
+    start = time.perf_counter()
+    state, steps = block(state, steps, True)
+    rounds = int(np.clip(SECONDS / 2 / (time.perf_counter() - start), FEWEST, MOST))
     seconds: list[list[float]] = [[], [], [], []]
-    for _ in range(REPEATS):
+    for _ in range(rounds):
         marks = [time.perf_counter()]
         state, steps = block(state, steps, True)
         marks.append(time.perf_counter())
