@@ -1,4 +1,4 @@
-"""Distances between tasks against Kendall's tau-b by brute force, and by SciPy."""
+"""Distances between tasks against Kendall's tau-b by brute force and by SciPy; affinities against a tournament."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, rankdata
 
-from atjax.bank import Bank, kendall_distance, performance_matrix
+from atjax.bank import Bank, kendall_distance, performance_matrix, taskonomy_affinity
 from atjax.errors import UserError
 
 
@@ -72,6 +72,55 @@ def test_unknown_distances_are_nan() -> None:
     assert math.isnan(distance.loc["a", "few"])
     assert not math.isnan(distance.loc["a", "b"])
     assert not math.isnan(kendall_distance(matrix, minimum_shared=7).loc["a", "few"])
+
+
+def tournament(values: dict[str, np.ndarray], target: str) -> dict[str, float]:
+    """Affinities of the sources of a target: the definition by loops, and power iteration."""
+    shares = {}
+    for task, column in values.items():
+        has = ~np.isnan(column)
+        shares[task] = np.full(len(column), np.nan)
+        shares[task][has] = rankdata(column[has]) / has.sum()
+    sources = [task for task in values if task != target]
+    ratio = np.ones((len(sources), len(sources)))
+    for (i, a), (j, b) in itertools.permutations(enumerate(sources), 2):
+        won = fought = 0.0
+        for t, x, y in zip(shares[target], shares[a], shares[b]):
+            if not np.isnan([t, x, y]).any():
+                fought += 1
+                won += 1.0 if abs(x - t) < abs(y - t) else 0.5 if abs(x - t) == abs(y - t) else 0.0
+        share = float(np.clip(won / fought, 0.001, 0.999))
+        ratio[i, j] = share / (1 - share)
+    vector = np.ones(len(sources))
+    for _ in range(2000):
+        vector = ratio @ vector
+        vector /= vector.sum()
+    return dict(zip(sources, vector))
+
+
+@pytest.mark.parametrize("holes", [0.0, 0.3])
+def test_affinity_is_that_of_the_tournament(holes: float) -> None:
+    matrix = random_matrix(3, holes)
+    matrix["copy"] = matrix["a"]
+    affinity = taskonomy_affinity(matrix)
+    values = {str(task): matrix[task].to_numpy() for task in matrix}
+    for target in matrix:
+        for source, expected in tournament(values, str(target)).items():
+            assert affinity.loc[target, source] == pytest.approx(expected, abs=1e-9)
+    np.testing.assert_allclose(affinity.sum(axis=1), 1)
+    assert affinity.loc["a"].idxmax() == "copy"
+    assert np.isnan(np.diag(affinity)).all()
+    # Ranks only, and the order of the rows plays no part.
+    pd.testing.assert_frame_equal(taskonomy_affinity(np.exp(matrix).sample(frac=1, random_state=0)), affinity)
+
+
+def test_unknown_affinities_are_nan() -> None:
+    matrix = random_matrix(1, 0.0)
+    matrix["few"] = np.where(np.arange(30) < 7, matrix["a"], np.nan)
+    affinity = taskonomy_affinity(matrix)
+    assert affinity["few"].isna().all()
+    assert affinity.loc["few"].isna().all()
+    np.testing.assert_allclose(affinity.loc["a"].sum(), 1)
 
 
 def bank(rows: list[tuple[str, str, float, str]], metric: str = "accuracy") -> Bank:

@@ -1,7 +1,7 @@
 """What is carried over to a task that is left out: similarities, priors, and the methods that search with them.
 
-A similarity gives every other task a weight. It never looks at the left-out task's results, but for `kendall`, which is
-the upper bound that it is called.
+A similarity gives every other task a weight. It never looks at the left-out task's results, but for `kendall` and
+`taskonomy`, which are the upper bounds that they are called.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pandas as pd
 from recorded import Recorded
 from sklearn.ensemble import GradientBoostingRegressor
 
-from atjax.bank import kendall_distance
+from atjax.bank import kendall_distance, taskonomy_affinity
 from atjax.embedding import MINIMUM_TASKS, embedding_distance, train_projection
 from atjax.prior import close_weights
 from atjax.ranking import Ranking, fill_shares, rank_shares
@@ -28,7 +28,6 @@ TOP = 16
 EPSILON = 0.1
 RIDGE = 3.0
 REWEIGH = 1.0
-SIMILARITIES = ("equal", "level", "fisher", "kendall")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +52,7 @@ class Source:
 
 
 def prepare(bank: Recorded, task: int) -> Source:
-    """All that is known without the left-out task's results (the upper bound apart)."""
+    """All that is known without the left-out task's results (the upper bounds apart)."""
     others = np.array([t for t in range(len(bank.tasks)) if t != task])
     choices = np.arange(max(len(d.choices) for d in bank.space.dimensions))
     one_hot = (bank.rows[:, :, None] == choices).reshape(len(bank.rows), -1).astype(float)
@@ -65,20 +64,31 @@ def prepare(bank: Recorded, task: int) -> Source:
         "level": same if same.any() else np.ones(len(others)),
         "fisher": 1 / np.maximum(fisher_distances(bank, task, others, distances), FLOOR),
         "kendall": close_weights(distances[task, others], np.sort(distances[task, others])[2], FLOOR),
+        "taskonomy": _taskonomy(bank)[task, others],
     }
     return Source(bank, task, others, {k: w / w.sum() for k, w in inverse.items()}, one_hot, shares)
 
 
-_KENDALL: dict[str, np.ndarray] = {}
+MOST_COMPARED = 2000
+"""Designs by which tasks are compared, about: all pairs of 26,206 are too many."""
 
 
+def _compared(bank: Recorded) -> pd.DataFrame:
+    """Performances that say how alike tasks are, [n, T]."""
+    rows = bank.known[~np.isnan(bank.known).all(axis=1)]
+    return pd.DataFrame(rows[:: max(1, len(rows) // MOST_COMPARED)])
+
+
+@functools.cache
 def _kendall(bank: Recorded) -> np.ndarray:
-    """d_g between all tasks, [T, T]; of many designs some 2,000: all pairs of 26,206 are too many."""
-    if bank.name not in _KENDALL:
-        rows = bank.known[~np.isnan(bank.known).all(axis=1)]
-        rows = rows[:: max(1, len(rows) // 2000)]
-        _KENDALL[bank.name] = np.nan_to_num(kendall_distance(pd.DataFrame(rows), 4).to_numpy(), nan=0.5)
-    return _KENDALL[bank.name]
+    """d_g between all tasks, [T, T]."""
+    return np.nan_to_num(kendall_distance(_compared(bank), 4).to_numpy(), nan=0.5)
+
+
+@functools.cache
+def _taskonomy(bank: Recorded) -> np.ndarray:
+    """Affinities of all tasks to each, [T, T]; 0 where they are not known."""
+    return np.nan_to_num(taskonomy_affinity(_compared(bank), 4).to_numpy())
 
 
 def fisher_distances(bank: Recorded, task: int, others: np.ndarray, distances: np.ndarray) -> np.ndarray:
@@ -222,10 +232,12 @@ METHODS: dict[str, Build] = {
     "product, equal": _product(Random, "equal"),
     "product, level": _product(Random, "level"),
     "product, kendall (upper bound)": _product(Random, "kendall"),
+    "product, taskonomy (upper bound)": _product(Random, "taskonomy"),
     "rank, equal": _rank("equal"),
     "rank, level": _rank("level"),
     "rank, fisher": _rank("fisher"),
     "rank, kendall (upper bound)": _rank("kendall"),
+    "rank, taskonomy (upper bound)": _rank("taskonomy"),
     "rank, equal, trials": _rank("equal", REWEIGH),
     "rank, fisher, trials": _rank("fisher", REWEIGH),
     "rank tpe": _rank_first(TPE, "fisher"),
