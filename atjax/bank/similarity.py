@@ -79,9 +79,9 @@ WINS = 0.001, 0.999
 def taskonomy_affinity(matrix: pd.DataFrame, minimum_shared: int = MINIMUM_SHARED) -> pd.DataFrame:
     """How well each task stands in for another, by Taskonomy's analytic hierarchy process, [T, T].
 
-    For a target t, sources are compared in pairs. Source i wins a design over source j where its rank share of the
-    design is nearer to the target's; a tie is half a win. With w_ij the share of wins of i over j among the designs that
-    all three hold, cut at `WINS`, the affinities are the principal eigenvector of w_ij / w_ji (Saaty, 1987). Taskonomy
+    For a target, sources are compared in pairs. Source i wins a design over source j where its rank share of the design
+    is nearer to the target's; a tie is half a win. With w_ij the share of wins of i over j among the designs that all
+    three hold, cut at `WINS`, the affinities are the principal eigenvector of w_ij / w_ji (Saaty, 1987). Taskonomy
     compares losses on test images; designs are in their place here, as a bank has no transferred models.
 
     Args:
