@@ -2,230 +2,45 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import itertools
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import environment
+from dense import (
+    DEEP,
+    GAT,
+    GIN,
+    MODELS,
+    PLAIN,
+    TIGHT,
+    Dense,
+    dense,
+    example_ids,
+    float64,
+    mean_of,
+    model,
+    random_fit,
+    settings,
+    softmax,
+    theta_of,
+)
 
 from atjax.batch import Batch, BatchShape, single_batch
-from atjax.errors import UserError
-from atjax.fisher import FisherConfig, engine, estimators, preparation, statistics
-from atjax.fisher.engine import evaluate, task_statistics
+from atjax.fisher import estimators, statistics
+from atjax.fisher.engine import evaluate
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import draw_examples
-from atjax.fisher.moments import Diagonal, Estimate, Gram
+from atjax.fisher.moments import Diagonal, Estimate
 from atjax.fisher.statistics import alpha
-from atjax.model.gnn import GNN, Variables, build, initialize
-from atjax.model.layers import Linear
+from atjax.model.gnn import GNN, Variables
 from atjax.space import Design
-from atjax.task import Graphs, Level, Split, Task
+from atjax.task import Level
 
-HIDDEN, WIDTH, TARGETS, MODELS = 4, 3, 2, 2
-TIGHT = {"rtol": 1e-9}
-ALL = {"graph": 999, "node": 999}
-CHUNK = {"graph": 16, "node": 100}
-"""Several batches of graphs, and two nodes side by side."""
-
-
-def design(convolution: str, aggregation: str | None = None, heads: int | None = None, **changes: Any) -> Design:
-    """One message-passing layer, unless ``changes`` say otherwise: the quickest to compile."""
-    recipe: dict[str, Any] = {
-        **{"activation": "prelu", "hidden": 0, "connectivity": "stack", "pre_layers": 1, "mp_layers": 1},
-        **{"post_layers": 2, "learning_rate": 0.0, "epochs": 0},
-    }
-    return Design(convolution, heads, aggregation, **recipe | changes)
-
-
-PLAIN = design("general", "mean")
-DEEP = design("general", "sum", connectivity="skip_concat", mp_layers=2)
-GIN, GAT = design("gin", "sum"), design("gat", heads=2)
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    # Switched on for all threads: `task_statistics` has its own. Nearly all the time here goes into compiling.
-    jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-# Random inputs
-
-
-def random_graphs(rng: np.random.Generator, kinds: list[tuple[int, int]]) -> Graphs:
-    """Graphs of so many nodes and undirected edges each, features in float64."""
-    pairs, start = [], 0
-    for nodes, edges in kinds:
-        possible = list(itertools.combinations(range(start, start + nodes), 2))
-        pairs += [possible[k] for k in rng.choice(len(possible), edges, replace=False)]
-        start += nodes
-    sizes = np.array([nodes for nodes, _ in kinds])
-    graphs = Graphs.from_edges(np.zeros((start, WIDTH)), *np.array(pairs).T, sizes, undirected=True)
-    return dataclasses.replace(graphs, nodes=rng.normal(size=(start, WIDTH)))
-
-
-def make_task(level: Level, classes: int | None, train: int = 18) -> Task:
-    """Small graphs, or the nodes of one graph: so many to train on, and half as many others.
-
-    Labels are of so many classes, or two targets where that is None.
-    """
-    rng = np.random.default_rng(train)
-    count = train + train // 2
-    kinds = [((4, 4), (7, 9))[k % 2] for k in range(count)] if level == "graph" else [(count, 2 * count)]
-    graphs = random_graphs(rng, kinds)
-    split = Split(*map(np.sort, np.split(rng.permutation(count), [train, train + 2])))
-    if classes is None:
-        targets = rng.normal(size=(count, TARGETS))
-        return Task("random", level, "mse", "mae", graphs, targets, TARGETS, fixed_split=split)
-    labels = rng.permutation(np.arange(count) % classes).astype(np.int32)
-    return Task("random", level, "cross_entropy", "accuracy", graphs, labels, classes, fixed_split=split)
-
-
-def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: int = 0) -> Variables:
-    """Random values in float64 for all parameters and BatchNorm statistics, those too that start at 0 or 1."""
-    rng = np.random.default_rng(seeds)
-
-    def draw(path: Any, leaf: Any) -> jax.Array:
-        value = 0.5 * rng.normal(size=(seeds, *leaf.shape))
-        return jnp.asarray(0.5 + np.abs(value) if path[-1].key in ("var", "scale") else value)
-
-    shapes = jax.eval_shape(functools.partial(initialize, gnn, num_features), jax.random.key(0))
-    return cast(Variables, jax.tree_util.tree_map_with_path(draw, shapes))
-
-
-def settings(level: Level, estimator: str = "exact", **changes: Any) -> FisherConfig:
-    values: dict[str, Any] = {
-        **{"hidden": HIDDEN, "seeds": MODELS, "ridge": 1e-2, "max_passes": ALL, "max_nodes": 999},
-        **{"estimator": {"graph": estimator, "node": estimator}, "chunk": CHUNK[level]},
-    }
-    return FisherConfig(**values | changes)
-
-
-@functools.cache
-def random_fit(
-    level: Level,
-    classes: int | None,
-    kind: Design = PLAIN,
-    *,
-    estimator: str = "exact",
-    passes: int = 999,
-    train: int = 18,
-    seed: int = 0,
-    chunk: int = 0,
-) -> Fitted:
-    """Random models; their last layers need no fit here."""
-    task = make_task(level, classes, train)
-    config = settings(level, estimator, max_passes={level: passes}, chunk=chunk or CHUNK[level])
-    gnn = build(kind, hidden=HIDDEN, level=level, num_outputs=task.num_outputs)
-    return Fitted(gnn, task, random_models(gnn, WIDTH, MODELS), draw_examples(task, config, seed))
-
-
-def model(variables: Variables, r: int) -> Variables:
-    return cast(Variables, jax.tree.map(lambda leaf: np.asarray(leaf)[r], variables))
-
-
-def example_ids(models: Fitted) -> np.ndarray:
-    """The examples differentiated, in the order of their chunks."""
-    ids = np.concatenate([models.examples.ids_of(chunk).ravel() for chunk in models.examples.chunks])
-    return ids[ids >= 0]
-
-
-# The oracle: the definition, one example after another, with dense matrices
-
-
-class Dense(NamedTuple):
-    """Of n examples: score rows [n, L, P], scores of the labels in the data [n, P], J [n, C, P], and outputs [n, C]."""
-
-    rows: np.ndarray
-    observed: np.ndarray
-    jacobian: np.ndarray
-    outputs: np.ndarray
-
-    @property
-    def each(self) -> np.ndarray:
-        """f_i, [n, P]."""
-        return np.asarray((self.rows**2).sum(axis=1))
-
-    @property
-    def fisher(self) -> np.ndarray:
-        """F [P, P]."""
-        return np.einsum("nlp,nlq->pq", self.rows, self.rows) / len(self.rows)
-
-    @property
-    def alpha(self) -> float:
-        diagonal = np.diag(self.fisher)
-        return float(np.mean(diagonal**2) / np.mean(diagonal) ** 2)
-
-
-def theta_of(variables: Variables) -> dict[str, Any]:
-    return {name: value for name, value in variables["params"].items() if name.startswith("mp_")}
-
-
-@functools.partial(jax.jit, static_argnames="gnn")
-def outputs_and_jacobian(gnn: GNN, variables: Variables, batch: Batch) -> tuple[jax.Array, list[jax.Array]]:
-    def forward(theta: Any) -> jax.Array:
-        params = variables["params"] | theta
-        return gnn.apply({"params": params, "batch_stats": variables["batch_stats"]}, batch, train=False)
-
-    theta = theta_of(variables)
-    return forward(theta), jax.tree.leaves(jax.jacrev(forward)(theta))
-
-
-def alone(task: Task, graph: int) -> Batch:
-    """One graph, padded to a size that the engine never pads to, the same for all, so that one program serves."""
-    return single_batch(task.graphs.take(np.array([graph])), BatchShape(2, 11, 23))
-
-
-def dense(models: Fitted, r: int, ids: np.ndarray) -> Dense:
-    """Score rows of these examples, each alone."""
-    task, variables = models.task, model(models.variables, r)
-    if task.level == "node":
-        parts = [(single_batch(task.graphs), ids)]
-    else:
-        parts = [(alone(task, graph), np.array([0])) for graph in ids]
-    values, jacobians = [], []
-    for batch, places in parts:
-        z, leaves = outputs_and_jacobian(models.gnn, variables, batch)
-        values.append(np.asarray(z)[places])
-        flat = [np.asarray(leaf).reshape(*z.shape, -1) for leaf in leaves]
-        jacobians.append(np.concatenate(flat, axis=-1)[places])
-    z, jacobian = np.concatenate(values), np.concatenate(jacobians)
-    if task.loss == "mse":
-        return Dense(jacobian, np.einsum("nc,ncp->np", task.labels[ids] - z, jacobian), jacobian, z)
-    p = softmax(z)
-    residual = np.eye(task.num_outputs)[task.labels[ids]] - p
-    rows = np.stack([columns(each).T @ jac for each, jac in zip(p, jacobian)])
-    return Dense(rows, np.einsum("nc,ncp->np", residual, jacobian), jacobian, z)
-
-
-def softmax(z: np.ndarray) -> np.ndarray:
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    return np.asarray(p / p.sum(axis=1, keepdims=True))
-
-
-def columns(p: np.ndarray) -> np.ndarray:
-    """The lower triangular L [C, C - 1] with L L^T = diag(p) - p p^T: the columns of a covariance sum to 0."""
-    top = np.linalg.cholesky((np.diag(p) - np.outer(p, p))[:-1, :-1])
-    return np.vstack([top, -top.sum(axis=0)])
-
-
-def mean_of(form: Diagonal) -> np.ndarray:
-    """The diagonal of R models, [R, P]."""
-    return np.asarray(form.first.sum(axis=1) / form.counts.sum(axis=1)[:, None])
-
+__all__ = ["float64"]
 
 # Estimators that take example after example
 
@@ -522,140 +337,6 @@ def test_reference_is_the_squared_gradient_of_a_batch(level: Level) -> None:
             assert np.abs(still - expected).max() > 0.1 * expected.max()
 
 
-# The Gram matrix
-
-GRAMS: list[tuple[Level, int | None, Design, int]] = [
-    ("graph", 3, PLAIN, 999),
-    ("graph", None, GIN, 22),
-    ("node", 3, PLAIN, 999),
-    ("node", 3, PLAIN, 22),
-]
-"""Level, classes, design and most passes: for all 18 examples, or for 11 of them."""
-
-
-def spectrum(gram: Gram) -> Estimate:
-    """Three statistics as one, which compiles once."""
-    chosen = (statistics.full_alpha, statistics.largest_eigenvalue, statistics.spectral_entropy)
-    return Estimate(*(jnp.stack(parts) for parts in zip(*(statistic(gram) for statistic in chosen))))
-
-
-@pytest.mark.parametrize(("level", "classes", "kind", "passes"), GRAMS)
-def test_gram_is_that_of_the_dense_rows(level: Level, classes: int | None, kind: Design, passes: int) -> None:
-    models = random_fit(level, classes, kind, passes=passes, chunk=36 if level == "graph" else 200)
-    ids = example_ids(models)
-    got = estimators.gram(models, settings(level))
-    n, population, directions = len(ids), 18, 2
-    assert n == (18 if passes == 999 else 11)
-    assert got.parameters == sum(layer.size for layer in models.layers)
-    assert got.count.tolist() == [n] * MODELS
-    assert got.population.tolist() == [population] * MODELS
-    values, errors = evaluate(spectrum, got)
-    for r in range(MODELS):
-        unit = got.unit[r]
-        real = unit >= 0
-        np.testing.assert_array_equal(unit[real], np.repeat(np.arange(n), directions))
-        assert not got.products[r][~real].any()
-        exact = dense(models, r, ids)
-        rows = exact.rows.reshape(n * directions, -1)
-        products, fisher = rows @ rows.T, exact.fisher
-        scale = np.abs(products).max()
-        np.testing.assert_allclose(got.products[r][np.ix_(real, real)], products, atol=1e-9 * scale, **TIGHT)
-        # tr F^2 of the population: pairs of a unit with itself as often as they are there, and all others.
-        own = np.sum([np.sum((each @ each.T) ** 2) for each in exact.rows])
-        others = np.sum(products**2) - own
-        second = own / (n * population) + (1 - 1 / population) * others / (n * (n - 1))
-        if n == population:
-            np.testing.assert_allclose(second, np.sum(fisher**2), **TIGHT)
-        eigenvalues = np.linalg.eigvalsh(fisher)
-        p = eigenvalues[eigenvalues > 1e-12 * eigenvalues[-1]] / np.trace(fisher)
-        expected = (len(fisher) * second / np.trace(fisher) ** 2, np.log(eigenvalues[-1]), -np.sum(p * np.log(p)))
-        np.testing.assert_allclose(values[r], expected, rtol=1e-8)
-    assert np.all(errors == 0) if n == population else np.all((errors > 0) & np.isfinite(errors))
-
-
-def test_gram_of_the_labels_in_the_data() -> None:
-    models = random_fit("node", 3)
-    got = estimators.gram(models, settings("node", "empirical"))
-    for r in range(MODELS):
-        rows = dense(models, r, example_ids(models)).observed
-        np.testing.assert_allclose(got.products[r], rows @ rows.T, atol=1e-10 * np.sum(rows**2), **TIGHT)
-        assert got.unit[r].tolist() == list(range(18))
-
-
-# The Kronecker factors
-
-
-@functools.partial(jax.jit, static_argnames="gnn")
-def inputs_and_deltas(gnn: GNN, variables: Variables, batch: Batch) -> tuple[jax.Array, dict[str, Any], Any]:
-    """Outputs [C] of the first graph; the input of each message-passing layer, and dz / dy [C, V, H] of linear maps."""
-
-    def run(shifts: Any) -> tuple[jax.Array, dict[str, Any]]:
-        def shift(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
-            name = "/".join(context.module.path)
-            y = call(*args, **kwargs)
-            if not isinstance(context.module, Linear) or not name.startswith("mp_"):
-                return y
-            seen[name] = jnp.zeros_like(y)
-            return y if shifts is None else y + shifts[name]
-
-        seen: dict[str, Any] = {}
-        with nn.intercept_methods(shift):
-            values, rest = gnn.apply(
-                variables,
-                batch,
-                capture_intermediates=lambda module, _: len(module.path) == 1,
-                mutable=["intermediates"],
-            )
-        layers = {name: value["__call__"][0] for name, value in rest["intermediates"].items() if name != "out"}
-        return values[0], layers | {"seen": seen}
-
-    values, found = run(None)
-    jacobian, _ = jax.jacrev(run, has_aux=True)(found.pop("seen"))
-    return values, found, jacobian
-
-
-@pytest.mark.parametrize("passes", [999, 34])
-def test_factors_are_those_of_single_graphs(passes: int) -> None:
-    models = random_fit("graph", 3, DEEP, passes=passes, chunk=1)
-    ids = example_ids(models)
-    whole = len(ids) == 18
-    got = estimators.factors(models, settings("graph"))
-    if not whole:  # blocks of 2 and of 3 graphs
-        assert sorted(set(got.counts[0])) == [2, 3]
-    names = [f"mp_{layer}/conv/{part}" for layer in range(2) for part in ("neighbour", "self")]
-    sizes = models.task.graphs.n_node[ids]
-    assert got.counts.sum(axis=1).tolist() == [len(ids)] * MODELS
-    assert got.nodes.sum(axis=1).tolist() == [sizes.sum()] * MODELS
-    assert (got.counts.shape[1] == 1) == whole
-    assert len(got.inputs) == len(got.deltas) == len(names)
-    value, error = evaluate(statistics.kfac_trace, got)
-    for r in range(MODELS):
-        variables = model(models.variables, r)
-        total = {name: (0.0, 0.0) for name in names}
-        for graph, size in zip(ids, sizes):
-            z, layers, jacobian = inputs_and_deltas(models.gnn, variables, alone(models.task, graph))
-            factor = columns(softmax(np.asarray(z)[None])[0])
-            for name in names:
-                x = np.asarray(layers["pre_0" if name.startswith("mp_0") else "mp_0"])[:size]
-                delta = np.einsum("cl,cvh->lvh", factor, np.asarray(jacobian[name])[:, :size])
-                a, b = total[name]
-                total[name] = (a + x.T @ x, b + np.einsum("lvh,lvk->hk", delta, delta))
-        for (a, b), found_a, found_b in zip(total.values(), got.inputs, got.deltas):
-            np.testing.assert_allclose(found_a[r].sum(axis=0), a, atol=1e-9 * np.max(a), **TIGHT)
-            np.testing.assert_allclose(found_b[r].sum(axis=0), b, atol=1e-9 * np.max(b), **TIGHT)
-        trace = sum(np.trace(a) / sizes.sum() * np.trace(b) / len(ids) for a, b in total.values())
-        np.testing.assert_allclose(value[r], np.log(trace), **TIGHT)
-    assert np.all(error == 0) if whole else np.all(error > 0)
-
-
-@pytest.mark.parametrize(("level", "kind"), [("node", PLAIN), ("graph", GIN), ("graph", GAT)])
-def test_factors_are_there_for_some_designs_only(level: Level, kind: Design) -> None:
-    with pytest.raises(
-        UserError, match=r"^random: Kronecker factors are there for graph tasks without .*Gram matrix\.$"
-    ):
-        estimators.factors(random_fit(level, 3, kind), settings(level))
-
-
 # Scale
 
 
@@ -685,100 +366,3 @@ def test_squares_stay_within_single_precision(level: Level) -> None:
         np.testing.assert_allclose(full, ratios, rtol=1e-3)
     for scale in (1e12, 1e-12):
         np.testing.assert_allclose(sketched[scale], sketched[1.0], rtol=1e-3)
-
-
-# Stopping early
-
-
-@pytest.mark.parametrize(
-    ("level", "estimator", "most"), [("graph", "exact", 8), ("node", "monte_carlo", 6), ("node", "sign_sketch", 6)]
-)
-def test_tolerance_stops_early(level: Level, estimator: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    held: list[Diagonal] = []
-
-    def listen(*arguments: Any) -> Diagonal:
-        held.append(estimators.diagonal(*arguments))
-        return held[-1]
-
-    monkeypatch.setattr(engine, "diagonal", listen)
-    monkeypatch.setitem(engine.FORMS, "diagonal", listen)
-    fit = random_fit(level, 3).variables
-    monkeypatch.setattr(engine, "fitted", lambda *_: fit)
-    task = make_task(level, 3)
-
-    def outcome(tolerance: float) -> tuple[np.ndarray, np.ndarray]:
-        # 11 of 18 graphs: one can never be certain.
-        config = settings(level, estimator, draws=6, tolerance=tolerance, max_passes={level: 22}, chunk=1)
-        examples = draw_examples(task, config, 0)
-        return engine.design_statistics(task, PLAIN, examples, config, ["alpha"])[0]
-
-    results = [outcome(tolerance) for tolerance in (0.0, 1e-9, 1e9)]
-    whole, never, stopped = held
-    used = [np.count_nonzero(form.counts[0]) for form in held]
-    assert used == [most, most, 2]
-    assert never.first.shape[1] == stopped.first.shape[1]  # one program for all of them
-    np.testing.assert_array_equal(never.first[:, :most], whole.first)
-    for part in ("first", "second"):
-        np.testing.assert_array_equal(getattr(stopped, part)[:, :2], getattr(whole, part)[:, :2])
-        assert not getattr(stopped, part)[:, 2:].any()
-    alone = dataclasses.replace(whole, first=whole.first[:, :2], second=whole.second[:, :2], counts=whole.counts[:, :2])
-    np.testing.assert_allclose(results[2], evaluate(alpha, alone), **TIGHT)
-    np.testing.assert_allclose(results[1], results[0], **TIGHT)
-    assert np.all(results[2][0] != results[0][0])
-
-
-# Devices
-
-
-def report() -> dict[str, Any]:
-    """Statistics of a small graph and a small node task, and the devices on which models lay."""
-    devices: set[int] = set()
-    real = estimators.diagonal
-
-    def listen(models: Fitted, *rest: Any) -> Diagonal:
-        leaves = jax.tree.leaves((models.variables, models.examples.rows))
-        devices.update(device.id for leaf in leaves for device in leaf.devices())
-        return real(models, *rest)
-
-    anchors = [PLAIN, design("general", "sum")]
-    found: dict[str, Any] = {"available": len(jax.local_devices())}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(engine.FORMS, "diagonal", listen)
-        patch.setattr(preparation, "random_models", random_models)
-        real_fit = engine.fitted
-
-        def fit(gnn: GNN, task: Task, *rest: Any) -> Variables:
-            # Softmax regression is long to compile; ridge regression is not.
-            return real_fit(gnn, task, *rest) if task.loss == "mse" else random_models(gnn, WIDTH, MODELS)
-
-        patch.setattr(engine, "fitted", fit)
-        cases: list[tuple[Level, str, int | None]] = [("graph", "exact", 3), ("node", "sign_sketch", None)]
-        for level, estimator, classes in cases:
-            devices.clear()
-            config = settings(level, estimator, draws=4)
-            values = task_statistics(make_task(level, classes), config, ["alpha"], anchors=anchors)["alpha"]
-            found[level] = [np.asarray(values.value).tolist(), np.asarray(values.error).tolist()]
-            found[f"{level} devices"] = sorted(devices)
-    return found
-
-
-REPORT = """
-import json, jax, test_estimators
-jax.config.update("jax_disable_most_optimizations", True)
-print(json.dumps(test_estimators.report()))
-"""
-
-
-def test_number_of_devices_changes_nothing() -> None:
-    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_ENABLE_X64": "1", "JAX_PLATFORMS": "cpu"}
-    process = subprocess.run(
-        [sys.executable, "-c", REPORT], env=environment(**flags), capture_output=True, text=True, check=False
-    )
-    assert process.returncode == 0, process.stderr
-    many, one = json.loads(process.stdout.splitlines()[-1]), report()
-    assert (many["available"], one["available"]) == (8, 1)
-    for level in ("graph", "node"):
-        assert many[f"{level} devices"] == [0, 1]
-        assert one[f"{level} devices"] == [0]
-        np.testing.assert_allclose(many[level], one[level], rtol=1e-6)
-        assert np.shape(one[level][0]) == (2, MODELS)

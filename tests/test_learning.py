@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dense import CHUNK, MODELS, PLAIN, TARGETS, make_task, random_models, settings
 from jax.flatten_util import ravel_pytree
 from sklearn.linear_model import LogisticRegression, Ridge
-from test_estimators import CHUNK, MODELS, PLAIN, TARGETS, make_task, random_models, settings
 
 from atjax.batch import single_batch
 from atjax.errors import UserError
