@@ -280,23 +280,20 @@ def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> Batch
     used_nodes, used_edges = n_node.sum(axis=1), n_edge.sum(axis=1)
     if shape.graphs != places + 1 or used_nodes.max() >= shape.nodes or used_edges.max() > shape.edges:
         raise ValueError(f"batches of up to {used_nodes.max()} nodes and {used_edges.max()} edges exceed {shape}")
-    nodes = np.zeros((steps, shape.nodes), np.int32)
-    senders = np.full((steps, shape.edges), shape.nodes - 1, np.int32)
-    receivers = senders.copy()
-    node_place = np.arange(shape.nodes) < used_nodes[:, None]
-    edge_place = np.arange(shape.edges) < used_edges[:, None]
     ids = dealt[filled]
-    nodes[node_place] = ragged_ranges(graphs.node_start[ids], graphs.n_node[ids])
+    starts, lengths = graphs.edge_start[ids], graphs.n_edge[ids]
     # Ids of nodes within the batch are ids within the concatenation, shifted by where each graph begins in either.
     begin = (np.cumsum(n_node, axis=1) - n_node)[filled]
-    shift = np.repeat((begin - graphs.node_start[ids]).astype(np.int32), graphs.n_edge[ids])
-    for ends, batches in ((graphs.senders, senders), (graphs.receivers, receivers)):
-        batches[edge_place] = _runs(ends, graphs.edge_start[ids], graphs.n_edge[ids]) + shift
-
+    shift = np.repeat((begin - graphs.node_start[ids]).astype(np.int32), lengths)
+    last = shape.nodes - 1  # where padding edges begin and end
+    nodes = _padded(ragged_ranges(graphs.node_start[ids], graphs.n_node[ids]), used_nodes, shape.nodes, 0)
+    senders, receivers = (
+        _padded(_runs(ends, starts, lengths) + shift, used_edges, shape.edges, last)
+        for ends in (graphs.senders, graphs.receivers)
+    )
     rows = None
     if not graphs.plain:
-        rows = np.full((steps, shape.edges), len(graphs.senders), np.int32)
-        rows[edge_place] = ragged_ranges(graphs.edge_start[ids], graphs.n_edge[ids])
+        rows = _padded(ragged_ranges(starts, lengths), used_edges, shape.edges, len(graphs.senders))
 
     def with_padding(counts: np.ndarray, used: np.ndarray, total: int) -> np.ndarray:
         return np.concatenate([counts, total - used[:, None]], axis=1).astype(np.int32)
@@ -310,6 +307,15 @@ def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> Batch
         np.concatenate([dealt, np.full((steps, 1), -1)], axis=1).astype(np.int32),
         rows,
     )
+
+
+def _padded(values: np.ndarray, counts: np.ndarray, size: int, padding: int) -> np.ndarray:
+    """Rows of so many values each, filled up to ``size``, int32 [S, size]."""
+    result = np.full((len(counts), size), padding, np.int32)
+    ends = np.cumsum(counts).tolist()
+    for row, start, end in zip(result, [0, *ends], ends):
+        row[: end - start] = values[start:end]
+    return result
 
 
 def _runs(table: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
