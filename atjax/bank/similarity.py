@@ -10,7 +10,6 @@ import pandas as pd
 from atjax.bank.records import goodness
 from atjax.bank.store import Bank
 from atjax.errors import UserError
-from atjax.ranking import rank_shares
 
 MINIMUM_SHARED = 8
 """Designs that two tasks must share; with fewer, unrelated rankings have a tau of 0.3 by chance and more."""
@@ -91,7 +90,7 @@ def taskonomy_affinity(matrix: pd.DataFrame, minimum_shared: int = MINIMUM_SHARE
     Returns:
         A frame, a row for each target, whose known entries have sum 1; NaN on the diagonal and where it is not known.
     """
-    shares = rank_shares(matrix.to_numpy(float))
+    shares = (matrix.rank() / matrix.notna().sum()).to_numpy()  # ties share their mean rank
     known = ~np.isnan(shares)
     affinity = np.full((shares.shape[1], shares.shape[1]), np.nan)
     for target in range(shares.shape[1]):
