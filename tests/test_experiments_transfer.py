@@ -67,6 +67,7 @@ def bank(whole: bool = True, tasks: int = 5) -> Recorded:
         lambda row: place.get(row.tobytes(), -1),
         whole,
         {name: 1 + rng.random(12) for name in "vwxy"},
+        {name: 1 + rng.random(24) for name in "vwxy"},
     )
 
 

@@ -29,7 +29,7 @@ AXES = {"examples": "examples", "parameters": "parameters of the message-passing
 
 
 def scaling(task: Task, anchor: int, settings: FisherConfig, arguments: argparse.Namespace, console: Console) -> None:
-    """Measure, print slopes, write ``scaling.csv`` and ``scaling.png`` into the folder ``arguments.scaling``."""
+    """Measure, print slopes, write ``scaling.csv`` and ``scaling.svg`` into the folder ``arguments.scaling``."""
     directions = task.num_outputs - (task.loss == "cross_entropy")
 
     def with_examples(count: int) -> FisherConfig:
@@ -83,9 +83,11 @@ def scaling(task: Task, anchor: int, settings: FisherConfig, arguments: argparse
             panel.plot(x, np.exp(offset) * x**slope, ":", label=f"slope {slope:.2f}")
             panel.plot(x, y[-1] * x / x[-1], "--", color="gray", label="linear")
         panel.set(xscale="log", yscale="log", xlabel=label, ylabel="seconds, warm")
+        panel.set_xticks(x, [f"{value:,.0f}" for value in x])
+        panel.set_xticks([], minor=True)
         panel.legend()
     figure.suptitle(f"{task.name}, anchor {anchor}, {settings.seeds} models")
-    figure.savefig(folder / "scaling.png", dpi=150)
+    figure.savefig(folder / "scaling.svg")
 
 
 def _models(task: Task, anchor: int, config: FisherConfig) -> Fitted:

@@ -62,7 +62,8 @@ def prepare(bank: Recorded, task: int) -> Source:
     inverse = {
         "equal": np.ones(len(others)),
         "level": same if same.any() else np.ones(len(others)),
-        "fisher": 1 / np.maximum(fisher_distances(bank, task, others, distances), FLOOR),
+        "fisher": 1 / np.maximum(learned_distances(bank.features, bank, task, others), FLOOR),
+        "losses": 1 / np.maximum(learned_distances(bank.losses, bank, task, others), FLOOR),
         "kendall": close_weights(distances[task, others], np.sort(distances[task, others])[2], FLOOR),
         "taskonomy": _taskonomy(bank)[task, others],
     }
@@ -91,17 +92,17 @@ def _taskonomy(bank: Recorded) -> np.ndarray:
     return np.nan_to_num(taskonomy_affinity(_compared(bank), 4).to_numpy())
 
 
-def fisher_distances(bank: Recorded, task: int, others: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """d_e from a task to the others, [T - 1], by a projection trained on the others alone.
+def learned_distances(features: dict[str, np.ndarray], bank: Recorded, task: int, others: np.ndarray) -> np.ndarray:
+    """d_e from a task to the others, [T - 1], by a projection of these features trained on the others alone.
 
     Others without a feature have the median distance; without the task's own feature, all distances are 1.
     """
-    has = np.array([bank.tasks[t] in bank.features for t in others])
-    if bank.tasks[task] not in bank.features or has.sum() < MINIMUM_TASKS:
+    has = np.array([bank.tasks[t] in features for t in others])
+    if bank.tasks[task] not in features or has.sum() < MINIMUM_TASKS:
         return np.ones(len(others))
     known = others[has]
-    features = np.stack([bank.features[bank.tasks[t]] for t in (*known, task)])
-    *tasks, novel = train_projection(features[:-1], distances[np.ix_(known, known)], seed=0).embed(features)
+    inputs = np.stack([features[bank.tasks[t]] for t in (*known, task)])
+    *tasks, novel = train_projection(inputs[:-1], _kendall(bank)[np.ix_(known, known)], seed=0).embed(inputs)
     found = np.full(len(others), np.nan)
     found[has] = embedding_distance(np.stack(tasks), novel)
     return np.where(has, found, np.nanmedian(found))
@@ -236,6 +237,8 @@ METHODS: dict[str, Build] = {
     "rank, equal": _rank("equal"),
     "rank, level": _rank("level"),
     "rank, fisher": _rank("fisher"),
+    "product, losses": _product(Random, "losses"),
+    "rank, losses": _rank("losses"),
     "rank, kendall (upper bound)": _rank("kendall"),
     "rank, taskonomy (upper bound)": _rank("taskonomy"),
     "rank, equal, trials": _rank("equal", REWEIGH),
@@ -249,5 +252,6 @@ METHODS: dict[str, Build] = {
     "portfolio, fisher": lambda s, seed, trials: Portfolio(ranking(s, "fisher", seed, 0.0), trials),
     "boosted, fisher": lambda s, seed, trials: boosted(s, "fisher", seed % 5),  # fits take long
 }
-"""The first six are the simulation's; the others say where a gain comes from. `fisher` is the paper's embedding."""
+"""The first six are the simulation's; the others say where a gain comes from. `fisher` is the paper's embedding,
+`losses` the same of other features."""
 SIMULATION = tuple(METHODS)[:6]

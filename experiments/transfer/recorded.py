@@ -18,6 +18,9 @@ from atjax.bank.records import frame_designs
 from atjax.samplers import Candidates, Listed, WholeSpace
 from atjax.space import Space
 
+LOSSES = Path(__file__).parents[1] / "statistics" / "features"
+"""Features that `experiments/statistics/features.py` has computed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
@@ -36,6 +39,7 @@ class Recorded:
         find: The number of a design by its row, or -1.
         whole: Whether every design of the space has results; if not, searches are kept to the recorded ones.
         features: Mean alphas of the tasks that have any, by name, [A] each.
+        losses: The same for the losses of the first training steps (paper, Table 2), [A K] each.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Recorded:
     find: Callable[[np.ndarray], int]
     whole: bool
     features: dict[str, np.ndarray]
+    losses: dict[str, np.ndarray]
 
     def designs(self, task: int) -> np.ndarray:
         """Numbers of the designs that a task was run with."""
@@ -85,6 +90,7 @@ def _recorded(
         lookup(bank.space, designs) if lookup else lambda row: place.get(row.tobytes(), -1),
         whole,
         features(),
+        losses(),
     )
 
 
@@ -92,6 +98,16 @@ def features(kind: str | None = None) -> dict[str, np.ndarray]:
     """Mean alphas of the embedded bank's tasks by name, [A] each."""
     rows = load_bank().where(fisher=kind or config.load("fisher", "default").key).features
     return {task: np.mean([a.mean(axis=1) for a in own["alphas"]], axis=0) for task, own in rows.groupby("task")}
+
+
+def losses() -> dict[str, np.ndarray]:
+    """What `experiments/statistics` keeps of `first_losses`: means over initialisations by task, [A K] each."""
+    found = {}
+    for file in sorted(LOSSES.glob("*--default--s0.npz")):
+        with np.load(file, allow_pickle=False) as arrays:
+            if "value/first_losses" in arrays.files:
+                found[file.name.split("--")[0]] = arrays["value/first_losses"].mean(axis=1).ravel()
+    return found
 
 
 def embedded() -> Recorded:
