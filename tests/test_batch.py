@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from atjax import batch as batching
 from atjax.batch import (
+    LONG_RUN,
     BatchIndex,
     BatchShape,
     SparseRows,
@@ -149,14 +151,17 @@ def loop_batch(graphs: Graphs, ids: list[int], shape: BatchShape) -> tuple[list[
     return rows, edges
 
 
-@given(SEEDS, st.integers(1, 20), st.integers(1, 6))
-def test_batches_are_those_of_a_loop(seed: int, count: int, batch_size: int) -> None:
+@given(SEEDS, st.integers(1, 20), st.integers(1, 6), st.sampled_from([0, LONG_RUN]))
+def test_batches_are_those_of_a_loop(seed: int, count: int, batch_size: int, long: int) -> None:
+    """Whether edges are gathered or, as those of large graphs, copied in slices."""
     rng = np.random.default_rng(seed)
     graphs = random_graphs(rng, count)
     ids = random_ids(rng, graphs)
     shape = shape_for(graphs, ids, batch_size)
     dealt = deal(graphs, ids, batch_size, rng)
-    index = index_batches(graphs, dealt, shape)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(batching, "LONG_RUN", long)
+        index = index_batches(graphs, dealt, shape)
     for step, row in enumerate(dealt):
         batch = gather(graphs.nodes, at_step(index, step))
         members = [int(graph) for graph in row if graph >= 0]

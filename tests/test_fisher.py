@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dense import random_graphs
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -78,19 +79,6 @@ def random_variables(gnn: GNN, num_features: int, key: jax.Array, num_edge_featu
 def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: int = 0) -> Variables:
     models = [random_variables(gnn, num_features, jax.random.key(k), num_edge_features) for k in range(seeds)]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
-
-
-def random_graphs(rng: np.random.Generator, kinds: list[tuple[int, int]]) -> Graphs:
-    """Graphs of so many nodes and undirected edges each, features in float64."""
-    pairs, start = [], 0
-    for nodes, edges in kinds:
-        possible = list(itertools.combinations(range(start, start + nodes), 2))
-        pairs += [possible[k] for k in rng.choice(len(possible), edges, replace=False)]
-        start += nodes
-    graphs = Graphs.from_edges(
-        np.zeros((start, WIDTH)), *np.array(pairs).T, np.array([nodes for nodes, _ in kinds]), undirected=True
-    )
-    return dataclasses.replace(graphs, nodes=rng.normal(size=(start, WIDTH)))
 
 
 def make_task(level: Level, classes: int | None, seed: int = 0) -> Task:
