@@ -16,7 +16,7 @@ from tiny import environment
 from atjax.fisher import engine, estimators, preparation
 from atjax.fisher.engine import task_statistics
 from atjax.fisher.estimators import Fitted
-from atjax.fisher.moments import Diagonal
+from atjax.fisher.moments import Moments
 from atjax.model.gnn import GNN, Variables
 from atjax.task import Level, Task
 
@@ -26,9 +26,9 @@ __all__ = ["float64"]
 def report() -> dict[str, Any]:
     """Statistics of a small graph and a small node task, and the devices on which models lay."""
     devices: set[int] = set()
-    real = estimators.diagonal
+    real = estimators.moments
 
-    def listen(models: Fitted, *rest: Any) -> Diagonal:
+    def listen(models: Fitted, *rest: Any) -> Moments:
         leaves = jax.tree.leaves((models.variables, models.examples.rows))
         devices.update(device.id for leaf in leaves for device in leaf.devices())
         return real(models, *rest)
@@ -36,7 +36,7 @@ def report() -> dict[str, Any]:
     anchors = [PLAIN, design("general", "sum")]
     found: dict[str, Any] = {"available": len(jax.local_devices())}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(engine.FORMS, "diagonal", listen)
+        patch.setitem(engine.FORMS, "moments", listen)
         patch.setattr(preparation, "random_models", random_models)
         real_fit = engine.fitted
 

@@ -25,8 +25,8 @@ from test_fisher import (
 )
 
 from atjax import config
-from atjax.fisher import estimators
-from atjax.fisher.disjoint import _add_blocks, _add_whole, separable, slot_sums
+from atjax.fisher import sums
+from atjax.fisher.disjoint import Pair, _add_blocks, _add_whole, separable, slot_sums
 from atjax.fisher.examples import draw_examples
 from atjax.fisher.gradients import graph_sums
 from atjax.fisher.preparation import fitted
@@ -68,15 +68,21 @@ def test_products_on_a_cpu_are_those_on_an_accelerator(directions: int) -> None:
     slots = Slots(((5, 3), (1, 7), (2, 8)))  # in steps of four: with a rest, fewer, and fewer
     xs = [jnp.asarray(rng.normal(size=(slots.num_nodes, d))) for d in (4, 12)]
     ds = [jnp.asarray(rng.normal(size=(slots.num_nodes, directions, 6))) for _ in xs]
-    sums = (jnp.ones((4, 4, 6)), jnp.ones((4, 4, 6)))
-    for got, expected in zip(_add_blocks(sums, xs, ds, slots), _add_whole(sums, xs, ds, slots)):
-        np.testing.assert_allclose(got, expected, rtol=1e-12)
-    start, f = 0, np.zeros((12, 6))
+    ones = jnp.ones((4, 4, 6))
+    found = _add_blocks(Pair(ones, ones), xs, ds, slots)
+    np.testing.assert_allclose(found, _add_whole(Pair(ones, ones), xs, ds, slots), rtol=1e-12)
+    for add in (_add_blocks, _add_whole):
+        first, second = add(Pair(ones, None), xs, ds, slots)
+        np.testing.assert_allclose(first, found.first, rtol=1e-12)
+        assert second is None
+    start, f, squares = 0, np.zeros((12, 6)), np.zeros((12, 6))
     for nodes in slots.sizes:  # the second map of each example, plainly
         x, d = xs[1][start : start + nodes], ds[1][start : start + nodes]
-        f += sum((x.T @ d[:, direction]) ** 2 for direction in range(directions))
+        one = sum((x.T @ d[:, direction]) ** 2 for direction in range(directions))
+        f, squares = f + one, squares + one**2
         start += nodes
-    np.testing.assert_allclose(_add_blocks(sums, xs, ds, slots)[0][1:].reshape(12, 6), 1 + f, rtol=1e-12)
+    for got, expected in zip(found, (f, squares)):
+        np.testing.assert_allclose(got[1:].reshape(12, 6), 1 + expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["gin", "gat"])
@@ -85,7 +91,7 @@ def test_other_designs_take_every_graph_alone(kind: str, monkeypatch: pytest.Mon
     design = Design(kind, heads, aggregation, "relu", 0, "stack", 1, 1, 2, 0.0, 0)
     task = make_task("graph", 2)
     assert not separable(built(task, design))
-    monkeypatch.setattr(estimators, "slot_sums", None)
+    monkeypatch.setattr(sums, "slot_sums", None)
     assert np.all(design_alpha(task, design) >= 1)
 
 

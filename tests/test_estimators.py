@@ -31,10 +31,10 @@ from dense import (
 
 from atjax.batch import Batch, BatchShape, single_batch
 from atjax.fisher import estimators, statistics
-from atjax.fisher.engine import evaluate
+from atjax.fisher.engine import _of_diagonal, evaluate
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import draw_examples
-from atjax.fisher.moments import Diagonal, Estimate
+from atjax.fisher.moments import Diagonal, Estimate, stages
 from atjax.fisher.statistics import alpha
 from atjax.model.gnn import GNN, Variables
 from atjax.space import Design
@@ -65,13 +65,13 @@ def test_diagonal_is_that_of_the_definition(level: Level, classes: int | None, k
     assert got.counts.sum(axis=1).tolist() == [len(train)] * MODELS
     assert got.population.tolist() == [len(train)] * MODELS
     assert sum(layer.size for layer in got.layers) == got.first.shape[-1]
-    value, error = evaluate(alpha, got)
+    assert got.second is None  # of all examples nothing needs it
+    value, error = evaluate(alpha, estimators.moments(models, settings(level, estimator)))
     for r in range(MODELS):
         exact = dense(models, r, train)
         f = exact.each if estimator == "exact" else exact.observed**2
         expected = f.mean(axis=0)
         np.testing.assert_allclose(mean_of(got)[r], expected, atol=1e-9 * expected.max(), **TIGHT)
-        np.testing.assert_allclose(got.second[r].sum(axis=0), (f**2).sum(axis=0), atol=1e-9 * f.max() ** 2, **TIGHT)
         np.testing.assert_allclose(value[r], np.mean(expected**2) / np.mean(expected) ** 2, **TIGHT)
         assert abs(exact.each.mean() / (exact.observed**2).mean() - 1) > 0.01  # two matrices
     assert error.tolist() == [0] * MODELS
@@ -86,7 +86,7 @@ def test_blocks_of_a_sample_add_up(level: Level, kind: Design) -> None:
     assert set(ids) <= set(models.task.split(0).train)
     config = settings(level)
     plain, early = estimators.diagonal(models, config), estimators.diagonal(models, config, lambda form: False)
-    assert 1 < plain.first.shape[1] <= early.first.shape[1] == estimators.BLOCKS
+    assert 1 < plain.first.shape[1] == early.first.shape[1] <= estimators.BLOCKS
     for form in (plain, early):
         filled = np.count_nonzero(form.counts[0])
         assert form.counts.sum(axis=1).tolist() == [11] * MODELS
@@ -98,11 +98,29 @@ def test_blocks_of_a_sample_add_up(level: Level, kind: Design) -> None:
             np.testing.assert_allclose(form.first[r].sum(axis=0), f.sum(axis=0), atol=1e-9 * f.max(), **TIGHT)
             total = form.second[r].sum(axis=0)
             np.testing.assert_allclose(total, (f**2).sum(axis=0), atol=1e-9 * f.max() ** 2, **TIGHT)
-    np.testing.assert_allclose(evaluate(alpha, plain), evaluate(alpha, early), **TIGHT)
-    assert np.all(evaluate(alpha, plain)[1] > 0)
+    value, error = evaluate(alpha, estimators.moments(models, config))
+    for form in (plain, early):
+        np.testing.assert_allclose(evaluate(_of_diagonal(alpha), form), (value, error), **TIGHT)
+    assert np.all(error > 0)
 
 
 # Estimators that draw
+
+
+@pytest.mark.parametrize("estimator", ["monte_carlo", "sign_sketch"])
+def test_moments_of_draws_are_those_of_the_diagonal(estimator: str) -> None:
+    """Without the diagonal ever being there; of examples that is tested above."""
+    models, config = random_fit("graph", 3), settings("graph", estimator, draws=5)
+    found, expected = estimators.moments(models, config), estimators.diagonal(models, config)
+    assert found.layers == tuple((name, size) for name, size in stages(expected.layers))
+    for statistic in (alpha, statistics.layer_trace):
+        got, of_diagonal = evaluate(statistic, found), evaluate(_of_diagonal(statistic), expected)
+        np.testing.assert_allclose(got, of_diagonal, rtol=1e-9)
+    for r, draws in enumerate(expected.first):
+        whole = draws.sum(axis=0)
+        square = (whole**2 - (draws**2).sum(axis=0)) / 20  # pairs of two different draws
+        value = np.mean(square) / np.mean(whole / 5) ** 2
+        np.testing.assert_allclose(evaluate(alpha, found)[0][r], max(1, value), rtol=1e-9)
 
 
 def draws_of(models: Fitted, estimator: str, draws: int) -> np.ndarray:
@@ -258,7 +276,8 @@ def check_coverage(value: np.ndarray, error: np.ndarray, truth: float) -> None:
 @pytest.mark.parametrize(("level", "size"), [("graph", 50), ("node", 50)])
 def test_standard_errors_of_draws_cover(level: Level, size: int) -> None:
     models = random_fit(level, 3)
-    value, error = (each.reshape(MODELS, -1) for each in evaluate(alpha, replications(level, 3, size)))
+    replicated = replications(level, 3, size)
+    value, error = (each.reshape(MODELS, -1) for each in evaluate(_of_diagonal(alpha), replicated))
     for r in range(MODELS):
         check_coverage(value[r], error[r], dense(models, r, models.task.split(0).train).alpha)
 
@@ -275,7 +294,7 @@ def test_standard_errors_of_samples_cover() -> None:
     assert forms[0].first.shape[1] == estimators.BLOCKS
     together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *forms)
     assert np.all(together.counts.sum(axis=1) == 80)
-    values, errors = evaluate(alpha, together)
+    values, errors = evaluate(_of_diagonal(alpha), together)
     squares, _ = evaluate(unbiased_square, together)
     for r in range(MODELS):
         exact = dense(models, r, models.task.split(0).train)
@@ -357,11 +376,15 @@ def test_squares_stay_within_single_precision(level: Level) -> None:
         with np.errstate(over="ignore", under="ignore"):
             held = np.float32(np.max([each.each.max() * scale**2 for each in exact])) ** 2
         assert (np.finfo(np.float32).tiny < held < np.inf) == (scale == 1)
-        np.testing.assert_allclose(evaluate(alpha, form)[0], [each.alpha for each in exact], rtol=1e-3)
+        for value, _ in (
+            evaluate(_of_diagonal(alpha), form),
+            evaluate(alpha, estimators.moments(scaled, settings(level))),
+        ):
+            np.testing.assert_allclose(value, [each.alpha for each in exact], rtol=1e-3)
         traces = [np.trace(each.fisher) * scale**2 for each in exact]
         np.testing.assert_allclose(mean_of(form).sum(axis=1), traces, rtol=1e-3)
         drawn = estimators.diagonal(scaled, settings(level, "sign_sketch", draws=4))
-        sketched[scale] = evaluate(alpha, drawn)[0]
+        sketched[scale] = evaluate(_of_diagonal(alpha), drawn)[0]
         full, _ = evaluate(statistics.full_alpha, estimators.gram(scaled, settings(level)))
         np.testing.assert_allclose(full, ratios, rtol=1e-3)
     for scale in (1e12, 1e-12):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,6 @@ from atjax.fisher.examples import BLOCKS, draw_examples
 from atjax.fisher.fields import receptive_fields
 from atjax.fisher.gradients import node_sums
 from atjax.fisher.slots import SlotIndex
-from atjax.model.gnn import GNN
 from atjax.space import Design
 from atjax.task import Graphs, Task
 
@@ -104,13 +104,14 @@ def test_shallow_designs_take_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """The diagonal by fields is the diagonal by pullbacks, of a sample too."""
     task, design = make_task("node", 3), DESIGNS[2]
     taken: list[bool] = []
-    real = estimators._sums
+    real = estimators.summed
 
-    def listen(gnn: GNN, *rest: object) -> object:
-        taken.append(isinstance(rest[4], SlotIndex))
-        return real(gnn, *rest)  # type: ignore[arg-type]
+    def listen(*arguments: Any) -> Any:
+        (chunk,) = arguments[5]
+        taken.append(isinstance(chunk, SlotIndex))
+        return real(*arguments)
 
-    monkeypatch.setattr(estimators, "_sums", listen)
+    monkeypatch.setattr(estimators, "summed", listen)
 
     def diagonal_of(task: Task, most: int) -> tuple[np.ndarray, np.ndarray]:
         settings = dataclasses.replace(CONFIG, max_passes={"graph": 99, "node": most})

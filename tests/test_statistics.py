@@ -13,7 +13,19 @@ import numpy as np
 import pytest
 
 from atjax.fisher import statistics
-from atjax.fisher.moments import Diagonal, Estimate, Factors, Gram, Layer, Statistic, jackknife
+from atjax.fisher.moments import (
+    ROW,
+    Diagonal,
+    Estimate,
+    Factors,
+    Gram,
+    Layer,
+    Moments,
+    Statistic,
+    jackknife,
+    layer_moments,
+    stages,
+)
 from atjax.fisher.statistics import DAMPING, names, reads, resolve
 
 LAYERS = (
@@ -26,7 +38,7 @@ LAYERS = (
 P = sum(layer.size for layer in LAYERS)
 MAPS = ((2, 3), (2, 3), (3, 2))
 SCALE = np.logspace(-1, 0.5, P)[np.random.default_rng(0).permutation(P)]
-FISHER = [name for name in names() if reads(resolve(name)) in ("diagonal", "gram", "factors")]
+FISHER = [name for name in names() if reads(resolve(name)) in ("moments", "diagonal", "gram", "factors")]
 """Statistics of F; those of a little learning have tests of their own."""
 TRUE_UNITS = {"layer_trace": 1, "largest_eigenvalue": 1, "kfac_trace": 1, "kfac_moments": np.repeat([1, 2], 3)}
 """By how much each statistic grows where F grows by a factor e; the others not at all."""
@@ -58,6 +70,15 @@ def diagonal_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale:
     return Diagonal(*sums, np.float64(population), np.float64(log_scale), LAYERS)
 
 
+def moments_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: float = 0.0) -> Moments:
+    form = diagonal_of(rows, population, blocks, log_scale)
+    parts = [(form.first[:, cut], np.asarray(form.second)[:, cut]) for cut in (slice(15), slice(15, P))]
+    first, second = (np.stack([part[k].sum(axis=1) for part in parts], axis=1) for k in (0, 1))
+    products = np.stack([part @ part.T for part, _ in parts], axis=2)
+    scalars = form.counts, form.population, form.log_scale
+    return Moments(first, second, products, *scalars, (("mp_0", 15), ("mp_1", P - 15)))
+
+
 def gram_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: float = 0.0, room: int = 80) -> Gram:
     """Rows of padding are strewn among the others, so that there are ``room``."""
     place = np.sort(np.random.default_rng(0).permutation(room)[: rows.shape[0] * rows.shape[1]])
@@ -81,7 +102,12 @@ def factors_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: 
     return Factors(inputs, deltas, 2 * counts, counts, np.float64(population), np.float64(log_scale))
 
 
-FORMS: dict[str, Callable[..., Any]] = {"diagonal": diagonal_of, "gram": gram_of, "factors": factors_of}
+FORMS: dict[str, Callable[..., Any]] = {
+    "moments": moments_of,
+    "diagonal": diagonal_of,
+    "gram": gram_of,
+    "factors": factors_of,
+}
 
 
 @functools.cache
@@ -214,6 +240,48 @@ def test_kfac_is_exact_for_one_layer_whose_input_never_changes() -> None:
     np.testing.assert_allclose(compiled(statistics.kfac_trace)(factors).value, np.log((rows**2).sum() / 12), rtol=1e-12)
 
 
+# The moments of the diagonal
+
+
+@pytest.mark.parametrize("population", [9, 30, np.inf])
+def test_moments_say_what_the_diagonal_says(population: float) -> None:
+    """Value and standard error, with empty blocks, whichever of the two they are computed from."""
+    rows = draw(np.random.default_rng(10), 9)
+
+    def alphas(diagonal: Diagonal) -> Estimate:
+        def each(d: jax.Array, square: jax.Array) -> jax.Array:
+            cuts = (slice(P), slice(15), slice(15, P))
+            return jnp.stack([jnp.mean(square[cut]) / jnp.mean(d[cut]) ** 2 for cut in cuts])
+
+        return diagonal.estimate(each)
+
+    expected = compiled(alphas)(diagonal_of(rows, population, 12))
+    for form in (moments_of(rows, population, 12), diagonal_of(rows, population, 12).moments()):
+        got = [compiled(statistic)(form) for statistic in (statistics.alpha, statistics.layer_alpha)]
+        for part in ("value", "error"):
+            found = np.append(*(getattr(each, part) for each in got))
+            np.testing.assert_allclose(found, getattr(expected, part), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("blocks", [1, 5])
+@pytest.mark.parametrize("size", [3, ROW, 2 * ROW + 7])
+def test_sums_over_layers_are_those_of_long_vectors(blocks: int, size: int) -> None:
+    """Also in single precision, to its digits: sums are taken of rows, and then of their sums."""
+    layers = (Layer("mp_0/conv/self", (size, 1)), Layer("mp_0/prelu", ()), Layer("mp_1/conv/self", (7, 2)))
+    assert stages(layers) == (("mp_0", size + 1), ("mp_1", 14))
+    rng = np.random.default_rng(size)
+    first, second = rng.gamma(0.3, size=(2, blocks, size + 15))
+    parts = [slice(size + 1), slice(size + 1, size + 15)]
+    for dtype, rtol in ((np.float64, 1e-12), (np.float32, 1e-6)):
+        got = layer_moments(first.astype(dtype), second.astype(dtype), stages(layers))
+        assert all(array is not None and array.dtype == dtype for array in got)
+        np.testing.assert_allclose(got[0], np.stack([first[:, part].sum(axis=1) for part in parts], 1), rtol=rtol)
+        np.testing.assert_allclose(got[1], np.stack([second[:, part].sum(axis=1) for part in parts], 1), rtol=rtol)
+        expected = np.stack([first[:, part] @ first[:, part].T for part in parts], axis=2)
+        np.testing.assert_allclose(got[2], expected, rtol=rtol)
+        assert layer_moments(first, None, stages(layers))[1] is None
+
+
 # Samples
 
 
@@ -254,7 +322,7 @@ def test_two_standard_errors_cover_the_truth(statistic: Statistic, population: f
     else:
         everything = draw(rng, 96)
         draws = [everything[rng.permutation(96)[:64]] for _ in range(1000)]
-    truth = compiled(statistic)(diagonal_of(everything, len(everything))).value
+    truth = compiled(statistic)(FORMS[reads(statistic)](everything, len(everything))).value
     value, error = of_each(statistic, draws, population)
     covered = np.mean(np.abs(value - truth) <= 2 * error, axis=0)
     assert np.all((covered > 0.86) & (covered < 0.95)), covered

@@ -87,35 +87,61 @@ class Layout:
             by_width.setdefault(sum(outputs), []).append(Map(tuple(names), kernels[0][0], outputs))
         return cls(tuple(tuple(maps) for maps in by_width.values()), tuple(shapes.items()))
 
-    def zeros(self, dtype: Any) -> Packed:
+    def zeros(self, dtype: Any, squares: bool) -> Packed:
         """Where sums start."""
         sizes = [(math.gcd(*(one.inputs for one in maps)), maps) for maps in self.maps]
-        blocks = [
-            jnp.zeros((sum(one.inputs for one in maps) // tile, tile, sum(maps[0].outputs)), dtype)
-            for tile, maps in sizes
+        shapes = [(sum(one.inputs for one in maps) // tile, tile, sum(maps[0].outputs)) for tile, maps in sizes]
+        pairs = [
+            Pair(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype) if squares else None)
+            for shape in [*shapes, (sum(math.prod(shape) for _, shape in self.others),)]
         ]
-        return Packed(tuple(blocks), jnp.zeros(sum(math.prod(shape) for _, shape in self.others), dtype))
+        return Packed(tuple(pairs[:-1]), pairs[-1])
 
-    def unpack(self, packed: Packed, theta: Params) -> Params:
-        """A tree like theta."""
-        leaves: dict[str, jax.Array] = {}
-        for maps, blocks in zip(self.maps, packed.maps):
-            rows = blocks.reshape(-1, blocks.shape[-1])
-            for one, part in zip(maps, _cut(rows, [one.inputs for one in maps], axis=0)):
-                leaves |= zip((f"{name}/kernel" for name in one.names), _cut(part, one.outputs, axis=1))
-        flat = _cut(packed.others, [math.prod(shape) for _, shape in self.others], axis=0)
-        leaves |= {key: part.reshape(shape) for (key, shape), part in zip(self.others, flat)}
-        return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_key(path)], theta)
+    def unpack(self, packed: Packed, theta: Params) -> Sums:
+        """Trees like theta."""
+
+        def tree(maps: Sequence[jax.Array], others: jax.Array) -> Params:
+            leaves: dict[str, jax.Array] = {}
+            for together, blocks in zip(self.maps, maps):
+                rows = blocks.reshape(-1, blocks.shape[-1])
+                for one, part in zip(together, _cut(rows, [one.inputs for one in together], axis=0)):
+                    leaves |= zip((f"{name}/kernel" for name in one.names), _cut(part, one.outputs, axis=1))
+            flat = _cut(others, [math.prod(shape) for _, shape in self.others], axis=0)
+            leaves |= {key: part.reshape(shape) for (key, shape), part in zip(self.others, flat)}
+            return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_key(path)], theta)
+
+        first = tree([pair.first for pair in packed.maps], packed.others.first)
+        if packed.others.second is None:
+            return Sums(first, None)
+        return Sums(first, tree([cast(jax.Array, pair.second) for pair in packed.maps], packed.others.second))
+
+
+class Pair(NamedTuple):
+    """Sums of f_i, and of f_i^2 unless nothing needs them, of one shape."""
+
+    first: jax.Array
+    second: jax.Array | None
+
+    def plus(self, first: jax.Array, second: Callable[[], jax.Array]) -> Pair:
+        """With those of further examples."""
+        return Pair(self.first + first, None if self.second is None else self.second + second())
 
 
 class Packed(NamedTuple):
     """Sums over theta as a `Layout` keeps them: of each set of maps [K, T, H], and of all other parameters [W]."""
 
-    maps: tuple[jax.Array, ...]
-    others: jax.Array
+    maps: tuple[Pair, ...]
+    others: Pair
 
 
-def slot_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array, examples: SlotIndex) -> Sums:
+def slot_sums(
+    gnn: GNN,
+    cotangents: Cotangents,
+    variables: Variables,
+    features: jax.Array,
+    examples: SlotIndex,
+    squares: bool = True,
+) -> Sums:
     """Sums over the graphs of S batches; the same numbers as `atjax.fisher.gradients.graph_sums`.
 
     Args:
@@ -124,6 +150,7 @@ def slot_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, features: 
         variables: Parameters and BatchNorm statistics.
         features: Node features of all graphs, [V, D].
         examples: S batches, leading axis S. An empty place counts nothing.
+        squares: Whether f_i^2 is added up too.
     """
     theta, _ = split_params(variables["params"])
     layouts: list[Layout] = []
@@ -136,17 +163,18 @@ def slot_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, features: 
 
     shapes = jax.eval_shape(look)
     layout = layouts[0]
-    zeros = layout.zeros(jax.tree.leaves(theta)[0].dtype)
+    zeros = layout.zeros(jax.tree.leaves(theta)[0].dtype, squares)
 
-    def add(sums: tuple[Packed, Packed], index: SlotIndex) -> tuple[tuple[Packed, Packed], None]:
+    def add(sums: Packed, index: SlotIndex) -> tuple[Packed, None]:
         inputs, deltas = backward(gnn, cotangents, variables, fill(features, index), index, shapes)
         return _add(layout, sums, inputs, deltas, index.slots), None
 
-    sums, _ = jax.lax.scan(add, (zeros, zeros), examples)
-    return Sums(*(layout.unpack(packed, theta) for packed in sums))
+    return layout.unpack(jax.lax.scan(add, zeros, examples)[0], theta)
 
 
-def field_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, graph: Batch, fields: SlotIndex) -> Sums:
+def field_sums(
+    gnn: GNN, cotangents: Cotangents, variables: Variables, graph: Batch, fields: SlotIndex, squares: bool = True
+) -> Sums:
     """Sums over nodes of one graph by their receptive fields; the same numbers as `atjax.fisher.gradients.node_sums`.
 
     The layers before message passing see each node by itself and have no part in theta: they are passed once, for all
@@ -158,6 +186,7 @@ def field_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, graph: Ba
         variables: Parameters and BatchNorm statistics.
         graph: The graph.
         fields: S batches of fields, leading axis S; see `atjax.fisher.fields`.
+        squares: Whether f_i^2 is added up too.
     """
     embedded = cast(jax.Array, gnn.apply(variables, graph, method=GNN.embed))
     rest = gnn.clone(design=dataclasses.replace(gnn.design, pre_layers=0))
@@ -165,7 +194,7 @@ def field_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, graph: Ba
         part: {name: leaf for name, leaf in tree.items() if not name.startswith("pre_")}
         for part, tree in variables.items()
     }
-    return slot_sums(rest, cotangents, kept, embedded, fields)
+    return slot_sums(rest, cotangents, kept, embedded, fields, squares)
 
 
 def backward(
@@ -191,28 +220,21 @@ def backward(
     return inputs, {name: jnp.moveaxis(delta, 0, 1) for name, delta in each.items()}
 
 
-def _add(
-    layout: Layout, sums: tuple[Packed, Packed], inputs: Inputs, deltas: Taps, slots: Slots
-) -> tuple[Packed, Packed]:
+def _add(layout: Layout, sums: Packed, inputs: Inputs, deltas: Taps, slots: Slots) -> Packed:
     """Add f_i and f_i^2 of the examples of one batch."""
     add_products = _add_blocks if jax.default_backend() == "cpu" else _add_whole
     totals = []
-    for maps, first, second in zip(layout.maps, sums[0].maps, sums[1].maps):
+    for maps, pair in zip(layout.maps, sums.maps):
         xs = [inputs.linear[one.names[0]] for one in maps]
         ds = [jnp.concatenate([deltas[name] for name in one.names], axis=-1) for one in maps]
-        totals.append(add_products((first, second), xs, ds, slots))
+        totals.append(add_products(pair, xs, ds, slots))
     rows = {f"{name}/bias": deltas[name] for name in [*inputs.linear, *inputs.norm]}
     rows |= {f"{name}/scale": deltas[name] * z[:, None] for name, z in inputs.norm.items()}
     rows |= {
         f"{name}/negative_slope": jnp.sum(deltas[name] * low[:, None], axis=-1, keepdims=True)
         for name, low in inputs.slope.items()
     }
-    others = _add_rows((sums[0].others, sums[1].others), [rows[key] for key, _ in layout.others], slots)
-    return Packed(tuple(a for a, _ in totals), others[0]), Packed(tuple(b for _, b in totals), others[1])
-
-
-Pair = tuple[jax.Array, jax.Array]
-"""Sums of f_i and of f_i^2, of one shape."""
+    return Packed(tuple(totals), _add_rows(sums.others, [rows[key] for key, _ in layout.others], slots))
 
 
 def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], slots: Slots) -> Pair:
@@ -224,7 +246,7 @@ def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], sl
         ds: its deltas, [V, L, H].
         slots: The places.
     """
-    _, tile, width = sums[0].shape
+    _, tile, width = sums.first.shape
     directions = ds[0].shape[1]
     most = int(np.clip(CACHED // (tile * width * directions), 1, MOST_TOGETHER))
     owner = np.repeat(np.arange(len(xs)), [x.shape[1] // tile for x in xs])
@@ -232,7 +254,7 @@ def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], sl
     def add(sums: Pair, x: jax.Array, d: jax.Array) -> Pair:
         products = einsum("int,inh->ith", x, d).reshape(-1, tile, directions, width)
         f = [jnp.sum(product**2, axis=1) for product in products]
-        return sums[0] + sum(f), sums[1] + sum(each**2 for each in f)
+        return sums.plus(sum(f[1:], f[0]), lambda: sum((each**2 for each in f[1:]), f[0] ** 2))
 
     groups = []
     for x_parts, d_parts in zip(zip(*map(slots.cut, xs)), zip(*map(slots.cut, ds))):
@@ -270,27 +292,30 @@ def _places(rows: jax.Array, k: jax.Array, start: int | jax.Array, count: int) -
 
 def _add_whole(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], slots: Slots) -> Pair:
     """The same sums from one product of all examples a map, for an accelerator."""
-    added = []
-    for x, delta in zip(xs, ds):
-        first: Any = 0
-        second: Any = 0
+
+    def total(x: jax.Array, delta: jax.Array) -> Pair:
+        added = Pair(jnp.zeros(()), None if sums.second is None else jnp.zeros(()))
         for x_part, d_part in zip(slots.cut(x), slots.cut(delta)):
-            f = jnp.sum(einsum("ind,inlh->idlh", x_part, d_part) ** 2, axis=2)
-            first, second = first + jnp.sum(f, axis=0), second + jnp.sum(f**2, axis=0)
-        added.append((first, second))
-    shape = sums[0].shape
-    return (
-        sums[0] + jnp.concatenate([first for first, _ in added]).reshape(shape),
-        sums[1] + jnp.concatenate([second for _, second in added]).reshape(shape),
-    )
+            added = _plus_each(added, jnp.sum(einsum("ind,inlh->idlh", x_part, d_part) ** 2, axis=2))
+        return added
+
+    def joined(arrays: Sequence[Any]) -> jax.Array:
+        return jnp.concatenate(arrays).reshape(sums.first.shape)
+
+    first, second = zip(*map(total, xs, ds))
+    return sums.plus(joined(first), lambda: joined(second))
+
+
+def _plus_each(sums: Pair, f: jax.Array) -> Pair:
+    """With f_i of further examples, [N, ...]."""
+    return sums.plus(jnp.sum(f, axis=0), lambda: jnp.sum(f**2, axis=0))
 
 
 def _add_rows(sums: Pair, rows: Sequence[jax.Array], slots: Slots) -> Pair:
     """Add f_i and f_i^2 of parameters that act on every node alone; rows are the nodes' gradients [V, L, ...]."""
     together = jnp.concatenate(rows, axis=-1)
     gradient = jnp.concatenate([jnp.sum(part, axis=1) for part in slots.cut(together)])
-    f = jnp.sum(gradient**2, axis=1)
-    return sums[0] + jnp.sum(f, axis=0), sums[1] + jnp.sum(f**2, axis=0)
+    return _plus_each(sums, jnp.sum(gradient**2, axis=1))
 
 
 def _cut(array: jax.Array, sizes: Sequence[int], axis: int) -> list[jax.Array]:

@@ -3,8 +3,8 @@
 For each anchor: initialise R models at random, calibrate their BatchNorm statistics on the training data, fit their
 last layers to the optimum, let an estimator yield a reduced form of F, and take statistics of that.
 
-    models -> calibrated -> fitted -> estimator -> Diagonal | Gram | Factors -> statistic -> value, standard error
-    models -> a little learning -> Readout | Descent ------------------------^
+    models -> calibrated -> fitted -> estimator -> Moments | Diagonal | Gram | Factors -> statistic -> value, error
+    models -> a little learning -> Readout | Descent ----------------------------------^
 
 An anchor is one compiled program a step for all its R models. On a CPU the models go through it one after the other,
 for one fills the cache; on an accelerator side by side. Anchors are compiled and run side by side, and dealt to the
@@ -23,7 +23,7 @@ import numpy as np
 
 from atjax import runtime
 from atjax.fisher.config import FisherConfig
-from atjax.fisher.estimators import Fitted, diagonal, factors, gram
+from atjax.fisher.estimators import Fitted, diagonal, factors, gram, moments
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.learning import Descent, Readout, descent, readout
 from atjax.fisher.models import over_models
@@ -52,6 +52,7 @@ class Values(NamedTuple):
 Form = Reduced | Readout | Descent
 
 FORMS: dict[str, Callable[[Fitted, FisherConfig], Form]] = {
+    "moments": moments,
     "diagonal": diagonal,
     "gram": gram,
     "factors": factors,
@@ -67,6 +68,9 @@ def design_statistics(
     """Values and standard errors of R random models of one design: for each statistic float64 [R] or [R, K]."""
     gnn = build(design, hidden=config.hidden, level=task.level, num_outputs=task.num_outputs)
     chosen = [resolve(name) for name in statistics]
+    if config.tolerance > 0 or "diagonal" in map(reads, chosen):
+        # One pass for both: the moments are sums over the diagonal.
+        chosen = [_of_diagonal(statistic) for statistic in chosen]
     wanted = {reads(statistic) for statistic in chosen}
     # What begins with random models needs no others.
     start = wanted <= {"readout", "descent"}
@@ -88,6 +92,12 @@ def design_statistics(
         else:
             held[form] = FORMS[form](models, config)
     return [evaluate(statistic, held[reads(statistic)]) for statistic in chosen]
+
+
+@functools.cache
+def _of_diagonal(statistic: Statistic) -> Statistic:
+    """The same, read off the diagonal if it reads the moments; one function for each, so that it compiles once."""
+    return (lambda diagonal: statistic(diagonal.moments())) if reads(statistic) == "moments" else statistic
 
 
 def _settled(value: np.ndarray, error: np.ndarray, tolerance: float) -> bool:

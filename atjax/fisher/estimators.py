@@ -16,30 +16,30 @@ ratio of unbiased estimates, such as alpha, keeps a bias of the order of one ove
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 
 from atjax.batch import BatchIndex
 from atjax.errors import UserError
 from atjax.fisher import sketches
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import Cotangents, Kind
-from atjax.fisher.disjoint import field_sums, separable, slot_factors, slot_sums
+from atjax.fisher.disjoint import separable, slot_factors
 from atjax.fisher.examples import BLOCKS, Chunk, Examples
-from atjax.fisher.gradients import graph_rows, graph_sums, node_rows, node_sums, split_params
-from atjax.fisher.models import over_models, program
-from atjax.fisher.moments import Diagonal, Factors, Gram, Layer
+from atjax.fisher.gradients import graph_rows, node_rows, split_params
+from atjax.fisher.models import over_models
+from atjax.fisher.moments import Diagonal, Factors, Gram, Layer, Moments, stages
 from atjax.fisher.slots import SlotIndex
+from atjax.fisher.sums import ByExample, ByLabels, BySketch, Found, Source, summed
 from atjax.model.gnn import GNN, Variables
 from atjax.task import Task
 
 TOGETHER = 4
-"""Draws a call: after each one the standard error can be looked at."""
+"""Draws a call where the standard error is looked at after each."""
 
 EXAMPLES: dict[str, Kind] = {"exact": "exact", "empirical": "observed"}
 SKETCHES: dict[str, tuple[sketches.Sketch, Kind]] = {
@@ -86,15 +86,70 @@ class Fitted(NamedTuple):
         return self.examples.batch if self.examples.features is None else self.examples.features
 
 
-class Block(NamedTuple):
-    """Sums over the units of one block, of R models: first and second [R, P] float64, and how many units."""
-
-    first: np.ndarray
-    second: np.ndarray
-    number: int
+# The diagonal and its moments
 
 
-# The diagonal
+class Plan(NamedTuple):
+    """How an estimator goes about R models.
+
+    Attributes:
+        source: What a unit yields.
+        cotangents: What is sent backward.
+        data: What the source takes examples from.
+        units: J blocks, leading axis J.
+        counts: Units in each, int [J].
+        population: N, of which the units are a sample, or infinity.
+    """
+
+    source: Source
+    cotangents: Cotangents
+    data: Any
+    units: Any
+    counts: np.ndarray
+    population: float
+
+    @classmethod
+    def of(cls, models: Fitted, config: FisherConfig, early: bool) -> Plan:
+        """The configured estimator's; ``early`` if it is to stop before the last block."""
+        name, examples = config.estimator[models.task.level], models.examples
+        layouts = examples.layouts(models.depth)
+        if name in EXAMPLES:
+            whole = examples.sampled == examples.population and not early
+            units, counts = examples.blocks(layouts, 1 if whole else BLOCKS)
+            cotangents = models.cotangents(EXAMPLES[name])
+            source = ByExample(examples.width, squares=not whole)
+            return cls(source, cotangents, models.data, units, counts, float(examples.population))
+        keys, counts = jax.vmap(jax.random.key)(np.arange(config.draws)), np.ones(config.draws, int)
+        if name == "monte_carlo":
+            labels = ByLabels(examples.width, examples.sampled)
+            return cls(labels, models.cotangents("sampled"), (models.data, layouts), keys, counts, np.inf)
+        sketch, kind = SKETCHES[name]
+        training = sketches.Training(examples.batch, examples.rows, examples.ids)
+        return cls(BySketch(sketch), models.cotangents(kind), training, keys, counts, np.inf)
+
+    def run(self, models: Fitted, blocks: slice = slice(None), layers: Any = None) -> Found:
+        """`summed` over some of the blocks."""
+        units = jax.tree.map(lambda leaf: leaf[blocks], self.units)
+        return summed(models.gnn, self.source, self.cotangents, models.variables, self.data, units, layers)
+
+
+def moments(models: Fitted, config: FisherConfig) -> Moments:
+    """Sums of the diagonal of F and of its square over every layer of R models, leading axis R, float64."""
+    plan, layers = Plan.of(models, config, early=False), stages(models.layers)
+    first, second, products = plan.run(models, layers=layers)
+    assert products is not None
+    if np.isinf(plan.population):  # units are drawn one by one
+        second = np.swapaxes(np.diagonal(products, axis1=1, axis2=2), 1, 2)
+    count = len(first)
+    return Moments(
+        first,
+        second,
+        products,
+        _each(count, plan.counts.astype(float)),
+        _each(count, plan.population),
+        _each(count, 0.0),
+        layers,
+    )
 
 
 def diagonal(models: Fitted, config: FisherConfig, enough: Callable[[Diagonal], bool] | None = None) -> Diagonal:
@@ -105,36 +160,41 @@ def diagonal(models: Fitted, config: FisherConfig, enough: Callable[[Diagonal], 
         config: Names the estimator, and how many draws.
         enough: Called with what there is after each block but the first; True stops.
     """
-    name = config.estimator[models.task.level]
-    early = enough is not None
-    if name in EXAMPLES:
-        blocks, population = _example_blocks(models, EXAMPLES[name], early), float(models.examples.population)
-        most = BLOCKS
-    else:
-        draw = _label_draws if name == "monte_carlo" else functools.partial(_sketch_draws, *SKETCHES[name])
-        blocks, population, most = draw(models, config.draws), np.inf, config.draws
-    kept: list[Block] = []
-    for block in blocks:
-        kept.append(block)
-        if enough is not None and len(kept) > 1 and enough(_diagonal(models, kept, population, most)):
-            break
-    return _diagonal(models, kept, population, most if early else len(kept))
+    plan = Plan.of(models, config, early=enough is not None)
+    if enough is None:
+        found = plan.run(models)
+        return _diagonal(models, plan, found.first, found.second)
+    count, step = len(plan.counts), 1 if isinstance(plan.source, ByExample) else TOGETHER
+    first: list[np.ndarray] = []
+    second: list[np.ndarray] = []
+    for number in range(count):
+        if number % step == 0:
+            found = plan.run(models, slice(number, number + step))
+        first.append(found.first[:, number % step])
+        if found.second is not None:
+            second.append(found.second[:, number % step])
+        if number:
+            form = _diagonal(models, plan, np.stack(first, axis=1), np.stack(second, axis=1) if second else None)
+            if enough(form):
+                break
+    return form
 
 
-def _diagonal(models: Fitted, blocks: Sequence[Block], population: float, rows: int) -> Diagonal:
-    """All blocks of R models; empty ones fill up to ``rows``, so that statistics compile once."""
-    count = len(blocks[0].first)
+def _diagonal(models: Fitted, plan: Plan, first: np.ndarray, second: np.ndarray | None) -> Diagonal:
+    """Of the first blocks of R models; empty ones fill up the rest, so that statistics compile once."""
+    if np.isinf(plan.population):  # units are drawn one by one
+        second = first**2
+    done, count = first.shape[1], len(first)
 
-    def filled(arrays: list[np.ndarray]) -> np.ndarray:
-        stacked = np.stack(arrays, axis=1)
-        return np.pad(stacked, ((0, 0), (0, rows - len(arrays)), (0, 0))) if rows > len(arrays) else stacked
+    def filled(blocks: np.ndarray) -> np.ndarray:
+        rest = len(plan.counts) - done
+        return np.pad(blocks, ((0, 0), (0, rest), (0, 0))) if rest else blocks
 
-    counts = np.pad([float(block.number) for block in blocks], (0, max(0, rows - len(blocks))))
     return Diagonal(
-        filled([block.first for block in blocks]),
-        filled([block.second for block in blocks]),
-        _each(count, counts),
-        _each(count, population),
+        filled(first),
+        None if second is None else filled(second),
+        _each(count, np.where(np.arange(len(plan.counts)) < done, plan.counts, 0.0)),
+        _each(count, plan.population),
         _each(count, 0.0),
         models.layers,
     )
@@ -143,102 +203,6 @@ def _diagonal(models: Fitted, blocks: Sequence[Block], population: float, rows: 
 def _each(count: int, value: float | np.ndarray) -> np.ndarray:
     """The same for each of R models, float64 with leading axis R."""
     return np.stack([np.asarray(value, np.float64)] * count)
-
-
-@program(static_argnames=("gnn", "width"))
-def _sums(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, scale: jax.Array, data: Any, chunk: Chunk, width: int
-) -> tuple[jax.Array, jax.Array]:
-    """`Sums` of R models over examples of one layout, flattened to [R, P] each."""
-
-    def one(model: tuple[Variables, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        variables, scale = model
-        sent = cotangents.scaled(scale)
-        if isinstance(chunk, SlotIndex):
-            sums = (field_sums if chunk.rooted else slot_sums)(gnn, sent, variables, data, chunk)
-        elif isinstance(chunk, BatchIndex):
-            sums = graph_sums(gnn, sent, variables, data, chunk)
-        else:
-            sums = node_sums(gnn, sent, variables, data, chunk, width)
-        return ravel_pytree(sums.first)[0], ravel_pytree(sums.second)[0]
-
-    return over_models(one, (variables, scale))
-
-
-def _example_blocks(models: Fitted, kind: Kind, early: bool) -> Iterator[Block]:
-    """Sums over the examples, all at once where nothing asks for more: all of them, and no stopping early."""
-    examples = models.examples
-    layouts = examples.layouts(models.depth)
-    whole = examples.sampled == examples.population and not early
-    cut = [examples.split(layout, 1 if whole else BLOCKS) for layout in layouts]
-    for number in range(max(len(parts) for parts in cut)):
-        here = [parts[number] for parts in cut if number < len(parts)]
-        count = sum(part.number for part in here)
-        sums = [_scaled(models, models.cotangents(kind), part.chunk) for part in here]
-        first, second = (functools.reduce(np.add, [each[k] for each in sums]) for k in (0, 1))
-        yield Block(first, second, count)
-
-
-def _label_draws(models: Fitted, draws: int) -> Iterator[Block]:
-    """One label drawn for every example, again and again: each draw is a unit.
-
-    Of a sample of the examples, errors are about the labels drawn alone, not about which examples were taken.
-    """
-    examples = models.examples
-    for number in range(draws):
-        sums = [
-            _scaled(models, models.cotangents("sampled", seed=number), chunk)[0]
-            for chunk in examples.layouts(models.depth)
-        ]
-        d = np.sum(sums, axis=0) / examples.sampled
-        yield Block(d, d**2, 1)
-
-
-LARGE, SMALL = 1e15, 1e-12
-"""The largest entry of the sums of f_i has to lie between: the squares of f_i are then within single precision."""
-
-
-def _scaled(models: Fitted, cotangents: Cotangents, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
-    """`_sums` in float64, computed at another scale where single precision would not hold the squares."""
-    scale = np.ones(len(jax.tree.leaves(models.variables)[0]))
-    width = models.examples.width
-    for _ in range(4):
-        arguments = (models.gnn, cotangents, models.variables, jnp.asarray(scale, jnp.float32), models.data, chunk)
-        first, second = (np.asarray(part) for part in _sums(*arguments, width))
-        top = first.max(axis=1).astype(np.float64)  # NaN where any entry is
-        top = np.where(np.isfinite(top), top, np.inf)
-        wrong = (top > LARGE) | ((top > 0) & (top < SMALL))
-        if not wrong.any():
-            break
-        # f grows with the square of the scale. Powers of two keep all digits.
-        better = np.where(np.isinf(top), 1e-12, 1 / np.sqrt(np.where(top > 0, top, 1)))
-        scale = np.where(wrong, scale * 2.0 ** np.round(np.log2(better)), scale)
-    # In one pass: of wide anchors these arrays take as long to copy as their products to compute.
-    return np.divide(first, scale[:, None] ** 2), np.divide(second, scale[:, None] ** 4)
-
-
-@functools.partial(jax.jit, static_argnames=("gnn", "sketch"))
-def _draws(
-    gnn: GNN,
-    sketch: sketches.Sketch,
-    cotangents: Cotangents,
-    variables: Variables,
-    data: sketches.Training,
-    keys: jax.Array,
-) -> jax.Array:
-    """Draws of R models, [R, K, P]."""
-    return over_models(lambda variables: sketch(gnn, cotangents, variables, data, keys), variables)
-
-
-def _sketch_draws(sketch: sketches.Sketch, kind: Kind, models: Fitted, draws: int) -> Iterator[Block]:
-    """Draws of a sketch over all training examples, `TOGETHER` a call."""
-    examples = models.examples
-    data = sketches.Training(examples.batch, examples.rows, examples.ids)
-    for start in range(0, draws, TOGETHER):
-        keys = jnp.stack([jax.random.key(number) for number in range(start, start + TOGETHER)])
-        d = np.asarray(_draws(models.gnn, sketch, models.cotangents(kind), models.variables, data, keys), np.float64)
-        for each in np.moveaxis(d, 1, 0)[: draws - start]:
-            yield Block(each, each**2, 1)
 
 
 # The Gram matrix and the Kronecker factors: of score rows of single examples
@@ -310,11 +274,11 @@ def factors(models: Fitted, config: FisherConfig) -> Factors:
         )
     kind = EXAMPLES.get(config.estimator[models.task.level], "exact")
     parts = []
-    blocks = examples.split(examples.placed, 1 if examples.sampled == examples.population else BLOCKS)
-    for block in blocks:
-        arguments = (models.gnn, models.cotangents(kind), models.variables, models.data, block.chunk)
+    (chunk,), counts = examples.blocks([examples.placed], 1 if examples.sampled == examples.population else BLOCKS)
+    for number in range(len(counts)):
+        block = jax.tree.map(lambda leaf, n=number: leaf[n], chunk)
+        arguments = (models.gnn, models.cotangents(kind), models.variables, models.data, block)
         parts.append(jax.tree.map(lambda x: np.asarray(x, np.float64), _factors(*arguments)))
     inputs, deltas, nodes = jax.tree.map(lambda *each: np.stack(each, axis=1), *parts)
     count = len(nodes)
-    counts = np.array([block.number for block in blocks])
     return Factors(inputs, deltas, nodes, _each(count, counts), _each(count, examples.population), _each(count, 0.0))

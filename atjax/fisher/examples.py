@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -43,13 +43,6 @@ def _static() -> Any:
 
 Chunk = SlotIndex | BatchIndex | jax.Array
 """Examples of one layout, leading axis M or S; for node tasks their ids [M, B]."""
-
-
-class Part(NamedTuple):
-    """A part of the examples of one layout, and how many they are; an empty place has an id below 0."""
-
-    chunk: Chunk
-    number: int
 
 
 @jax.tree_util.register_dataclass
@@ -108,31 +101,34 @@ class Examples:
             return np.asarray(chunk.graphs)
         return np.asarray(chunk.graphs)[..., 0] if isinstance(chunk, BatchIndex) else np.asarray(chunk)
 
-    def split(self, chunk: Chunk, parts: int) -> list[Part]:
-        """Cut along the leading axis into at most so many parts of one length, the last filled up with empty places."""
-        length = len(self.ids_of(chunk))
-        each = -(-length // parts)
-        order = np.arange(-(-length // each) * each)
-        real = order < length
+    def blocks(self, chunks: Sequence[Chunk], parts: int) -> tuple[tuple[Chunk, ...], np.ndarray]:
+        """Cut every layout along its leading axis into J blocks, at most so many, of one length each.
 
-        def take(leaf: Any, numbers: np.ndarray) -> np.ndarray:
-            return np.asarray(leaf)[np.minimum(numbers, length - 1)]  # on the host, where nothing is compiled
+        Returns:
+            The chunks with leading axes [J, M / J, ...], filled up with empty places, and the examples in each block,
+            int [J].
+        """
+        lengths = [len(self.ids_of(chunk)) for chunk in chunks]
+        each = [-(-length // parts) for length in lengths]
+        count = max(-(-length // size) for length, size in zip(lengths, each))
+        cut = [_cut(chunk, count, size) for chunk, size in zip(chunks, each)]
+        return tuple(cut), np.sum([(self.ids_of(part) >= 0).reshape(count, -1).sum(axis=1) for part in cut], axis=0)
 
-        found = []
-        for numbers, filled in zip(order.reshape(-1, each), real.reshape(-1, each)):
-            part = chunk if len(order) == each == length else jax.tree.map(lambda leaf, n=numbers: take(leaf, n), chunk)
-            if not filled.all():
-                part = _emptied(part, ~filled)
-            found.append(Part(part, int(np.sum(self.ids_of(part) >= 0))))
-        return found
+
+def _cut(chunk: Chunk, count: int, size: int) -> Chunk:
+    """Leading axis M to leading axes [count, size], filled up with places that are empty."""
+    place = np.arange(count * size).reshape(count, size)
+    length = len(Examples.ids_of(chunk))
+    rows = np.minimum(place, length - 1)
+    return _emptied(jax.tree.map(lambda leaf: np.asarray(leaf)[rows], chunk), place >= length)  # compiles nothing
 
 
 def _emptied(chunk: Chunk, which: np.ndarray) -> Chunk:
-    """Some of the leading axis without examples."""
+    """Without the examples of some entries of the leading axes."""
 
     def emptied(ids: Any) -> np.ndarray:
         ids = np.asarray(ids)
-        return np.where(which.reshape(-1, *[1] * (ids.ndim - 1)), -1, ids)
+        return np.where(which.reshape(*which.shape, *[1] * (ids.ndim - which.ndim)), -1, ids)
 
     if isinstance(chunk, SlotIndex):
         return dataclasses.replace(chunk, graphs=emptied(chunk.graphs))

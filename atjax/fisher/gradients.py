@@ -19,10 +19,13 @@ from atjax.model.gnn import GNN, Params, Variables, apply
 
 
 class Sums(NamedTuple):
-    """Sums over n examples of f_i and of f_i^2, where f_i [P] is example i's part of the diagonal; trees like theta."""
+    """Sums over n examples of f_i and of f_i^2, where f_i [P] is example i's part of the diagonal; trees like theta.
+
+    Without squares ``second`` is None: of all training examples nothing needs them (see `square_of_mean`).
+    """
 
     first: Params
-    second: Params
+    second: Params | None
 
 
 def split_params(params: Params) -> tuple[Params, Params]:
@@ -51,7 +54,12 @@ def _graph_rows(
 
 
 def graph_sums(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array | Rows, examples: BatchIndex
+    gnn: GNN,
+    cotangents: Cotangents,
+    variables: Variables,
+    features: jax.Array | Rows,
+    examples: BatchIndex,
+    squares: bool = True,
 ) -> Sums:
     """Sums over graphs, each in a batch of its own.
 
@@ -62,17 +70,24 @@ def graph_sums(
         features: What the nodes of all graphs have, [V, D], or their nodes and edges.
         examples: Batches of one graph and padding, with leading axes [M, B]: M chunks of B examples. An empty place
             counts nothing.
+        squares: Whether f_i^2 is added up too.
     """
 
     def one(index: BatchIndex) -> Params:
         rows = _graph_rows(gnn, cotangents, variables, features, index)
         return jax.tree.map(lambda g: jnp.sum(g**2, axis=0), rows)
 
-    return _accumulate(jax.vmap(one), split_params(variables["params"])[0], examples)
+    return _accumulate(jax.vmap(one), split_params(variables["params"])[0], examples, squares)
 
 
 def node_sums(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, graph: Batch, nodes: jax.Array, width: int
+    gnn: GNN,
+    cotangents: Cotangents,
+    variables: Variables,
+    graph: Batch,
+    nodes: jax.Array,
+    width: int,
+    squares: bool = True,
 ) -> Sums:
     """Sums over nodes of one graph: one forward pass, and L backward passes a node.
 
@@ -83,6 +98,7 @@ def node_sums(
         graph: The graph.
         nodes: Ids of the example nodes in M chunks, int [M, B]; -1 counts nothing.
         width: Backward passes of one node at once.
+        squares: Whether f_i^2 is added up too.
     """
     theta, outputs = outputs_of(gnn, variables, graph)
     values, pullback = jax.vjp(outputs, theta)
@@ -96,20 +112,22 @@ def node_sums(
         each = jax.vmap(squares)(rows) if width >= len(rows) else jax.lax.map(squares, rows, batch_size=width)
         return jax.tree.map(lambda g: jnp.sum(g, axis=0), each)
 
-    return _accumulate(jax.vmap(one), theta, nodes)
+    return _accumulate(jax.vmap(one), theta, nodes, squares)
 
 
-def _accumulate(per_chunk: Callable[[Any], Params], theta: Params, chunks: Any) -> Sums:
+def _accumulate(per_chunk: Callable[[Any], Params], theta: Params, chunks: Any, squares: bool) -> Sums:
     """Sums of f_i and f_i^2; ``per_chunk`` maps a chunk to f [B, ...], and ``chunks`` is [M, B, ...]."""
 
     def add(sums: Sums, chunk: Any) -> tuple[Sums, None]:
         f = per_chunk(chunk)
         first = jax.tree.map(lambda total, x: total + jnp.sum(x, axis=0), sums.first, f)
-        second = jax.tree.map(lambda total, x: total + jnp.sum(x * x, axis=0), sums.second, f)
+        second = None
+        if squares:
+            second = jax.tree.map(lambda total, x: total + jnp.sum(x * x, axis=0), sums.second, f)
         return Sums(first, second), None
 
     zeros = jax.tree.map(jnp.zeros_like, theta)
-    return jax.lax.scan(add, Sums(zeros, zeros), chunks)[0]
+    return jax.lax.scan(add, Sums(zeros, zeros if squares else None), chunks)[0]
 
 
 def graph_rows(

@@ -1,7 +1,8 @@
-"""What estimators yield and statistics read: the Fisher information in three reduced forms, each in blocks.
+"""What estimators yield and statistics read: the Fisher information in four reduced forms, each in blocks.
 
 F [P, P] is never formed. A statistic reads one of
 
+* `Moments`: sums of the diagonal of F and of its square over every layer's parameters, which is all that alpha needs,
 * `Diagonal`: estimates d_u [P] of the diagonal of F, one a unit u, summed within J blocks of units,
 * `Gram`: the products of score rows r with F = mean_u sum of r r^T: all of F's spectrum, for examples are few,
 * `Factors`: the Kronecker factors of every linear map.
@@ -17,15 +18,22 @@ Numbers are kept in units of exp(log_scale), so that squares neither overflow no
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from atjax.products import einsum
 
 Array = Any
 """A `jax.Array` inside a program; on its way there a `np.ndarray`, which keeps double precision."""
+
+
+ROW = 1024
+"""Parameters that are added up before their sums are."""
 
 
 class Estimate(NamedTuple):
@@ -55,6 +63,15 @@ class Layer(NamedTuple):
         return size
 
 
+def stages(layers: Sequence[Layer]) -> tuple[tuple[str, int], ...]:
+    """Name and number of parameters of every message-passing layer, told by the first part of the blocks' names."""
+    sizes: dict[str, int] = {}
+    for layer in layers:
+        stage = layer.name.split("/")[0]
+        sizes[stage] = sizes.get(stage, 0) + layer.size
+    return tuple(sizes.items())
+
+
 def jackknife(function: Callable[[jax.Array], jax.Array], counts: jax.Array, population: jax.Array | float) -> Estimate:
     """Value and standard error of a function of blocks.
 
@@ -78,7 +95,9 @@ def jackknife(function: Callable[[jax.Array], jax.Array], counts: jax.Array, pop
     return Estimate(value, jnp.where(unseen == 0, 0, jnp.where(number > 1, error, jnp.nan)))
 
 
-def square_of_mean(first: jax.Array, second: jax.Array, count: jax.Array, population: jax.Array | float) -> jax.Array:
+def square_of_mean(
+    square: jax.Array, second: jax.Array | None, count: jax.Array, population: jax.Array | float
+) -> jax.Array:
     """An unbiased estimate of the square of a population mean, from n units drawn without replacement.
 
     A mean squared is a mean over pairs of units, in which the pairs of a unit with itself have to be weighted as they
@@ -86,15 +105,99 @@ def square_of_mean(first: jax.Array, second: jax.Array, count: jax.Array, popula
 
         N/n S2 / N^2 + (N - 1) / (N n (n - 1)) (S1^2 - S2)
 
+    It is linear in both, so that sums of S1^2 and of S2 over parameters give the sum of the squares.
+
     Args:
-        first: S1, the sum of what the units yield.
-        second: S2, the sum of (unbiased estimates of) their squares.
+        square: S1^2, the square of the sum of what the units yield.
+        second: S2, the sum of (unbiased estimates of) their squares; None for all N units, where it cancels.
         count: n; with a single unit the plain square is returned.
         population: N, or infinity.
     """
+    plain = square / count**2
+    if second is None:
+        return plain
     own = 1 / (count * population)
     pairs = jnp.where(count > 1, (1 - 1 / population) / (count * jnp.maximum(count - 1, 1)), 0)
-    return jnp.where(count > 1, own * second + pairs * (first**2 - second), (first / count) ** 2)
+    return jnp.where(count > 1, own * second + pairs * (square - second), plain)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Moments:
+    """Sums over each layer's parameters k of the diagonal of F and of its square, of one model.
+
+    With S1_j [P] the sum of d_u over the units of block j, and S2_j that of d_u^2, all that a statistic of m1 and m2
+    needs of any choice of blocks are L x J x J numbers, whatever P:
+
+        sum over k of (sum over j of S1_jk)^2 = sum over blocks i, j of (sum over k of S1_ik S1_jk).
+
+    Attributes:
+        first: Sums over each layer's k of S1_jk, [J, L].
+        second: Sums over each layer's k of S2_jk, [J, L]; None if the units are the whole population.
+        products: Sums over each layer's k of S1_ik S1_jk, [J, J, L].
+        counts: Units in each block, float [J].
+        population: N, the number of training examples, or infinity for independent draws; a scalar.
+        log_scale: The diagonal is exp(log_scale) times what is kept here; a scalar.
+        layers: Name and number of parameters of each message-passing layer.
+    """
+
+    first: Array
+    second: Array | None
+    products: Array
+    counts: Array
+    population: Array
+    log_scale: Array
+    layers: tuple[tuple[str, int], ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def sizes(self) -> jax.Array:
+        """Parameters of each layer, float [L]; P in all."""
+        return jnp.asarray([size for _, size in self.layers], self.counts.dtype)
+
+    def estimate(self, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Estimate:
+        """A statistic of the layers' moments and its standard error.
+
+        Args:
+            function: Maps the sums over each layer of the diagonal [L] and of its square [L], both unbiased, to a
+                scalar or [K]. They are in units of exp(log_scale) and exp(2 log_scale).
+        """
+
+        def of(weights: jax.Array) -> jax.Array:
+            count = weights @ self.counts
+            square = jnp.einsum("i,j,ijl->l", weights, weights, self.products)
+            second = None if self.second is None else weights @ self.second
+            return function(weights @ self.first / count, square_of_mean(square, second, count, self.population))
+
+        return jackknife(of, self.counts, self.population)
+
+
+def layer_moments(
+    first: jax.Array, second: jax.Array | None, layers: Sequence[tuple[str, int]]
+) -> tuple[jax.Array, jax.Array | None, jax.Array]:
+    """The sums that `Moments` holds, from those of blocks.
+
+    Args:
+        first: S1, [J, P].
+        second: S2, [J, P], or None.
+        layers: Name and size of each, in the order of the parameters.
+
+    Returns:
+        ``first`` [J, L], ``second`` [J, L] or None, and ``products`` [J, J, L].
+    """
+    ends = np.cumsum([size for _, size in layers])[:-1]
+
+    def cut(blocks: jax.Array) -> list[jax.Array]:
+        """Each layer's part in rows, [J, C, ROW]: one long sum in single precision would lose digits."""
+        parts = jnp.split(blocks, ends, axis=1)
+        padded = [jnp.pad(part, ((0, 0), (0, -part.shape[1] % ROW))) for part in parts]
+        return [part.reshape(len(part), -1, ROW) for part in padded]
+
+    def totals(parts: list[jax.Array]) -> jax.Array:
+        return jnp.stack([jnp.sum(jnp.sum(part, axis=2), axis=1) for part in parts], axis=1)
+
+    parts = cut(first)
+    products = [jnp.sum(einsum("icx,jcx->cij", part, part), axis=0) for part in parts]
+    return totals(parts), None if second is None else totals(cut(second)), jnp.stack(products, axis=2)
 
 
 @jax.tree_util.register_dataclass
@@ -104,7 +207,7 @@ class Diagonal:
 
     Attributes:
         first: Sums over each block's units of d_u, [J, P]; mean d_u is an unbiased estimate of the diagonal.
-        second: Sums of d_u^2, or of unbiased estimates of it, [J, P].
+        second: Sums of d_u^2, or of unbiased estimates of it, [J, P]; None if the units are the whole population.
         counts: Units in each block, float [J].
         population: N, the number of training examples, or infinity for independent draws; a scalar.
         log_scale: The diagonal is exp(log_scale) times what is kept here; a scalar.
@@ -112,7 +215,7 @@ class Diagonal:
     """
 
     first: Array
-    second: Array
+    second: Array | None
     counts: Array
     population: Array
     log_scale: Array
@@ -126,12 +229,22 @@ class Diagonal:
                 exp(log_scale) and exp(2 log_scale).
         """
 
+        # Converted once, for all choices of blocks.
+        blocks = jnp.asarray(self.first, self.counts.dtype)
+        squares = None if self.second is None else jnp.asarray(self.second, self.counts.dtype)
+
         def of(weights: jax.Array) -> jax.Array:
-            count = weights @ self.counts
-            first, second = weights @ self.first, weights @ self.second
-            return function(first / count, square_of_mean(first, second, count, self.population))
+            count, first = weights @ self.counts, weights @ blocks
+            second = None if squares is None else weights @ squares
+            return function(first / count, square_of_mean(first**2, second, count, self.population))
 
         return jackknife(of, self.counts, self.population)
+
+    def moments(self) -> Moments:
+        """What a statistic of m1 and m2 needs of it."""
+        layers = stages(self.layers)
+        sums = layer_moments(self.first, self.second, layers)
+        return Moments(*sums, self.counts, self.population, self.log_scale, layers)
 
     def by_layer(self, vector: jax.Array) -> list[jax.Array]:
         """Cut a vector [P] into the layers' blocks, each of its own shape."""
@@ -239,6 +352,7 @@ class Factors:
         return jackknife(of, self.counts, self.population)
 
 
-Reduced = Diagonal | Gram | Factors
+Reduced = Moments | Diagonal | Gram | Factors
 Statistic = Callable[..., Any]
-"""A function of ``diagonal``, ``gram`` or ``factors``, named so, to an `Estimate`; see `atjax.fisher.statistics`."""
+"""A function of one of these, named ``moments``, ``diagonal``, ``gram`` or ``factors``, to an `Estimate`; see
+`atjax.fisher.statistics`."""

@@ -1,12 +1,13 @@
 """Statistics of the Fisher information: what a task feature is made of.
 
-A statistic is a pure function of one argument, whose name says what it reads: a reduced form of F, ``diagonal``,
-``gram`` or ``factors`` (see `atjax.fisher.moments`); or, for comparison, what a little learning tells, ``readout`` or
-``descent`` (see `atjax.fisher.learning`). It sees one model, runs under ``jit`` and ``vmap``, and returns an
-`Estimate`, a scalar or [K] with its standard error. A function of any importable module will do (see `resolve`):
+A statistic is a pure function of one argument, whose name says what it reads: a reduced form of F, ``moments``,
+``diagonal``, ``gram`` or ``factors`` (see `atjax.fisher.moments`); or, for comparison, what a little learning tells,
+``readout`` or ``descent`` (see `atjax.fisher.learning`). It sees one model, runs under ``jit`` and ``vmap``, and
+returns an `Estimate`, a scalar or [K] with its standard error. A function of any importable module will do (see
+`resolve`):
 
-    def mean_square(diagonal: Diagonal) -> Estimate:
-        return diagonal.estimate(lambda d, square: jnp.mean(square) / jnp.mean(d) ** 2)
+    def largest(diagonal: Diagonal) -> Estimate:
+        return diagonal.estimate(lambda d, square: jnp.max(d) / jnp.mean(d))
 
 Each is exact where every training example was used; what is said of n is about a sample of n of them. "Scale-free":
 F times a constant gives the same. "In true units": the scale of the moments is undone, F times c adds log c. Logarithms
@@ -25,54 +26,53 @@ import jax.numpy as jnp
 from atjax.config import choose_from
 from atjax.errors import UserError
 from atjax.fisher.learning import Descent, Readout
-from atjax.fisher.moments import Diagonal, Estimate, Factors, Gram, Statistic
+from atjax.fisher.moments import Diagonal, Estimate, Factors, Gram, Moments, Statistic
 
-FORMS = ("diagonal", "gram", "factors", "readout", "descent")
+FORMS = ("moments", "diagonal", "gram", "factors", "readout", "descent")
 """What statistics read, as their arguments are called."""
 
 DAMPING = 0.01
 """Of `log_determinant`, relative to tr F: smaller eigenvalues hardly count."""
 
 
-# Of the diagonal
+# Of the diagonal's moments
 
 
-def alpha(diagonal: Diagonal) -> Estimate:
+def alpha(moments: Moments) -> Estimate:
     """P sum_k F_kk^2 / (sum_k F_kk)^2 = m2 / m1^2, at least 1; a scalar, scale-free (paper, section 4.2).
 
     Of a sample, m1 and m2 are unbiased, and their ratio is biased by O(1/n). It is clipped at 1, which an unbiased m2
     can fall short of by chance; the standard error is that of the unclipped ratio.
     """
-    ratio = diagonal.estimate(lambda d, square: jnp.mean(square) / jnp.mean(d) ** 2)
+    size = jnp.sum(moments.sizes)
+    ratio = moments.estimate(lambda trace, square: size * jnp.sum(square) / jnp.sum(trace) ** 2)
     return Estimate(jnp.maximum(ratio.value, 1), ratio.error)
 
 
-def log_alpha(diagonal: Diagonal) -> Estimate:
+def log_alpha(moments: Moments) -> Estimate:
     """log of `alpha`, at least 0; its standard error by the delta method."""
-    value, error = alpha(diagonal)
+    value, error = alpha(moments)
     return Estimate(jnp.log(value), error / value)
 
 
-def layer_trace(diagonal: Diagonal) -> Estimate:
+def layer_trace(moments: Moments) -> Estimate:
     """log of the trace of F over each message-passing layer, [K], one a layer in the order of the parameters.
 
     In true units. The traces of a sample are unbiased, and their logs low by half the squared standard error.
     """
-    return diagonal.estimate(lambda d, square: jnp.log(_layer_sums(diagonal, d)) + diagonal.log_scale)
+    return moments.estimate(lambda trace, square: jnp.log(trace) + moments.log_scale)
 
 
-def layer_alpha(diagonal: Diagonal) -> Estimate:
+def layer_alpha(moments: Moments) -> Estimate:
     """`alpha` of the parameters of each message-passing layer alone, [K], one a layer, at least 1, scale-free.
 
     Bias and clipping are those of `alpha`; a layer without information is NaN.
     """
-
-    def ratio(d: jax.Array, square: jax.Array) -> jax.Array:
-        sizes = _layer_sums(diagonal, jnp.ones_like(d))
-        return sizes * _layer_sums(diagonal, square) / _layer_sums(diagonal, d) ** 2
-
-    value, error = diagonal.estimate(ratio)
+    value, error = moments.estimate(lambda trace, square: moments.sizes * square / trace**2)
     return Estimate(jnp.maximum(value, 1), error)
+
+
+# Of the diagonal itself
 
 
 def task2vec(diagonal: Diagonal) -> Estimate:
@@ -91,15 +91,6 @@ def task2vec(diagonal: Diagonal) -> Estimate:
         return whole / jnp.linalg.norm(whole)
 
     return diagonal.estimate(vector)
-
-
-def _layer_sums(diagonal: Diagonal, vector: jax.Array) -> jax.Array:
-    """Sums of a vector [P] over each message-passing layer, told by the first part of the names; [K]."""
-    sums: dict[str, Any] = {}
-    for layer, block in zip(diagonal.layers, diagonal.by_layer(vector)):
-        stage = layer.name.split("/")[0]
-        sums[stage] = sums.get(stage, 0) + jnp.sum(block)
-    return jnp.stack(list(sums.values()))
 
 
 # Of the full spectrum. What needs eigenvalues decomposes K [M, M] once, and once more for each block left out

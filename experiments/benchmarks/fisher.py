@@ -49,7 +49,7 @@ from atjax.atomic import write_text
 from atjax.fisher import statistics as fisher_statistics
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.engine import anchor_alpha, evaluate
-from atjax.fisher.estimators import Fitted, diagonal
+from atjax.fisher.estimators import Fitted, moments
 from atjax.fisher.examples import draw_examples
 from atjax.fisher.preparation import fitted, random_models
 from atjax.model.gnn import build
@@ -166,7 +166,7 @@ def prepared(task: Task, number: int, settings: FisherConfig, chunk: int) -> tup
 
 def concluded(problem: Problem) -> dict[str, float]:
     """The seconds of alpha with its standard error from the engine's moments, and that error, relative."""
-    form = diagonal(*(problem.sketched or (problem.models, problem.settings)))
+    form = moments(*(problem.sketched or (problem.models, problem.settings)))
     statistic = functools.partial(evaluate, fisher_statistics.alpha, form)
     (value, error), cold, _ = timed(statistic)
     relative = float(np.sqrt(np.mean((error / value) ** 2)))

@@ -18,11 +18,12 @@ from jax.flatten_util import ravel_pytree
 from atjax.batch import Batch, BatchIndex, BatchShape, bucket, index_batches, single_batch
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import Cotangents, label_directions
-from atjax.fisher.estimators import Fitted, diagonal
+from atjax.fisher.engine import evaluate
+from atjax.fisher.estimators import Fitted, moments
 from atjax.fisher.examples import Examples
 from atjax.fisher.gradients import graph_sums, split_params
 from atjax.fisher.models import over_models
-from atjax.fisher.moments import Diagonal
+from atjax.fisher.statistics import alpha
 from atjax.model.gnn import GNN, Variables, apply
 from atjax.space import Design
 from atjax.task import Loss, Task
@@ -125,22 +126,15 @@ def _ratio(first: np.ndarray, second: np.ndarray, n: int, population: float) -> 
 
 
 def engine(problem: Problem) -> Method:
-    """``exact``, example by example."""
-    return lambda: _alpha(diagonal(problem.models, problem.settings))
+    """``exact``, example by example; with its standard error, which the other methods do not give."""
+    return lambda: evaluate(alpha, moments(problem.models, problem.settings))[0]
 
 
 def sketch(problem: Problem) -> Method:
     """``sign_sketch``, of all training nodes."""
     assert problem.sketched is not None
     models, settings = problem.sketched
-    return lambda: _alpha(diagonal(models, settings))
-
-
-def _alpha(form: Diagonal) -> np.ndarray:
-    """alpha without its standard error, as the other methods compute it."""
-    sums = zip(form.first.sum(axis=1), form.second.sum(axis=1))
-    units = int(form.counts[0].sum())
-    return np.array([_ratio(*each, units, float(form.population[0])) for each in sums])
+    return lambda: evaluate(alpha, moments(models, settings))[0]
 
 
 # Plain JAX

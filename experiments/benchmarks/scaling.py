@@ -15,7 +15,7 @@ from rich.console import Console
 
 from atjax.atomic import write_text
 from atjax.fisher.config import FisherConfig
-from atjax.fisher.estimators import Fitted, diagonal
+from atjax.fisher.estimators import Fitted, moments
 from atjax.fisher.examples import draw_examples
 from atjax.fisher.preparation import fitted
 from atjax.model.gnn import build
@@ -45,12 +45,12 @@ def scaling(task: Task, anchor: int, settings: FisherConfig, arguments: argparse
     for axis, each in series.items():
         models = [(_models(task, anchor, config), config) for _, config in each]
         for fitted_models, config in models:
-            diagonal(fitted_models, config)
+            moments(fitted_models, config)
         seconds: list[list[float]] = [[] for _ in models]
         for _ in range(arguments.rounds):
             for place, (fitted_models, config) in enumerate(models):
                 start = time.perf_counter()
-                diagonal(fitted_models, config)
+                moments(fitted_models, config)
                 seconds[place].append(time.perf_counter() - start)
         for (fitted_models, config), times in zip(models, seconds):
             rows.append(
