@@ -173,6 +173,8 @@ def _graph_examples(
     graphs = task.graphs.dense()
     training = graphs.take(train)
     shape = shape_for(training, np.arange(len(train)), len(train))
+    # Lists hold neighbours only.
+    near = lists(training.senders, training.receivers, shape.nodes) if graphs.plain else None
     # Batches are blocks for standard errors too: drawn at random, and several of them unless all is exact anyway.
     chunks = tuple(_single_graphs(graphs, rng.permutation(ids), chunk) for ids in _by_size(graphs, chosen))
     placed = None
@@ -182,7 +184,7 @@ def _graph_examples(
         most = min(chunk, int(graphs.n_node[chosen].sum()) // blocks)
         placed = jax.tree.map(jnp.asarray, lay_out(graphs, chosen, most, rng, blocks=blocks))
     return Examples(
-        single_batch(training, shape),
+        single_batch(training, shape)._replace(lists=jax.tree.map(jnp.asarray, near)),
         jnp.arange(len(train)),
         jnp.asarray(train),
         jnp.asarray(task.labels[train]),

@@ -32,10 +32,6 @@ Array = Any
 """A `jax.Array` inside a program; on its way there a `np.ndarray`, which keeps double precision."""
 
 
-ROW = 1024
-"""Parameters that are added up before their sums are."""
-
-
 class Estimate(NamedTuple):
     """A statistic of one model: its value, a scalar or [K], and the standard error of that, 0 where it is exact."""
 
@@ -63,7 +59,7 @@ class Layer(NamedTuple):
         return size
 
 
-def stages(layers: Sequence[Layer]) -> tuple[tuple[str, int], ...]:
+def stages(layers: Sequence[Layer]) -> Sizes:
     """Name and number of parameters of every message-passing layer, told by the first part of the blocks' names."""
     sizes: dict[str, int] = {}
     for layer in layers:
@@ -147,7 +143,7 @@ class Moments:
     counts: Array
     population: Array
     log_scale: Array
-    layers: tuple[tuple[str, int], ...] = dataclasses.field(metadata={"static": True})
+    layers: Sizes = dataclasses.field(metadata={"static": True})
 
     @property
     def sizes(self) -> jax.Array:
@@ -171,33 +167,22 @@ class Moments:
         return jackknife(of, self.counts, self.population)
 
 
-def layer_moments(
-    first: jax.Array, second: jax.Array | None, layers: Sequence[tuple[str, int]]
-) -> tuple[jax.Array, jax.Array | None, jax.Array]:
-    """The sums that `Moments` holds, from those of blocks.
+Sizes = tuple[tuple[str, int], ...]
+"""Name and number of parameters of every layer, in the order of the parameters."""
 
-    Args:
-        first: S1, [J, P].
-        second: S2, [J, P], or None.
-        layers: Name and size of each, in the order of the parameters.
 
-    Returns:
-        ``first`` [J, L], ``second`` [J, L] or None, and ``products`` [J, J, L].
-    """
-    ends = np.cumsum([size for _, size in layers])[:-1]
+def layer_totals(vectors: jax.Array, layers: Sizes) -> jax.Array:
+    """Sums over each layer, [..., P] -> [..., L]."""
+    return jnp.stack([jnp.sum(part, axis=-1) for part in _by_layer(vectors, layers)], axis=-1)
 
-    def cut(blocks: jax.Array) -> list[jax.Array]:
-        """Each layer's part in rows, [J, C, ROW]: one long sum in single precision would lose digits."""
-        parts = jnp.split(blocks, ends, axis=1)
-        padded = [jnp.pad(part, ((0, 0), (0, -part.shape[1] % ROW))) for part in parts]
-        return [part.reshape(len(part), -1, ROW) for part in padded]
 
-    def totals(parts: list[jax.Array]) -> jax.Array:
-        return jnp.stack([jnp.sum(jnp.sum(part, axis=2), axis=1) for part in parts], axis=1)
+def layer_products(vectors: jax.Array, layers: Sizes) -> jax.Array:
+    """Products of all pairs of vectors, summed over each layer, [J, P] -> [J, J, L]."""
+    return jnp.stack([einsum("ip,jp->ij", part, part) for part in _by_layer(vectors, layers)], axis=-1)
 
-    parts = cut(first)
-    products = [jnp.sum(einsum("icx,jcx->cij", part, part), axis=0) for part in parts]
-    return totals(parts), None if second is None else totals(cut(second)), jnp.stack(products, axis=2)
+
+def _by_layer(vectors: jax.Array, layers: Sizes) -> list[jax.Array]:
+    return jnp.split(vectors, np.cumsum([size for _, size in layers])[:-1], axis=-1)
 
 
 @jax.tree_util.register_dataclass
@@ -243,8 +228,15 @@ class Diagonal:
     def moments(self) -> Moments:
         """What a statistic of m1 and m2 needs of it."""
         layers = stages(self.layers)
-        sums = layer_moments(self.first, self.second, layers)
-        return Moments(*sums, self.counts, self.population, self.log_scale, layers)
+        return Moments(
+            layer_totals(self.first, layers),
+            None if self.second is None else layer_totals(self.second, layers),
+            layer_products(self.first, layers),
+            self.counts,
+            self.population,
+            self.log_scale,
+            layers,
+        )
 
     def by_layer(self, vector: jax.Array) -> list[jax.Array]:
         """Cut a vector [P] into the layers' blocks, each of its own shape."""

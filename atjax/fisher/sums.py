@@ -25,7 +25,7 @@ from atjax.fisher.disjoint import field_sums, slot_sums
 from atjax.fisher.examples import Chunk
 from atjax.fisher.gradients import Sums, graph_sums, node_sums
 from atjax.fisher.models import over_models, program
-from atjax.fisher.moments import layer_moments
+from atjax.fisher.moments import Sizes, layer_products, layer_totals
 from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import GNN, Variables
 
@@ -38,7 +38,7 @@ class Drawn(NamedTuple):
 
     Attributes:
         first: Of d_u, [J, P].
-        second: Of d_u^2, [J, P]; None if a block is a single unit, or if nothing needs it.
+        second: Of d_u^2, [J, P], or [J, L] by layer; None if a block is a single unit, or if nothing needs it.
     """
 
     first: jax.Array
@@ -58,12 +58,19 @@ class ByExample:
     squares: bool
 
     def __call__(
-        self, gnn: GNN, cotangents: Cotangents, variables: Variables, data: Any, units: tuple[Chunk, ...]
+        self,
+        gnn: GNN,
+        cotangents: Cotangents,
+        variables: Variables,
+        data: Any,
+        units: tuple[Chunk, ...],
+        layers: Sizes | None = None,
     ) -> Drawn:
-        """Of blocks of chunks, leading axis J."""
+        """Of blocks of chunks, leading axis J; given ``layers``, squares are added up over each."""
 
         def block(_: None, chunks: tuple[Chunk, ...]) -> tuple[None, Drawn]:
-            return None, _over_chunks(gnn, cotangents, variables, data, chunks, self.width, self.squares)
+            first, second = _over_chunks(gnn, cotangents, variables, data, chunks, self.width, self.squares)
+            return None, Drawn(first, second if second is None or layers is None else layer_totals(second, layers))
 
         return jax.lax.scan(block, None, units)[1]
 
@@ -83,7 +90,13 @@ class ByLabels:
     count: int
 
     def __call__(
-        self, gnn: GNN, cotangents: Cotangents, variables: Variables, data: tuple[Any, Sequence[Chunk]], keys: jax.Array
+        self,
+        gnn: GNN,
+        cotangents: Cotangents,
+        variables: Variables,
+        data: tuple[Any, Sequence[Chunk]],
+        keys: jax.Array,
+        layers: Sizes | None = None,
     ) -> Drawn:
         """Of keys [J]; ``data`` is what examples are picked from, and the chunks."""
 
@@ -101,7 +114,13 @@ class BySketch:
     sketch: sketches.Sketch
 
     def __call__(
-        self, gnn: GNN, cotangents: Cotangents, variables: Variables, data: sketches.Training, keys: jax.Array
+        self,
+        gnn: GNN,
+        cotangents: Cotangents,
+        variables: Variables,
+        data: sketches.Training,
+        keys: jax.Array,
+        layers: Sizes | None = None,
     ) -> Drawn:
         """Of keys [J]."""
         return Drawn(self.sketch(gnn, cotangents, variables, data, keys), None)
@@ -152,7 +171,7 @@ class Found(NamedTuple):
 def _sums(
     gnn: GNN,
     source: Source,
-    layers: tuple[tuple[str, int], ...] | None,
+    layers: Sizes | None,
     cotangents: Cotangents,
     variables: Variables,
     scale: jax.Array,
@@ -163,9 +182,12 @@ def _sums(
 
     def one(model: tuple[Variables, jax.Array]) -> tuple[Any, jax.Array]:
         variables, scale = model
-        first, second = source(gnn, cotangents.scaled(scale), variables, data, units)
-        top = jnp.max(first)
-        return ((first, second, None) if layers is None else layer_moments(first, second, layers)), top
+        sent = cotangents.scaled(scale)
+        if layers is None:
+            first, second = source(gnn, sent, variables, data, units)
+            return (first, second, None), jnp.max(first)
+        first, second = source(gnn, sent, variables, data, units, layers)
+        return (layer_totals(first, layers), second, layer_products(first, layers)), jnp.max(first)
 
     return over_models(one, (variables, scale))
 
@@ -177,7 +199,7 @@ def summed(
     variables: Variables,
     data: Any,
     units: Any,
-    layers: tuple[tuple[str, int], ...] | None = None,
+    layers: Sizes | None = None,
 ) -> Found:
     """Sums over blocks of units, computed at another scale where single precision would not hold the squares.
 
