@@ -244,14 +244,15 @@ def test_key_tells_all_settings_apart_but_chunk() -> None:
         with_(estimator={"graph": "exact", "node": "exact"}),
         with_(draws=17),
         with_(tolerance=0.5),
+        with_(fit_on="sampled"),
     ]
-    assert len({config.key for config in (CONFIG, *others)}) == 12
+    assert len({config.key for config in (CONFIG, *others)}) == 13
     assert with_(chunk=1).key == CONFIG.key == with_(max_passes={"node": 20, "graph": 20}).key
     assert CONFIG.key.startswith("alpha-h4-r2-")
     changed = {field.name for field in dataclasses.fields(FisherConfig)}
     assert changed == {
         *("hidden", "seeds", "ridge", "max_nodes", "max_passes", "chunk"),
-        *("statistic", "estimator", "draws", "tolerance"),
+        *("statistic", "estimator", "draws", "fit_on", "tolerance"),
     }, "test the new one too"
 
 

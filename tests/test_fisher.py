@@ -22,6 +22,7 @@ from jax.flatten_util import ravel_pytree
 
 from atjax import compilation, config
 from atjax.batch import Batch, BatchIndex, BatchShape, index_batches, single_batch
+from atjax.errors import UserError
 from atjax.fisher import FisherConfig, anchor_alpha, estimators, preparation
 from atjax.fisher.cotangents import Cotangents, label_directions
 from atjax.fisher.engine import design_statistics
@@ -273,6 +274,30 @@ def test_definition_holds_for_a_sample(level: Level) -> None:
         np.testing.assert_allclose(got.second[r], (each**2).sum(axis=0), atol=1e-9 * each.max() ** 2, **TIGHT)
         expected = alpha_of_sample(each.sum(axis=0), (each**2).sum(axis=0), 4, 12)
         np.testing.assert_allclose(got.alpha[r], expected, **TIGHT)
+
+
+@pytest.mark.parametrize("level", ["graph", "node"])
+def test_fit_on_a_sample(level: Level) -> None:
+    """The models are those of a task whose training examples are the sampled ones."""
+    task = make_task(level, 3)
+    settings = dataclasses.replace(CONFIG, max_passes={level: 8}, fit_on="sampled")
+    examples = draw_examples(task, settings, 0)
+    gnn, chosen = built(task), np.asarray(examples.ids)
+    assert (len(chosen), examples.sampled, examples.population) == (4, 4, 12)
+    ids = np.concatenate([examples.ids_of(chunk).ravel() for chunk in examples.chunks])
+    assert sorted(ids[ids >= 0]) == chosen.tolist()
+    smaller = dataclasses.replace(task, fixed_split=dataclasses.replace(task.split(0), train=chosen))
+    got, expected = fitted(gnn, task, examples, settings), fit(smaller)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-9), got, expected)
+    others = fit(task)["params"]["out"]["kernel"]
+    assert np.abs(others - got["params"]["out"]["kernel"]).max() > 0.01
+    drawing = dataclasses.replace(settings, estimator={"graph": "sign_sketch", "node": "sign_sketch"})
+    assert len(draw_examples(task, drawing, 0).ids) == 12  # they are of all examples
+
+
+def test_fit_on_is_one_of_two() -> None:
+    with pytest.raises(UserError, match=r"^fisher\.fit_on must be all or sampled; it is 'some'\.$"):
+        dataclasses.replace(CONFIG, fit_on="some")
 
 
 # The factor of the score's covariance

@@ -15,6 +15,8 @@ BY_EXAMPLE = ("empirical", "exact")
 ESTIMATORS = (*BY_EXAMPLE, "hutchinson", "monte_carlo", "reference", "sign_sketch")
 """Names of what `atjax.fisher.estimators` has: those that take example after example, and all."""
 
+FIT_ON = ("all", "sampled")
+
 LEVELLED = ("max_passes", "estimator")
 """Settings that are given by level."""
 
@@ -37,6 +39,8 @@ class FisherConfig:
         statistic: What the feature is made of, one after the other; see `atjax.fisher.statistics`.
         estimator: By level, how the Fisher information is estimated; see `atjax.fisher.estimators`.
         draws: How many, of estimators that draw.
+        fit_on: Training examples that models are calibrated and fitted on: ``all``, or those ``sampled`` by an
+            estimator that takes example after example (BatchNorm of node tasks sees the whole graph in any case).
         tolerance: Stop adding examples or draws once the standard errors are at most this many times the spread over
             initialisations; 0 takes them all.
         chunk: Nodes in flight at once: those of a batch of graphs (twice the largest graph is the least), or for node
@@ -52,6 +56,7 @@ class FisherConfig:
     statistic: Sequence[str] = ("alpha",)
     estimator: Mapping[str, str] = field(default_factory=lambda: {"graph": "exact", "node": "sign_sketch"})
     draws: int = 16
+    fit_on: str = "all"
     tolerance: float = 0.0
     chunk: int = 0
 
@@ -70,6 +75,8 @@ class FisherConfig:
             table = getattr(self, name)
             if "node" in table:
                 object.__setattr__(self, name, {"edge": table["node"], **table})
+        if self.fit_on not in FIT_ON:
+            raise UserError(f"fisher.fit_on must be {' or '.join(FIT_ON)}; it is {self.fit_on!r}.")
         for level in ("graph", "node", "edge"):
             if self.estimator.get(level) not in ESTIMATORS:
                 raise UserError(
@@ -88,6 +95,8 @@ class FisherConfig:
         """Readable name of the settings that the numbers depend on, ending in a short hash of them all."""
         settings = {k: v for k, v in dataclasses.asdict(self).items() if k != "chunk"} | {"version": VERSION}
         settings["statistic"] = list(self.statistic)
+        if self.fit_on == "all":
+            del settings["fit_on"]  # what was always so, before there was a choice
         for name in LEVELLED:
             # Edge tasks that are taken as node tasks are no setting of their own.
             table = getattr(self, name)

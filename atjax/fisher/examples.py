@@ -51,9 +51,9 @@ class Examples:
     """The data of one Fisher computation.
 
     Attributes:
-        batch: All training graphs, or the (cut-out) graph of a task of nodes or pairs, which then holds the training
-            pairs; BatchNorm is calibrated on it.
-        rows: Rows of the model's output that belong to training examples, int [N].
+        batch: The training graphs to fit on (see `FisherConfig.fit_on`), or the (cut-out) graph of a task of nodes or
+            pairs, which then holds the training pairs; BatchNorm is calibrated on it.
+        rows: Rows of the model's output that belong to training examples to fit on, int [N].
         ids: The ids of these examples, as chunks name them, int [N].
         labels: Their labels, [N] or [N, C].
         targets: Labels by id, for all ids.
@@ -163,16 +163,23 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     count = min(len(train), max(2, config.max_passes[task.level] // directions))
     chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
     chunk = nodes_in_flight(config)
+    fit = chosen if config.fit_on == "sampled" and config.by_example(task.level) else train
     lay = _graph_examples if task.level == "graph" else _whole_examples
-    return lay(task, config, chunk, train, chosen, rng)
+    return lay(task, config, chunk, train, chosen, fit, rng)
 
 
 def _graph_examples(
-    task: Task, config: FisherConfig, chunk: int, train: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
+    task: Task,
+    config: FisherConfig,
+    chunk: int,
+    train: np.ndarray,
+    chosen: np.ndarray,
+    fit: np.ndarray,
+    rng: np.random.Generator,
 ) -> Examples:
     graphs = task.graphs.dense()
-    training = graphs.take(train)
-    shape = shape_for(training, np.arange(len(train)), len(train))
+    training = graphs.take(fit)
+    shape = shape_for(training, np.arange(len(fit)), len(fit))
     # Lists hold neighbours only.
     near = lists(training.senders, training.receivers, shape.nodes) if graphs.plain else None
     # Batches are blocks for standard errors too: drawn at random, and several of them unless all is exact anyway.
@@ -185,9 +192,9 @@ def _graph_examples(
         placed = jax.tree.map(jnp.asarray, lay_out(graphs, chosen, most, rng, blocks=blocks))
     return Examples(
         single_batch(training, shape)._replace(lists=jax.tree.map(jnp.asarray, near)),
-        jnp.arange(len(train)),
-        jnp.asarray(train),
-        jnp.asarray(task.labels[train]),
+        jnp.arange(len(fit)),
+        jnp.asarray(fit),
+        jnp.asarray(task.labels[fit]),
         jnp.asarray(task.labels),
         device_rows(graphs),
         chunks,
@@ -225,7 +232,13 @@ def _in_chunks(ids: np.ndarray, width: int) -> np.ndarray:
 
 
 def _whole_examples(
-    task: Task, config: FisherConfig, chunk: int, train: np.ndarray, chosen: np.ndarray, rng: np.random.Generator
+    task: Task,
+    config: FisherConfig,
+    chunk: int,
+    train: np.ndarray,
+    chosen: np.ndarray,
+    fit: np.ndarray,
+    rng: np.random.Generator,
 ) -> Examples:
     """Examples that share a graph: nodes, or pairs of nodes."""
     nodes_of = np.arange(task.num_examples)[:, None] if task.pairs is None else task.pairs
@@ -238,6 +251,7 @@ def _whole_examples(
     position = np.full(int(task.graphs.n_node.sum()), -1)
     position[kept] = np.arange(len(kept))
     inside = train[(position[nodes_of[train]] >= 0).all(axis=1)]
+    fit = np.intersect1d(fit, inside)
     # The model's outputs are those of all nodes that are kept, or of the training pairs among them.
     outputs = kept if task.pairs is None else inside
     row = np.full(task.num_examples, -1)
@@ -256,9 +270,9 @@ def _whole_examples(
 
     return Examples(
         single_batch(graph, pairs=pairs)._replace(lists=near),
-        jnp.asarray(row[inside]),
-        jnp.asarray(row[inside]),
-        jnp.asarray(task.labels[inside]),
+        jnp.asarray(row[fit]),
+        jnp.asarray(row[fit]),
+        jnp.asarray(task.labels[fit]),
         jnp.asarray(task.labels[outputs]),
         None,
         (jnp.asarray(_in_chunks(row[chosen], width)),),
