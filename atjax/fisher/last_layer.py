@@ -22,8 +22,9 @@ from atjax.likelihood import negative_log_likelihood
 from atjax.products import einsum, matmul
 from atjax.task import Loss
 
-NEWTON_SIZE = 512
-"""Parameters up to which Newton's method is taken; its work grows with their square, and their cube."""
+NEWTON_SIZE = 514
+"""Parameters up to which Newton's method is taken, those of two classes at the paper's width; its work grows with their
+square, and their cube."""
 HALVINGS = 12
 """Step sizes to choose from, 1 down to 2^-11."""
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from atjax import compilation, config
 from atjax.fisher import task_statistics
+from atjax.fisher.config import FIT_ON
 from atjax.task import Graphs, Task
 
 NODES, EDGES, FEATURES, CLASSES = 169_343, 1_166_243, 128, 40
@@ -57,9 +58,10 @@ def main() -> None:
     parser.add_argument("task", help="a task, or arxiv-sized")
     parser.add_argument("--hidden", type=int, help="width of the anchors")
     parser.add_argument("--passes", type=int, help="the most backward passes a model")
+    parser.add_argument("--fit-on", choices=FIT_ON, default="all", help="as fisher.fit_on")
     parser.add_argument("--again", type=int, default=0, help="how often more, with all programs compiled")
     chosen = parser.parse_args()
-    name, settings = chosen.task, config.load("fisher", "default")
+    name, settings = chosen.task, dataclasses.replace(config.load("fisher", "default"), fit_on=chosen.fit_on)
     if chosen.hidden:
         settings = dataclasses.replace(settings, hidden=chosen.hidden)
     if chosen.passes:
