@@ -13,11 +13,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 
+from atjax.affinity import fit_affinity, held_out_distances, mean_distances
 from atjax.bank.records import frame_designs, goodness
 from atjax.bank.similarity import kendall_distance, performance_matrix
 from atjax.bank.store import Bank
@@ -33,6 +34,9 @@ from atjax.errors import UserError
 from atjax.ranking import Ranking, fill_shares, rank_shares
 from atjax.space import Choice, Design, Dimension, Probabilities, Space
 
+Weighting = Literal["inverse", "calibrated"]
+"""How tasks are weighted by their distance; see `PriorConfig.weights`."""
+
 
 @dataclass(frozen=True)
 class PriorConfig:
@@ -47,7 +51,11 @@ class PriorConfig:
         same_level: Take over from tasks of the same level (node, graph) only; the others still train the projection.
         joint: Rank whole designs as well (see `atjax.ranking`): the search follows that ranking before the marginals.
         ridge: Penalty of the regression that predicts ranks of designs which one task lacks.
+        keep: What counts of a recorded rank, between 0 and 1; the rest is that regression's (see `fill_shares`).
         reweigh: How fast trials seen re-weight the tasks of the ranking; 0: never.
+        weights: ``inverse``: 1 / d_e, the paper's; ``calibrated``: by the correlation of ranks that the bank lets one
+            expect at that distance (see `atjax.affinity`).
+        power: Exponent of calibrated weights.
     """
 
     top_k: int = 16
@@ -58,7 +66,10 @@ class PriorConfig:
     same_level: bool = False
     joint: bool = False
     ridge: float = 3.0
+    keep: float = 1.0
     reweigh: float = 0.0
+    weights: Weighting = "inverse"
+    power: float = 4.0
 
     def __post_init__(self) -> None:
         if self.top_k < 1:
@@ -72,6 +83,13 @@ class PriorConfig:
                 "prior.ridge must be positive and prior.reweigh not negative; "
                 f"they are {self.ridge} and {self.reweigh}."
             )
+        if not 0 <= self.keep <= 1 or self.power < 0:
+            raise UserError(
+                "prior.keep must lie between 0 and 1 and prior.power must not be negative; "
+                f"they are {self.keep} and {self.power}."
+            )
+        if self.weights not in get_args(Weighting):
+            raise UserError(f"prior.weights must be inverse or calibrated; it is {self.weights}.")
 
 
 @dataclass(frozen=True)
@@ -104,6 +122,7 @@ class Embedding:
         content_hashes: Content hashes of those T tasks, ascending.
         names: Their names.
         levels: Their levels.
+        features: Their mean alphas, [T, A].
         distances: d_g between them, [T, T].
         projection: The projection, trained on these tasks only.
     """
@@ -113,6 +132,7 @@ class Embedding:
     content_hashes: tuple[str, ...]
     names: tuple[str, ...]
     levels: tuple[str, ...]
+    features: np.ndarray = field(repr=False)
     distances: np.ndarray
     projection: Projection = field(repr=False)
 
@@ -206,7 +226,7 @@ def joint_ranking(
         tasks: Content hashes of T tasks.
         weights: Of these tasks, [T], with sum 1.
         space: Designs outside it are left out.
-        config: For ``ridge`` and ``reweigh``.
+        config: For ``ridge``, ``keep`` and ``reweigh``.
 
     Returns:
         The ranking; None if these tasks have no design of the space.
@@ -221,7 +241,7 @@ def joint_ranking(
         return None
     designs = [designs[number] for number in inside]
     one_hot = np.stack([space.encode(design) for design in designs])
-    filled = fill_shares(one_hot, shares[:, run], config.ridge)
+    filled = fill_shares(one_hot, shares[:, run], config.ridge, config.keep)
     return Ranking(space.numbers(designs), filled, weights[run] / weights[run].sum(), config.reweigh)
 
 
@@ -275,6 +295,7 @@ def locate(feature: np.ndarray, bank: Bank, *, config: ProjectionConfig | None =
         hashes,
         tuple(names[task] for task in hashes),
         tuple(row["level"].iloc[0] for row in rows),
+        features,
         distances,
         projection,
     )
@@ -325,9 +346,12 @@ def prior_from_bank(
     except NoComparison as obstacle:
         return uniform_prior(space, f"{obstacle} The prior is uniform."), None
 
-    distances = embedding_distance(embedding.tasks, embedding.novel).astype(float)
     usable = np.array([not config.same_level or other == level for other in embedding.levels])
-    weights = close_weights(np.where(usable, distances, np.inf), config.threshold, config.distance_floor)
+    if config.weights == "calibrated":
+        distances, weights = calibrated_weights(feature, embedding, usable, config, projection, seed)
+    else:
+        distances = embedding_distance(embedding.tasks, embedding.novel).astype(float)
+        weights = close_weights(np.where(usable, distances, np.inf), config.threshold, config.distance_floor)
     order = np.argsort(distances, kind="stable")
     nearest = tuple((embedding.names[t], float(distances[t]), float(weights[t])) for t in order)
     close = [int(t) for t in order if weights[t] > 0]
@@ -345,6 +369,35 @@ def prior_from_bank(
     if config.joint:
         ranking = joint_ranking(rest, [embedding.content_hashes[t] for t in close], weights[close], space, config)
     return Prior(mixed, nearest, "transfer", reason, ranking), embedding
+
+
+def calibrated_weights(
+    feature: np.ndarray,
+    embedding: Embedding,
+    usable: np.ndarray,
+    config: PriorConfig,
+    projection: ProjectionConfig | None = None,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances d_e of a novel task, means over projections, and the weights of `atjax.affinity`: [T] each.
+
+    Args:
+        feature: Mean alphas of the novel task, [A].
+        embedding: The T tasks of the bank.
+        usable: Which of them may be taken over from, bool [T]; all say what distances are worth.
+        config: For ``threshold``, ``distance_floor`` and ``power``.
+        projection: Settings of the projections.
+        seed: Of the first of them.
+
+    Returns:
+        The distances, and the weights: 0 of tasks that are not usable or beyond the threshold, with sum 1, or all 0.
+    """
+    known, between = embedding.features, embedding.distances
+    distances = mean_distances(known, between, np.asarray(feature, float), seed=seed, config=projection).astype(float)
+    held = held_out_distances(known, between, seed=seed, config=projection)
+    weights = fit_affinity(held, between, config.distance_floor).weights(distances, config.power)
+    weights = np.where(usable & (distances <= config.threshold), weights, 0.0)
+    return distances, weights / max(weights.sum(), np.finfo(float).tiny)
 
 
 def _mean_alphas(features: pd.DataFrame, anchors: int) -> np.ndarray:

@@ -7,6 +7,7 @@ With r_t(M) the share of a task's recorded designs that a design M does not rank
 is followed from the top, without repeats, over the designs that the bank has seen. Marginals lose which choices go well
 together; ranks do not. Where one task lacks a design that others have, r_t is predicted by ridge regression on the
 one-hot choices. Designs that no task has are left out: their predicted ranks are worth little (docs/results.md).
+A recorded rank is that of one noisy training; part of it can be replaced by what the same regression says of it.
 
 After a few trials the tasks are weighted anew by how well they rank what was seen (the idea of the ranking-weighted
 ensembles of Feurer et al., 2018): with tau_t the mean over pairs of n trials of sign x sign, 1 if task t orders all of
@@ -70,22 +71,25 @@ def rank_shares(performances: np.ndarray) -> np.ndarray:
     return (frame.rank() / frame.notna().sum()).to_numpy()
 
 
-def fill_shares(one_hot: np.ndarray, shares: np.ndarray, ridge: float) -> np.ndarray:
+def fill_shares(one_hot: np.ndarray, shares: np.ndarray, ridge: float, keep: float = 1.0) -> np.ndarray:
     """Shares of every design on every task, float32 [N, T]: recorded ones as they are, others predicted.
 
-    For each task, r = mean + X b, with b by ridge regression on the designs that the task has.
+    For each task, p = mean + X b, with b by ridge regression on the designs that the task has. Of recorded shares r,
+    keep r + (1 - keep) p is taken, which makes less of a training that came out well by chance.
 
     Args:
         one_hot: Codes X of the designs, [N, C].
         shares: Their shares, [N, T], NaN where a design was not run; every task has one.
         ridge: Penalty on b.
+        keep: What counts of a recorded share, between 0 and 1; the prediction makes up the rest.
     """
     filled = np.array(shares, np.float32)
     for task, own in enumerate(shares.T):
         has = ~np.isnan(own)
-        if has.all():
+        if has.all() and keep == 1:
             continue
         codes, mean = one_hot[has], own[has].mean()
         weights = np.linalg.solve(codes.T @ codes + ridge * np.eye(codes.shape[1]), codes.T @ (own[has] - mean))
-        filled[~has, task] = mean + one_hot[~has] @ weights
+        predicted = mean + one_hot @ weights
+        filled[:, task] = np.where(has, keep * np.where(has, own, 0) + (1 - keep) * predicted, predicted)
     return filled

@@ -81,6 +81,7 @@ LAYERS = (
     {"feature", "checkpoint"},
     {"bank"},
     {"embedding", "ranking"},
+    {"affinity"},
     {"prior"},
     {"transfer", "samplers"},
     {"report"},

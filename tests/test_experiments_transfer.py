@@ -90,7 +90,8 @@ def test_nothing_of_the_left_out_task_reaches_its_prior() -> None:
     changed = Recorded(**{**vars(some), "validation": other, "test": other, "known": other, "name": "changed"})
     one, two = (priors.prepare(b, 2) for b in (some, changed))
     np.testing.assert_array_equal(one.shares, two.shares)
-    for similarity in ("equal", "level", "fisher"):
+    np.testing.assert_array_equal(one.smooth, two.smooth)
+    for similarity in ("equal", "level", "fisher", "losses", "calibrated, alpha", "calibrated"):
         np.testing.assert_allclose(one.weights[similarity], two.weights[similarity])
         np.testing.assert_allclose(priors.product(one, similarity), priors.product(two, similarity))
     assert not np.allclose(one.weights["kendall"], two.weights["kendall"])  # the upper bound looks, and is called so

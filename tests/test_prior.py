@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import kendalltau
 
+from atjax.affinity import fit_affinity, held_out_distances, mean_distances
 from atjax.bank import Bank, FeatureRow, Record
 from atjax.bank.records import features_table, records_table
 from atjax.embedding import ProjectionConfig
@@ -19,6 +21,7 @@ from atjax.prior import (
     Embedding,
     Prior,
     PriorConfig,
+    Weighting,
     close_weights,
     design_distribution,
     mix,
@@ -307,22 +310,48 @@ def test_the_prior_is_equation_3_over_the_tasks_named() -> None:
             assert prior.probabilities[dimension.name][choice] == pytest.approx(expected)
 
 
+def test_calibrated_weights_from_the_records() -> None:
+    """The steps of `atjax.affinity` one by one: tau by SciPy, and a projection for every task left out."""
+    rows = others(4)
+    settings = PriorConfig(weights="calibrated", threshold=2.0, power=3.0, same_level=True)
+    prior, embedding = ask(4, build(rows), config=settings)
+    scores = np.array([[t.validation for t in trials] for trials, _ in rows])
+    distances = np.array([[(1 - kendalltau(a, b).statistic) / 2 for b in scores] for a in scores])
+    features = np.array([row.alphas.mean(axis=1) for _, row in rows])
+    novel = task_rows(4, 9)[1].alphas.mean(axis=1)
+    near = mean_distances(features, distances, novel, config=TRAINING)
+    affinity = fit_affinity(held_out_distances(features, distances, config=TRAINING), distances, 0.05)
+    assert affinity.slope < 0
+    alike = [row.level == "graph" for _, row in rows]
+    raised = np.where(alike, np.maximum(affinity.expected(near), 0.02) ** 3, 0)
+    found = {name: (distance, weight) for name, distance, weight in prior.nearest}
+    for (_, row), distance, weight in zip(rows, near, raised / raised.sum()):
+        assert found[row.task] == pytest.approx((distance, weight), rel=1e-3, abs=1e-5)
+    assert [d for _, d, _ in prior.nearest] == sorted(d for _, d, _ in prior.nearest)
+    assert embedding is not None
+    np.testing.assert_allclose(embedding.features, features)
+    none, _ = ask(4, build(rows), config=dataclasses.replace(settings, threshold=float(near.min()) / 2))
+    assert none.source == "uniform"
+
+
+@pytest.mark.parametrize("weights", ["inverse", "calibrated"])
 @pytest.mark.parametrize("disguise", ["own name", "other name", "other content"])
-def test_nothing_of_the_novel_task_reaches_its_prior(disguise: str) -> None:
+def test_nothing_of_the_novel_task_reaches_its_prior(disguise: str, weights: Weighting) -> None:
     """Bit for bit: the novel task's own rows, under its name, another name, or changed content, alter nothing."""
     trials, row = task_rows(4, 9, task="alias" if disguise == "other name" else "novel", seeds=2)
     if disguise == "other content":
         trials = [dataclasses.replace(t, content_hash="x") for t in trials]
         row = dataclasses.replace(row, content_hash="x")
-    expected, before = ask(4, build(others(4)))
-    found, after = ask(4, build([*others(4), (trials, row)]))
+    config = PriorConfig(weights=weights)
+    expected, before = ask(4, build(others(4)), config=config)
+    found, after = ask(4, build([*others(4), (trials, row)]), config=config)
     assert expected == found
     assert before is not None
     assert after is not None
     np.testing.assert_array_equal(before.novel, after.novel)
     np.testing.assert_array_equal(before.tasks, after.tasks)
     # The check can fail: were it not left out, it would be seen.
-    leaked, _ = ask(4, build([*others(4), (trials, row)]), name="another", exclude_hash="another")
+    leaked, _ = ask(4, build([*others(4), (trials, row)]), name="another", exclude_hash="another", config=config)
     assert leaked != expected
 
 
@@ -390,8 +419,11 @@ def test_a_feature_that_does_not_fit(feature: np.ndarray, sentence: str) -> None
         prior_from_bank(feature, "graph", bank, SPACE, exclude_hash="", exclude_name="", fisher="f0", budget="quick")
 
 
-@pytest.mark.parametrize(("name", "value"), [("top_k", 0), ("epsilon", 1.5), ("distance_floor", 0.0)])
-def test_settings_are_checked(name: str, value: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("top_k", 0), ("epsilon", 1.5), ("distance_floor", 0.0), ("keep", 1.1), ("power", -1), ("weights", "equal")],
+)
+def test_settings_are_checked(name: str, value: float | str) -> None:
     with pytest.raises(UserError, match=f"prior.{name} must"):
         PriorConfig(**{name: value})
 

@@ -55,6 +55,20 @@ def test_what_a_task_lacks_is_predicted_by_ridge_regression() -> None:
     np.testing.assert_allclose(filled[0, 0], mean + model.predict(one_hot[:1])[0], rtol=1e-5)
 
 
+@pytest.mark.parametrize("keep", [0.0, 0.3, 1.0])
+def test_recorded_shares_count_in_part(keep: float) -> None:
+    one_hot = np.stack([PAPER.encode(design) for design in bank_designs(PAPER, 12)])
+    shares = rank_shares(performances(0))
+    filled = fill_shares(one_hot, shares, 3.0, keep)
+    for task, own in enumerate(shares.T):
+        has = ~np.isnan(own)
+        model = Ridge(alpha=3.0, fit_intercept=False).fit(one_hot[has], own[has] - own[has].mean())
+        for design in range(12):
+            predicted = own[has].mean() + model.predict(one_hot[design : design + 1])[0]
+            expected = keep * own[design] + (1 - keep) * predicted if has[design] else predicted
+            assert math.isclose(filled[design, task], expected, rel_tol=1e-5, abs_tol=1e-6)
+
+
 def test_trials_seen_favour_the_tasks_that_rank_them_right() -> None:
     ranking = ranked(1, reweigh=0.7)
     seen, values = np.array([2, 5, 7, 1]), np.array([0.3, -np.inf, 0.9, 0.4])

@@ -15,6 +15,7 @@ import pandas as pd
 from recorded import Recorded
 from sklearn.ensemble import GradientBoostingRegressor
 
+from atjax.affinity import fit_affinity, held_out_distances, mean_distances
 from atjax.bank import kendall_distance, taskonomy_affinity
 from atjax.embedding import MINIMUM_TASKS, embedding_distance, train_projection
 from atjax.prior import close_weights
@@ -28,6 +29,10 @@ TOP = 16
 EPSILON = 0.1
 RIDGE = 3.0
 REWEIGH = 1.0
+KEEP = 0.5
+"""What counts of a recorded rank where ranks are smoothed, and the exponent of calibrated weights, as in
+conf/prior/calibrated.yaml."""
+POWER = 4.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +46,7 @@ class Source:
         weights: By similarity, [T - 1] each, with sum 1.
         one_hot: Codes of all designs, [N, C].
         shares: Ranks on the other tasks, filled in where a design was not run, float32 [N, T - 1].
+        smooth: The same, half of recorded ranks replaced by what is predicted.
     """
 
     bank: Recorded
@@ -49,6 +55,7 @@ class Source:
     weights: dict[str, np.ndarray]
     one_hot: np.ndarray
     shares: np.ndarray
+    smooth: np.ndarray
 
 
 def prepare(bank: Recorded, task: int) -> Source:
@@ -56,7 +63,8 @@ def prepare(bank: Recorded, task: int) -> Source:
     others = np.array([t for t in range(len(bank.tasks)) if t != task])
     choices = np.arange(max(len(d.choices) for d in bank.space.dimensions))
     one_hot = (bank.rows[:, :, None] == choices).reshape(len(bank.rows), -1).astype(float)
-    shares = fill_shares(one_hot, rank_shares(bank.known[:, others]), RIDGE)
+    recorded = rank_shares(bank.known[:, others])
+    shares, smooth = (fill_shares(one_hot, recorded, RIDGE, keep) for keep in (1.0, KEEP))
     same = (bank.levels[others] == bank.levels[task]).astype(float)
     distances = _kendall(bank)
     inverse = {
@@ -64,10 +72,12 @@ def prepare(bank: Recorded, task: int) -> Source:
         "level": same if same.any() else np.ones(len(others)),
         "fisher": 1 / np.maximum(learned_distances(bank.features, bank, task, others), FLOOR),
         "losses": 1 / np.maximum(learned_distances(bank.losses, bank, task, others), FLOOR),
+        "calibrated, alpha": calibrated(bank.features, bank, task, others),
+        "calibrated": calibrated(_together(bank), bank, task, others),
         "kendall": close_weights(distances[task, others], np.sort(distances[task, others])[2], FLOOR),
         "taskonomy": _taskonomy(bank)[task, others],
     }
-    return Source(bank, task, others, {k: w / w.sum() for k, w in inverse.items()}, one_hot, shares)
+    return Source(bank, task, others, {k: w / w.sum() for k, w in inverse.items()}, one_hot, shares, smooth)
 
 
 MOST_COMPARED = 2000
@@ -108,6 +118,29 @@ def learned_distances(features: dict[str, np.ndarray], bank: Recorded, task: int
     return np.where(has, found, np.nanmedian(found))
 
 
+def _together(bank: Recorded) -> dict[str, np.ndarray]:
+    """Alphas and first losses of the tasks that have both, by name."""
+    return {
+        name: np.concatenate([bank.features[name], bank.losses[name]]) for name in bank.features if name in bank.losses
+    }
+
+
+def calibrated(features: dict[str, np.ndarray], bank: Recorded, task: int, others: np.ndarray) -> np.ndarray:
+    """Weights of the others by the correlation of ranks that is expected (`atjax.affinity`), [T - 1].
+
+    Of the left-out task only its feature is looked at. Others without a feature have the median distance.
+    """
+    has = np.array([bank.tasks[t] in features for t in others])
+    if bank.tasks[task] not in features or has.sum() < MINIMUM_TASKS:
+        return np.ones(len(others))
+    known = others[has]
+    inputs, between = np.stack([features[bank.tasks[t]] for t in known]), _kendall(bank)[np.ix_(known, known)]
+    near = mean_distances(inputs, between, features[bank.tasks[task]])
+    found = np.full(len(others), np.median(near))
+    found[has] = near
+    return fit_affinity(held_out_distances(inputs, between), between, FLOOR).weights(found, POWER)
+
+
 @functools.cache
 def product(source: Source, similarity: str) -> np.ndarray:
     """The paper's product of marginals as a table [D, C]: Equation 3, with atjax's correction and uniform share."""
@@ -137,7 +170,9 @@ def resampled(source: Source, similarity: str, seed: int) -> np.ndarray:
     return drawn / drawn.sum()
 
 
-def ranking(source: Source, similarity: str, seed: int, reweigh: float, everything: bool = False) -> Ranking:
+def ranking(
+    source: Source, similarity: str, seed: int, reweigh: float, everything: bool = False, smooth: bool = False
+) -> Ranking:
     """The joint score over the designs that the bank has seen, or over `everything` by prediction.
 
     A replay can follow those only that the left-out task has results of.
@@ -145,7 +180,8 @@ def ranking(source: Source, similarity: str, seed: int, reweigh: float, everythi
     bank = source.bank
     seen = everything | ~np.isnan(bank.known[:, source.others]).all(axis=1)
     own = np.flatnonzero(seen & ~np.isnan(bank.validation[:, source.task]))
-    return Ranking(bank.rows[own], source.shares[own], resampled(source, similarity, seed), reweigh)
+    shares = source.smooth if smooth else source.shares
+    return Ranking(bank.rows[own], shares[own], resampled(source, similarity, seed), reweigh)
 
 
 class Mixture:
@@ -207,8 +243,8 @@ def _product(kind: type, similarity: str) -> Build:
     return lambda s, seed, trials: kind(s.bank.candidates(s.task), product(s, similarity))
 
 
-def _rank(similarity: str, reweigh: float = 0.0) -> Build:
-    return lambda s, seed, trials: Follow(ranking(s, similarity, seed, reweigh))
+def _rank(similarity: str, reweigh: float = 0.0, smooth: bool = False) -> Build:
+    return lambda s, seed, trials: Follow(ranking(s, similarity, seed, reweigh, smooth=smooth))
 
 
 def _rank_first(kind: type, similarity: str) -> Build:
@@ -243,6 +279,11 @@ METHODS: dict[str, Build] = {
     "rank, taskonomy (upper bound)": _rank("taskonomy"),
     "rank, equal, trials": _rank("equal", REWEIGH),
     "rank, fisher, trials": _rank("fisher", REWEIGH),
+    "rank, calibrated alpha": _rank("calibrated, alpha"),
+    "rank, calibrated": _rank("calibrated"),
+    "rank, calibrated, smooth": _rank("calibrated", smooth=True),
+    "rank, calibrated, trials": _rank("calibrated", REWEIGH),
+    "rank, calibrated, smooth, trials": _rank("calibrated", REWEIGH, smooth=True),
     "rank tpe": _rank_first(TPE, "fisher"),
     "rank evolution": _rank_first(Evolution, "fisher"),
     "rank tpe, equal": _rank_first(TPE, "equal"),
@@ -253,5 +294,5 @@ METHODS: dict[str, Build] = {
     "boosted, fisher": lambda s, seed, trials: boosted(s, "fisher", seed % 5),  # fits take long
 }
 """The first six are the simulation's; the others say where a gain comes from. `fisher` is the paper's embedding,
-`losses` the same of other features."""
+`losses` the same of other features, `calibrated` both together, weighted as `atjax.affinity` does."""
 SIMULATION = tuple(METHODS)[:6]
