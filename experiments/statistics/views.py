@@ -212,8 +212,9 @@ def padded(values: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
 
 
 def of_bank(bank: Bank, tasks: Sequence[str]) -> list[Feature]:
-    """The alphas that a bank holds of these tasks, if it holds all."""
-    found: Mapping[str, np.ndarray] = dict(zip(bank.features["task"], bank.features["alphas"]))
+    """The alphas that a bank holds of these tasks, if it holds all; not its features of several statistics."""
+    alone = bank.features[bank.features["alphas"].map(len) == len(ANCHORS)]
+    found: Mapping[str, np.ndarray] = dict(zip(alone["task"], alone["alphas"]))
     if not all(task in found for task in tasks):
         return []
     values = np.stack([np.asarray(found[task], float) for task in tasks])[None, ..., None]
