@@ -19,7 +19,7 @@ from atjax.batch import Batch, bucket, deal
 from atjax.neighbours import Array, Lists, neighbours, rows_beyond, width_for
 from atjax.task import Graphs, ragged_ranges
 
-MOST_SIZES, WASTE = 4, 1.1
+MOST_SIZES, WASTE = 4, 1.03
 """Every size of places makes the compiled program longer: at most so many, and fewer while the padded nodes are no more
 than that multiple of what they would be with a size for every place."""
 

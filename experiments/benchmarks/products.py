@@ -22,10 +22,10 @@ import numpy as np
 from atjax import config
 from atjax.fisher import disjoint
 from atjax.fisher.config import FisherConfig
-from atjax.fisher.engine import fitted
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import draw_examples
 from atjax.fisher.gradients import split_params
+from atjax.fisher.preparation import fitted
 from atjax.fisher.slots import SlotIndex, fill
 from atjax.model.gnn import Variables, build
 from atjax.products import einsum, matmul
@@ -64,7 +64,7 @@ def cases(
         return xs, [jnp.concatenate([deltas[name] for name in one.names], axis=-1) for one in maps]
 
     xs, ds = jax.jit(backward)(model, index)
-    zeros = layouts[0].zeros(jnp.float32).maps[0]
+    zeros = layouts[0].zeros(jnp.float32, squares=True).maps[0]
     slots = placed.slots
 
     def engine(xs: list[jax.Array], ds: list[jax.Array], sums: disjoint.Pair) -> disjoint.Pair:
@@ -80,7 +80,7 @@ def cases(
         return jax.lax.scan(product, jnp.zeros((x.shape[2], d.shape[2])), (x, d))[0]
 
     places, nodes = slots.groups[0]
-    tile, width = zeros.shape[1:]
+    tile, width = zeros.first.shape[1:]
     directions = ds[0].shape[1]
     key = jax.random.key(0)
     block = (
@@ -88,13 +88,13 @@ def cases(
         jax.random.normal(key, (places, nodes, directions * width)),
     )
     square = jax.random.normal(key, (SQUARE, SQUARE))
-    work = 2.0 * slots.num_nodes * directions * zeros.size
+    work = 2.0 * slots.num_nodes * directions * zeros.first.size
     real = float(np.asarray(placed.node_mask).mean())
     return (
         {
             "square matrices": (compiled(lambda a: matmul(a, a), square), 2.0 * SQUARE**3),
-            "engine": (compiled(engine, xs, ds, (zeros, zeros)), work),
-            "all examples at once": (compiled(whole, xs, ds, (zeros, zeros)), work),
+            "engine": (compiled(engine, xs, ds, zeros), work),
+            "all examples at once": (compiled(whole, xs, ds, zeros), work),
             "one block, products alone": (compiled(alone, *block), 2.0 * places * nodes * tile * width * directions),
         },
         real,
