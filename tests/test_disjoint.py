@@ -126,6 +126,24 @@ def test_every_graph_has_a_place(nodes: int) -> None:
         assert np.all(first[~mask] == slots.num_nodes)
 
 
+def test_blocks_are_random_parts() -> None:
+    """Of 20 small and 20 large graphs in blocks of 10, a block has as many large ones as chance gives it, and the
+    places of a block are alike in all: were blocks alike in size, standard errors would be too small."""
+    graphs = random_graphs(np.random.default_rng(0), [(2, 1)] * 20 + [(9, 12)] * 20)
+    counts, real = [], []
+    for seed in range(60):
+        placed = lay_out(graphs, np.arange(40), 55, np.random.default_rng(seed), blocks=4)
+        blocks = placed.graphs.reshape(4, -1)
+        assert sorted(blocks[blocks >= 0]) == list(range(40))
+        assert np.all((blocks >= 0).sum(axis=1) == 10)
+        counts.append((blocks >= 20).sum(axis=1))
+        real.append(placed.node_mask.sum())
+    assert set(real) == {20 * 2 + 20 * 9}
+    assert np.mean(counts) == 5
+    expected = 10 * 0.5 * 0.5 * 30 / 39  # hypergeometric
+    assert 0.7 < np.var(counts) / expected < 1.4
+
+
 def test_real_sizes_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     """The sums over 56 graphs of the digits for 5 models at once, as users run it, are those of each alone.
 

@@ -79,7 +79,7 @@ def cases(
 
         return jax.lax.scan(product, jnp.zeros((x.shape[2], d.shape[2])), (x, d))[0]
 
-    places, nodes = slots.groups[0]
+    places, nodes = max(slots.groups, key=lambda group: group[0] * group[1])
     tile, width = zeros.first.shape[1:]
     directions = ds[0].shape[1]
     key = jax.random.key(0)
