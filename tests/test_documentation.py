@@ -26,7 +26,7 @@ def test_a_statistic_of_ones_own_as_the_page_shows_it(tmp_path: Path, monkeypatc
     monkeypatch.syspath_prepend(tmp_path)
     task = config.load_task("digits", count=60)
     settings = FisherConfig(hidden=4, seeds=2, ridge=1e-2, max_passes={"graph": 999, "node": 99}, max_nodes=99)
-    shown = ["spread.geometric", "spread.edge_of_spectrum"]
+    shown = ["spread.geometric", "spread.first_layer", "spread.edge_of_spectrum"]
     values = fisher.task_statistics(task, settings, [*shown, "stable_rank", "alpha"], anchors=[ANCHORS[9]])
     for name in shown:
         value, error = (np.asarray(part) for part in values[name])
