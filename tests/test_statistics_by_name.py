@@ -39,7 +39,9 @@ def test_a_statistic_of_ones_own_in_ten_lines(tmp_path: Path, monkeypatch: pytes
     for name in ("own_statistics.absent", "broken_statistics.any", "absent_statistics.any", "own_statistics.", ".x.y"):
         with pytest.raises(UserError, match=r"^The statistic '.*' cannot be imported \(\w+: .*check its spelling"):
             resolve(name)
-    with pytest.raises(UserError, match=r"one argument, named moments, diagonal, .* or descent .*, and wrong is not; rename"):
+    with pytest.raises(
+        UserError, match=r"one argument, named moments, diagonal, .* or descent .*, and wrong is not; rename"
+    ):
         resolve("own_statistics.wrong")
 
 

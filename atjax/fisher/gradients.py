@@ -104,15 +104,21 @@ def node_sums(
     values, pullback = jax.vjp(outputs, theta)
 
     def one(node: jax.Array) -> Params:
-        def squares(row: jax.Array) -> Params:
+        def squared(row: jax.Array) -> Params:
             (gradient,) = pullback(jnp.zeros_like(values).at[node].set(row))
             return jax.tree.map(jnp.square, gradient)
 
         rows = cotangents.of(values[node], node)
-        each = jax.vmap(squares)(rows) if width >= len(rows) else jax.lax.map(squares, rows, batch_size=width)
+        if width == 1:  # a batch axis of one would be carried through the program
+            each = jax.lax.map(squared, rows)
+        else:
+            each = jax.vmap(squared)(rows) if width >= len(rows) else jax.lax.map(squared, rows, batch_size=width)
         return jax.tree.map(lambda g: jnp.sum(g, axis=0), each)
 
-    return _accumulate(jax.vmap(one), theta, nodes, squares)
+    def chunk(nodes: jax.Array) -> Params:
+        return jax.tree.map(lambda g: g[None], one(nodes[0])) if len(nodes) == 1 else jax.vmap(one)(nodes)
+
+    return _accumulate(chunk, theta, nodes, squares)
 
 
 def _accumulate(per_chunk: Callable[[Any], Params], theta: Params, chunks: Any, squares: bool) -> Sums:
