@@ -4,7 +4,8 @@
     python experiments/benchmarks/certainty.py certainty.csv --tolerance 0.25,0.5,1,2
 
 Settings are, for COX2, ``exact`` on subsets of the training graphs, with models fitted on all or on that subset alone,
-and, for Cora, ``sign_sketch`` with 4 to 64 draws; with ``--tolerance`` also runs that stop by `FisherConfig.tolerance`. One row of the CSV a setting:
+and, for Cora, ``sign_sketch`` with 4 to 64 draws; with ``--tolerance`` also runs that stop by
+`FisherConfig.tolerance`. One row of the CSV a setting:
 
     cold, warm  seconds of the whole feature, `task_statistics` of all anchors: first call, and median of further ones
     error       relative standard error of the mean over seeds, root mean square over anchors
