@@ -10,6 +10,9 @@ from rich.table import Table
 from atjax import cli, config
 from atjax.space import ANCHORS
 
+MOST_ROWS = 24
+"""A longer feature is shown by as many entries as there are anchors."""
+
 
 def main(cfg: DictConfig) -> None:
     """The job behind the command line; see ``conf/embed.yaml``."""
@@ -31,11 +34,15 @@ def main(cfg: DictConfig) -> None:
     names = [anchor.key.rsplit("-lr", 1)[0] for anchor in ANCHORS]
     if len(feature.alphas) != len(names):  # other statistics than one number an anchor
         names = [str(number + 1) for number in range(len(feature.alphas))]
-    for name, alpha, sd, entry in zip(names, feature.alpha, spread, feature.vector):
+    shown = len(names) if len(names) <= MOST_ROWS else len(ANCHORS)
+    for name, alpha, sd, entry in zip(names[:shown], feature.alpha, spread, feature.vector):
         anchors.add_row(name, f"{alpha:.2f}", f"{sd:.2f}", f"{entry:.3f}")
     console.print(anchors)
+    if shown < len(names):
+        console.print(f"and {len(names) - shown} more entries")
     if found.embedding is not None:
-        near = Table("task", "distance", "weight", title=f"embedding {np.round(found.embedding.novel, 3).tolist()}")
+        console.print("embedding", *(f"{number:.3f}" for number in found.embedding.novel))
+        near = Table("task", "distance", "weight")
         for name, distance, weight in found.prior.nearest:
             near.add_row(name, f"{distance:.3f}", f"{weight:.3f}")
         console.print(near)
