@@ -367,6 +367,21 @@ def test_the_page_is_small_quick_and_whole(tmp_path: Path) -> None:
         assert part in text
 
 
+def test_a_feature_of_several_statistics(tmp_path: Path) -> None:
+    """Its first entries are shown, one an anchor, and how many there are more."""
+    longer = result(*THREE)
+    plain = html.write_html(tmp_path, longer).read_text()
+    assert "more entries" not in plain
+    longer["embedding"] |= {
+        "alpha": longer["embedding"]["alpha"] + [[0.25, 0.5]] * 120,
+        "feature": [132**-0.5] * 132,
+    }
+    text = html.write_html(tmp_path, longer).read_text()
+    assert "120 more entries, of other statistics of the same anchors, not shown." in text
+    drawn = [page[page.index("Alpha of every anchor") : page.index("What the task feature")] for page in (plain, text)]
+    assert drawn[0] == drawn[1]
+
+
 def test_the_page_loads_and_runs_nothing(tmp_path: Path) -> None:
     text = html.write_html(tmp_path, result(*THREE)).read_text()
     assert "http:" not in text

@@ -226,10 +226,13 @@ def nearest_figure(nearest: Sequence[Neighbour]) -> Figure:
 
 
 def alpha_figure(embedding: Embedding) -> Figure:
-    """Mean of alpha over seeds for each anchor, with the standard deviation as a line, on a logarithmic axis."""
+    """Mean of alpha over seeds for each anchor, with the standard deviation as a line, on a logarithmic axis.
+
+    A feature of several statistics has more entries than there are anchors; the first are shown.
+    """
     labels = short_names(embedding["anchors"])
     figure, axes = _figure(4.6, 0.6 + 0.24 * len(labels))
-    for place, values in enumerate(embedding["alpha"]):
+    for place, values in enumerate(embedding["alpha"][: len(labels)]):
         known = [value for value in values if value is not None]
         if not known:
             continue

@@ -42,6 +42,7 @@ def write_html(folder: Path, result: Result) -> Path:
         best=best,
         figures=drawn,
         anchors=[] if embedding is None else _anchors(embedding),
+        entries_hidden=0 if embedding is None else max(0, len(embedding["alpha"]) - len(embedding["anchors"])),
         nearest_hidden=0 if embedding is None else max(0, len(embedding["nearest"]) - figures.NEAREST_SHOWN),
     )
     return write_text(folder / "report.html", text)
