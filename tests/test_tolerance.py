@@ -56,3 +56,11 @@ def test_tolerance_stops_early(level: Level, estimator: str, most: int, monkeypa
     np.testing.assert_allclose(results[2], evaluate(engine._of_diagonal(alpha), alone), **TIGHT)
     np.testing.assert_allclose(results[1], results[0], **TIGHT)
     assert np.all(results[2][0] != results[0][0])
+
+
+def test_one_draw_is_never_certain() -> None:
+    models = random_fit("node", 3)
+    form = estimators.diagonal(models, settings("node", "sign_sketch", draws=1), lambda form: True)
+    value, error = evaluate(engine._of_diagonal(alpha), form)
+    np.testing.assert_allclose(value, [np.mean(d**2) / np.mean(d) ** 2 for d in form.first[:, 0]], **TIGHT)
+    assert np.isnan(error).all()

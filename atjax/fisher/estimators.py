@@ -173,10 +173,9 @@ def diagonal(models: Fitted, config: FisherConfig, enough: Callable[[Diagonal], 
         first.append(found.first[:, number % step])
         if found.second is not None:
             second.append(found.second[:, number % step])
-        if number:
-            form = _diagonal(models, plan, np.stack(first, axis=1), np.stack(second, axis=1) if second else None)
-            if enough(form):
-                break
+        form = _diagonal(models, plan, np.stack(first, axis=1), np.stack(second, axis=1) if second else None)
+        if number and enough(form):
+            break
     return form
 
 
