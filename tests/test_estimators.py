@@ -367,7 +367,10 @@ def test_squares_stay_within_single_precision(level: Level) -> None:
     ratios = [len(f) * np.sum(f**2) / np.trace(f) ** 2 for f in (each.fisher for each in exact)]
     jax.config.update("jax_enable_x64", False)
     examples = draw_examples(models.task, settings(level), 0)
-    sketched = {}
+    sampling = settings(level, max_passes={level: 22})
+    some = draw_examples(models.task, sampling, 0)
+    assert some.sampled < some.population
+    sketched, sampled = {}, {}
     for scale in (1e12, 1.0, 1e-12):
         variables = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), models.variables)
         variables["params"]["out"]["kernel"] *= scale
@@ -385,7 +388,9 @@ def test_squares_stay_within_single_precision(level: Level) -> None:
         np.testing.assert_allclose(mean_of(form).sum(axis=1), traces, rtol=1e-3)
         drawn = estimators.diagonal(scaled, settings(level, "sign_sketch", draws=4))
         sketched[scale] = evaluate(_of_diagonal(alpha), drawn)[0]
+        sampled[scale] = evaluate(alpha, estimators.moments(scaled._replace(examples=some), sampling))
         full, _ = evaluate(statistics.full_alpha, estimators.gram(scaled, settings(level)))
         np.testing.assert_allclose(full, ratios, rtol=1e-3)
     for scale in (1e12, 1e-12):
         np.testing.assert_allclose(sketched[scale], sketched[1.0], rtol=1e-3)
+        np.testing.assert_allclose(sampled[scale], sampled[1.0], rtol=1e-3)  # value and standard error
