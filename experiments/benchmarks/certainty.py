@@ -45,6 +45,10 @@ from atjax.task import Task
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+STYLES = {
+    "tolerance": {"marker": "x", "linestyle": ""},
+    "fitted on them": {"marker": "o", "linestyle": "--", "fillstyle": "none"},
+}
 KEY = ["task", "kind", "setting", "hidden", "seeds", "anchors", "device"]
 
 
@@ -118,8 +122,8 @@ def actual(frame: pd.DataFrame) -> np.ndarray:
 
 
 def figure(frame: pd.DataFrame, path: Path) -> None:
-    """Seconds against the relative standard error, and against the standard error in units of the spread."""
-    chart, panels = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    """Seconds against the standard error, relative and in units of the spread, and against the actual distance."""
+    chart, panels = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
     for colour, ((task, hidden), part) in enumerate(frame.groupby(["task", "hidden"])):
         surest = part.sort_values("error").iloc[0]
         level = float(surest["spread"] / np.sqrt(surest["seeds"]))
@@ -128,8 +132,10 @@ def figure(frame: pd.DataFrame, path: Path) -> None:
                            ha="right", va="bottom", color=f"C{colour}")  # fmt: skip
         for kind, points in part.groupby("kind"):
             points = points[(points["error"] > 0) & points["warm"].notna()].sort_values("setting")
-            style = {"marker": "x", "linestyle": ""} if kind == "tolerance" else {"marker": "o", "linestyle": "-"}
-            for panel, column in zip(panels, ("error", "share")):
+            style = STYLES.get(str(kind), {"marker": "o", "linestyle": "-"})
+            for panel, column in zip(panels, ("error", "share", "actual")):
+                if points[column].isna().all():
+                    continue
                 label = f"{task}, width {hidden}: {kind}"
                 panel.plot(points["warm"], points[column], color=f"C{colour}", label=label, **style)
                 for _, point in points.iterrows():
@@ -141,18 +147,23 @@ def figure(frame: pd.DataFrame, path: Path) -> None:
                 panel.annotate(f"{task}, exact", (seconds, 1), xycoords=("data", "axes fraction"), fontsize=7,
                                rotation=90, ha="right", va="top", color=f"C{colour}")  # fmt: skip
     panels[1].axhline(1, color="gray", linestyle=":", linewidth=1)
-    labels = ("relative standard error of the mean", "standard error / spread over seeds")
+    labels = (
+        "relative standard error of the mean",
+        "standard error / spread over seeds",
+        "relative distance from all examples",
+    )
     for panel, label in zip(panels, labels):
         panel.set(xscale="log", yscale="log", xlabel="seconds of the whole feature, warm", ylabel=label)
-    if panels[0].get_legend_handles_labels()[0]:
-        panels[0].legend(fontsize=7)
-    chart.savefig(path, dpi=150)
+    handles, named = panels[0].get_legend_handles_labels()
+    if handles:
+        chart.legend(handles, named, fontsize=7, loc="outside lower center", ncols=len(named))
+    chart.savefig(path)
 
 
 def main() -> None:
     """Measure what the CSV lacks, and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=Path, help="the CSV; the figure is a PNG of the same name")
+    parser.add_argument("file", type=Path, help="the CSV; the figure is an SVG of the same name")
     parser.add_argument("--tasks", nargs="+", default=["cox2", "cora"])
     parser.add_argument("--examples", nargs="+", type=int, default=[16, 32, 64, 128, 256, 374], help="of graph tasks")
     parser.add_argument("--draws", nargs="+", type=int, default=[4, 8, 16, 32, 64], help="of node tasks")
@@ -187,7 +198,7 @@ def main() -> None:
             frame = pd.concat([frame, pd.DataFrame([row])], ignore_index=True)
             frame["actual"] = actual(frame)
             write_text(arguments.file, frame.to_csv(index=False))
-    figure(frame, arguments.file.with_suffix(".png"))
+    figure(frame, arguments.file.with_suffix(".svg"))
 
 
 if __name__ == "__main__":
