@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pooch
 import pytest
 
-from atjax import config
+from atjax import config, load_bank
 from atjax.config import conf_dir, data_root, load_task, task_names
 from atjax.embedding import ProjectionConfig
 from atjax.errors import UserError
@@ -78,8 +79,20 @@ def test_user_faults(name: str, options: dict, message: str) -> None:
         load_task(name, **options)
 
 
+def test_the_embedded_bank_has_both_features_of_every_task() -> None:
+    """Settings that differ in the statistic alone, each with a feature of all tasks."""
+    alpha, losses = (config.load("fisher", name) for name in ("default", "losses"))
+    assert losses.key == dataclasses.replace(alpha, statistic=("alpha", "first_losses")).key
+    bank = load_bank()
+    for settings, entries in ((alpha, 12), (losses, 12 + 120)):
+        rows = bank.features[bank.features["fisher"] == settings.key]
+        assert set(rows["content_hash"]) == set(bank.records["content_hash"])
+        assert {alphas.shape for alphas in rows["alphas"]} == {(entries, settings.seeds)}
+
+
 def test_the_files_and_the_classes_have_the_same_defaults() -> None:
     """Python users who give no settings get what the command line gives."""
     assert config.load("prior", "product") == PriorConfig()
     assert config.load("prior", "rank") == PriorConfig(joint=True)
+    assert config.load("prior", "calibrated") == PriorConfig(joint=True, keep=0.5, reweigh=1.0, weights="calibrated")
     assert config.load("projection", "default") == ProjectionConfig()
