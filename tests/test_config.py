@@ -94,5 +94,7 @@ def test_the_files_and_the_classes_have_the_same_defaults() -> None:
     """Python users who give no settings get what the command line gives."""
     assert config.load("prior", "product") == PriorConfig()
     assert config.load("prior", "rank") == PriorConfig(joint=True)
-    assert config.load("prior", "calibrated") == PriorConfig(joint=True, keep=0.5, reweigh=1.0, weights="calibrated")
+    assert config.load("prior", "calibrated") == PriorConfig(
+        threshold=2.0, joint=True, keep=0.5, reweigh=1.0, weights="calibrated"
+    )
     assert config.load("projection", "default") == ProjectionConfig()
