@@ -16,6 +16,7 @@ ESTIMATORS = (*BY_EXAMPLE, "hutchinson", "monte_carlo", "reference", "sign_sketc
 """Names of what `atjax.fisher.estimators` has: those that take example after example, and all."""
 
 FIT_ON = ("all", "sampled")
+"""What `FisherConfig.fit_on` may be."""
 
 LEVELLED = ("max_passes", "estimator")
 """Settings that are given by level."""
@@ -39,8 +40,9 @@ class FisherConfig:
         statistic: What the feature is made of, one after the other; see `atjax.fisher.statistics`.
         estimator: By level, how the Fisher information is estimated; see `atjax.fisher.estimators`.
         draws: How many, of estimators that draw.
-        fit_on: Training examples that models are calibrated and fitted on: ``all``, or those ``sampled`` by an
-            estimator that takes example after example (BatchNorm of node tasks sees the whole graph in any case).
+        fit_on: Training examples that models are calibrated and fitted on, or learn from: ``all``, or those
+            ``sampled`` by an estimator that takes example after example (BatchNorm of node tasks sees the whole graph
+            in any case).
         tolerance: Stop adding examples or draws once the standard errors are at most this many times the spread over
             initialisations; 0 takes them all.
         chunk: Nodes in flight at once: those of a batch of graphs (twice the largest graph is the least), or for node

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -164,30 +164,38 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
     chunk = nodes_in_flight(config)
     fit = chosen if config.fit_on == "sampled" and config.by_example(task.level) else train
+    # Batches are blocks for standard errors too: several of them unless all is exact anyway.
+    blocks = 1 if len(chosen) == len(train) and config.tolerance == 0 else BLOCKS
     lay = _graph_examples if task.level == "graph" else _whole_examples
-    return lay(task, config, chunk, train, chosen, fit, rng)
+    return lay(task, config, chunk, Taken(train, chosen, fit, blocks), rng)
 
 
-def _graph_examples(
-    task: Task,
-    config: FisherConfig,
-    chunk: int,
-    train: np.ndarray,
-    chosen: np.ndarray,
-    fit: np.ndarray,
-    rng: np.random.Generator,
-) -> Examples:
+class Taken(NamedTuple):
+    """Ids of training examples, ascending.
+
+    Attributes:
+        train: All of them.
+        chosen: Those that are differentiated.
+        fit: Those that models are fitted on.
+        blocks: Into how many the chosen ones are dealt.
+    """
+
+    train: np.ndarray
+    chosen: np.ndarray
+    fit: np.ndarray
+    blocks: int
+
+
+def _graph_examples(task: Task, config: FisherConfig, chunk: int, taken: Taken, rng: np.random.Generator) -> Examples:
+    train, chosen, fit, blocks = taken
     graphs = task.graphs.dense()
     training = graphs.take(fit)
     shape = shape_for(training, np.arange(len(fit)), len(fit))
     # Lists hold neighbours only.
     near = lists(training.senders, training.receivers, shape.nodes) if graphs.plain else None
-    # Batches are blocks for standard errors too: drawn at random, and several of them unless all is exact anyway.
     chunks = tuple(_single_graphs(graphs, rng.permutation(ids), chunk) for ids in _by_size(graphs, chosen))
     placed = None
     if graphs.plain:  # the gradients of edge parameters are no products of what stands at one node
-        whole = len(chosen) == len(train) and config.tolerance == 0
-        blocks = 1 if whole else BLOCKS
         most = min(chunk, int(graphs.n_node[chosen].sum()) // blocks)
         placed = jax.tree.map(jnp.asarray, lay_out(graphs, chosen, most, rng, blocks=blocks))
     return Examples(
@@ -231,16 +239,9 @@ def _in_chunks(ids: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([ids, np.full(rows * width - len(ids), -1)]).reshape(rows, width)
 
 
-def _whole_examples(
-    task: Task,
-    config: FisherConfig,
-    chunk: int,
-    train: np.ndarray,
-    chosen: np.ndarray,
-    fit: np.ndarray,
-    rng: np.random.Generator,
-) -> Examples:
+def _whole_examples(task: Task, config: FisherConfig, chunk: int, taken: Taken, rng: np.random.Generator) -> Examples:
     """Examples that share a graph: nodes, or pairs of nodes."""
+    train, chosen, fit, blocks = taken
     nodes_of = np.arange(task.num_examples)[:, None] if task.pairs is None else task.pairs
     # Sketches take all training examples whose nodes are kept: the surroundings of more of them are of use to them.
     most = max(len(chosen), config.max_nodes // 8)
@@ -260,13 +261,9 @@ def _whole_examples(
     # Lists hold neighbours only.
     near = jax.tree.map(jnp.asarray, lists(graph.senders, graph.receivers, len(kept))) if graph.plain else None
     pairs = None if task.pairs is None else position[task.pairs[inside]]
-    whole = len(chosen) == len(train) and config.tolerance == 0
 
     def fields(depth: int) -> SlotIndex | None:
-        # Batches are blocks for standard errors: of a sample several.
-        return receptive_fields(
-            graph, row[chosen], depth, chunk, blocks=1 if whole else BLOCKS, rng=np.random.default_rng(0)
-        )
+        return receptive_fields(graph, row[chosen], depth, chunk, blocks=blocks, rng=np.random.default_rng(0))
 
     return Examples(
         single_batch(graph, pairs=pairs)._replace(lists=near),

@@ -59,8 +59,12 @@ class Layer(NamedTuple):
         return size
 
 
+Sizes = tuple[tuple[str, int], ...]
+"""Name and number of parameters of every message-passing layer, in the order of the parameters."""
+
+
 def stages(layers: Sequence[Layer]) -> Sizes:
-    """Name and number of parameters of every message-passing layer, told by the first part of the blocks' names."""
+    """The message-passing layers, told by the first part of the blocks' names."""
     sizes: dict[str, int] = {}
     for layer in layers:
         stage = layer.name.split("/")[0]
@@ -165,10 +169,6 @@ class Moments:
             return function(weights @ self.first / count, square_of_mean(square, second, count, self.population))
 
         return jackknife(of, self.counts, self.population)
-
-
-Sizes = tuple[tuple[str, int], ...]
-"""Name and number of parameters of every layer, in the order of the parameters."""
 
 
 def layer_totals(vectors: jax.Array, layers: Sizes) -> jax.Array:
