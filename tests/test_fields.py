@@ -16,7 +16,7 @@ from test_disjoint import DESIGNS
 from test_fisher import CONFIG, WIDTH, built, exact, fit, float64, make_task, model
 
 from atjax.fisher import estimators, fields
-from atjax.fisher.disjoint import field_sums
+from atjax.fisher.disjoint import slot_sums
 from atjax.fisher.examples import BLOCKS, draw_examples
 from atjax.fisher.fields import receptive_fields
 from atjax.fisher.gradients import node_sums
@@ -95,7 +95,7 @@ def test_sums_are_those_of_passes_over_the_whole_graph(design: Design, classes: 
     placed = jax.tree.map(jnp.asarray, index)
     one = model(variables, 0)
     expected = jax.jit(functools.partial(node_sums, gnn, exact(task), width=4))(one, examples.batch, examples.chunks[0])
-    found = jax.jit(functools.partial(field_sums, gnn, exact(task)))(one, examples.batch, placed)
+    found = jax.jit(functools.partial(slot_sums, gnn, exact(task)))(one, examples.batch, placed)
     assert any(np.any(np.asarray(leaf)) for leaf in jax.tree.leaves(expected))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e-20), found, expected)
 

@@ -28,11 +28,14 @@ from dense import (
     softmax,
 )
 
-from atjax.batch import Batch
+from atjax.batch import Batch, single_batch
 from atjax.errors import UserError
-from atjax.fisher import estimators, statistics
+from atjax.fisher import estimators, fields, score_products, statistics
 from atjax.fisher.engine import evaluate
+from atjax.fisher.estimators import Fitted
 from atjax.fisher.moments import Estimate, Gram
+from atjax.fisher.score_products import self_product, whole
+from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import GNN, Variables
 from atjax.model.layers import Linear
 from atjax.space import Design
@@ -42,13 +45,15 @@ __all__ = ["float64"]
 
 # The Gram matrix
 
-GRAMS: list[tuple[Level, int | None, Design, int]] = [
-    ("graph", 3, PLAIN, 999),
-    ("graph", None, GIN, 22),
-    ("node", 3, PLAIN, 999),
-    ("node", 3, PLAIN, 22),
+GRAMS: list[tuple[Level, int | None, Design, int, bool]] = [
+    ("graph", 3, PLAIN, 999, True),
+    ("graph", 3, DEEP, 22, True),
+    ("graph", None, GIN, 22, False),
+    ("node", 3, PLAIN, 999, True),
+    ("node", None, PLAIN, 22, True),
+    ("node", 3, PLAIN, 22, False),
 ]
-"""Level, classes, design and most passes: for all 18 examples, or for 11 of them."""
+"""Level, classes, design and most passes, for all 18 examples, or for 11 of them; and whether they go together."""
 
 
 def spectrum(gram: Gram) -> Estimate:
@@ -57,14 +62,30 @@ def spectrum(gram: Gram) -> Estimate:
     return Estimate(*(jnp.stack(parts) for parts in zip(*(statistic(gram) for statistic in chosen))))
 
 
-@pytest.mark.parametrize(("level", "classes", "kind", "passes"), GRAMS)
-def test_gram_is_that_of_the_dense_rows(level: Level, classes: int | None, kind: Design, passes: int) -> None:
-    models = random_fit(level, classes, kind, passes=passes, chunk=36 if level == "graph" else 200)
-    ids = example_ids(models)
+def ids_of(models: Fitted) -> np.ndarray:
+    """The examples in the order in which their rows come."""
+    ids = np.concatenate([models.examples.ids_of(chunk).ravel() for chunk in models.examples.layouts(models.depth)])
+    return ids[ids >= 0]
+
+
+@pytest.mark.parametrize(("level", "classes", "kind", "passes", "together"), GRAMS)
+def test_gram_is_that_of_the_dense_rows(
+    level: Level, classes: int | None, kind: Design, passes: int, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fields, "SPARE", 0 if together else 999)  # whether receptive fields are worth it
+    monkeypatch.setattr(score_products, "SMALLEST", 5)
+    # Another chunk for each: fields are laid out once.
+    chunk = 36 if level == "graph" else 50 + together
+    models = random_fit(level, classes, kind, passes=passes, chunk=chunk)
+    layouts = models.examples.layouts(models.depth)
+    assert all(isinstance(layout, SlotIndex) == together for layout in layouts)
+    if together:
+        assert len(layouts[0].graphs) > 1
+    ids = ids_of(models)
     got = estimators.gram(models, settings(level))
     n, population, directions = len(ids), 18, 2
     assert n == (18 if passes == 999 else 11)
-    assert got.parameters == sum(layer.size for layer in models.layers)
+    assert got.parameters.tolist() == [sum(layer.size for layer in models.layers)] * MODELS
     assert got.count.tolist() == [n] * MODELS
     assert got.population.tolist() == [population] * MODELS
     values, errors = evaluate(spectrum, got)
@@ -91,11 +112,18 @@ def test_gram_is_that_of_the_dense_rows(level: Level, classes: int | None, kind:
     assert np.all(errors == 0) if n == population else np.all((errors > 0) & np.isfinite(errors))
 
 
+@pytest.mark.parametrize("count", [1, 5, 11, 64])
+def test_a_product_of_halves_is_the_product(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_products, "SMALLEST", 2)
+    rows = np.random.default_rng(count).normal(size=(count, 7))
+    np.testing.assert_allclose(whole(self_product(jnp.asarray(rows))), rows @ rows.T, rtol=1e-12, atol=1e-12)
+
+
 def test_gram_of_the_labels_in_the_data() -> None:
     models = random_fit("node", 3)
     got = estimators.gram(models, settings("node", "empirical"))
     for r in range(MODELS):
-        rows = dense(models, r, example_ids(models)).observed
+        rows = dense(models, r, ids_of(models)).observed
         np.testing.assert_allclose(got.products[r], rows @ rows.T, atol=1e-10 * np.sum(rows**2), **TIGHT)
         assert got.unit[r].tolist() == list(range(18))
 
@@ -104,8 +132,10 @@ def test_gram_of_the_labels_in_the_data() -> None:
 
 
 @functools.partial(jax.jit, static_argnames="gnn")
-def inputs_and_deltas(gnn: GNN, variables: Variables, batch: Batch) -> tuple[jax.Array, dict[str, Any], Any]:
-    """Outputs [C] of the first graph; the input of each message-passing layer, and dz / dy [C, V, H] of linear maps."""
+def inputs_and_deltas(
+    gnn: GNN, variables: Variables, batch: Batch, row: jax.Array | int = 0
+) -> tuple[jax.Array, dict[str, Any], Any]:
+    """Outputs [C] of a graph or node; the input of each message-passing layer, and dz / dy [C, V, H] of linear maps."""
 
     def run(shifts: Any) -> tuple[jax.Array, dict[str, Any]]:
         def shift(call: Any, args: Any, kwargs: Any, context: Any) -> Any:
@@ -125,7 +155,7 @@ def inputs_and_deltas(gnn: GNN, variables: Variables, batch: Batch) -> tuple[jax
                 mutable=["intermediates"],
             )
         layers = {name: value["__call__"][0] for name, value in rest["intermediates"].items() if name != "out"}
-        return values[0], layers | {"seen": seen}
+        return values[row], layers | {"seen": seen}
 
     values, found = run(None)
     jacobian, _ = jax.jacrev(run, has_aux=True)(found.pop("seen"))
@@ -166,9 +196,67 @@ def test_factors_are_those_of_single_graphs(passes: int) -> None:
     assert np.all(error == 0) if whole else np.all(error > 0)
 
 
-@pytest.mark.parametrize(("level", "kind"), [("node", PLAIN), ("graph", GIN), ("graph", GAT)])
+def node_deltas(models: Fitted, r: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Of linear maps by name: the inputs [V, d], and the deltas of every training example [N, L, V, H]."""
+    variables, train = model(models.variables, r), models.task.split(0).train
+    inputs: dict[str, np.ndarray] = {}
+    deltas: dict[str, list[np.ndarray]] = {}
+    whole_graph = single_batch(models.task.graphs)
+    nodes = int(models.task.graphs.n_node.sum())
+    for node in train:
+        z, layers, jacobian = inputs_and_deltas(models.gnn, variables, whole_graph, int(node))
+        factor = columns(softmax(np.asarray(z)[None])[0])
+        for name, each in jacobian.items():
+            inputs[name] = np.asarray(layers["pre_0" if name.startswith("mp_0") else "mp_0"])[:nodes]
+            deltas.setdefault(name, []).append(np.einsum("cl,cvh->lvh", factor, np.asarray(each)[:, :nodes]))
+    return inputs, {name: np.stack(each) for name, each in deltas.items()}
+
+
+@pytest.mark.parametrize(("estimator", "passes"), [("exact", 999), ("exact", 22), ("sign_sketch", 22)])
+def test_factors_of_a_node_task(estimator: str, passes: int) -> None:
+    models = random_fit("node", 3, DEEP, passes=passes, train=18)
+    config = settings("node", estimator, draws=6)
+    got = estimators.factors(models, config)
+    train = models.task.split(0).train
+    ids = example_ids(models)
+    value, error = evaluate(statistics.kfac_trace, got)
+    for r in range(MODELS):
+        inputs, deltas = node_deltas(models, r)
+        trace = 0.0
+        for number, name in enumerate(sorted(inputs)):
+            x, d = inputs[name], deltas[name]
+            np.testing.assert_allclose(got.inputs[number][r], [x.T @ x], atol=1e-9 * np.max(x.T @ x), **TIGHT)
+            if estimator == "exact":
+                chosen = d[np.searchsorted(train, ids)]
+                expected = np.einsum("nlvh,nlvk->hk", chosen, chosen)
+                found = got.deltas[number][r].sum(axis=0)
+                count = len(ids)
+            else:
+                # One draw after another, with its own signs.
+                signs = [jax.random.rademacher(jax.random.key(k), d.shape[:2], float) for k in range(6)]
+                sums = [np.einsum("nl,nlvh->vh", np.asarray(sign), d) for sign in signs]
+                expected = np.stack([each.T @ each for each in sums]) / len(train)
+                found, count = got.deltas[number][r], 1
+            np.testing.assert_allclose(found, expected, atol=1e-9 * np.max(np.abs(expected)), **TIGHT)
+            mean = expected / count if estimator == "exact" else expected.mean(axis=0)
+            trace += np.trace(x.T @ x) / len(x) * np.trace(mean)
+        np.testing.assert_allclose(value[r], np.log(trace), **TIGHT)
+        assert got.nodes[r] == len(x)
+    assert np.all(error == 0) if passes == 999 else np.all((error > 0) & np.isfinite(error))
+
+
+def test_sketched_factors_are_right_on_average() -> None:
+    """Within five standard errors of the mean of 2,000 draws, entry by entry."""
+    models = random_fit("node", 3, PLAIN)
+    got = estimators.factors(models, settings("node", "sign_sketch", draws=2000))
+    exact = estimators.factors(models, settings("node"))
+    for drawn, each in zip(got.deltas, exact.deltas):
+        expected = each.sum(axis=1) / exact.counts.sum(axis=1)[:, None, None]
+        error = drawn.std(axis=1, ddof=1) / 2000**0.5
+        assert np.all(np.abs(drawn.mean(axis=1) - expected) <= 5 * error + 1e-12 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(("level", "kind"), [("node", GAT), ("graph", GIN), ("graph", GAT)])
 def test_factors_are_there_for_some_designs_only(level: Level, kind: Design) -> None:
-    with pytest.raises(
-        UserError, match=r"^random: Kronecker factors are there for graph tasks without .*Gram matrix\.$"
-    ):
+    with pytest.raises(UserError, match=r"^random: Kronecker factors are there for graphs without .*Gram matrix\.$"):
         estimators.factors(random_fit(level, 3, kind), settings(level))

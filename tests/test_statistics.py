@@ -76,7 +76,7 @@ def moments_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: 
     first, second = (np.stack([part[k].sum(axis=1) for part in parts], axis=1) for k in (0, 1))
     products = np.stack([part @ part.T for part, _ in parts], axis=2)
     scalars = form.counts, form.population, form.log_scale
-    return Moments(first, second, products, *scalars, (("mp_0", 15), ("mp_1", P - 15)))
+    return Moments(first, second, products, *scalars, np.array([15.0, P - 15]), ("mp_0", "mp_1"))
 
 
 def gram_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: float = 0.0, room: int = 80) -> Gram:
@@ -85,7 +85,7 @@ def gram_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: flo
     flat, unit = np.zeros((room, P)), np.full(room, -1)
     flat[place], unit[place] = rows.reshape(-1, P), np.repeat(np.arange(len(rows)), rows.shape[1])
     numbers = map(np.float64, (len(rows), population, log_scale))
-    return Gram(flat @ flat.T, unit, *numbers, P, blocks)
+    return Gram(flat @ flat.T, unit, *numbers, np.float64(P), blocks)
 
 
 def passing(rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -353,3 +353,20 @@ def test_the_jackknife_of_a_mean_is_the_textbook_standard_error() -> None:
     value, error = jackknife(lambda weights: weights @ x / jnp.sum(weights), jnp.ones(10), 40)
     np.testing.assert_allclose(value, np.mean(x), rtol=1e-12)
     np.testing.assert_allclose(error, np.std(x, ddof=1) / np.sqrt(10) * np.sqrt(1 - 10 / 40), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("population", "evaluations"), [(12.0, 1), (40.0, 9), (np.inf, 9)])
+def test_what_is_exact_is_evaluated_once(population: float, evaluations: int) -> None:
+    """Nothing is left out where every example was used: eigenvalues are dear."""
+    seen = []
+
+    def function(weights: jax.Array) -> jax.Array:
+        jax.debug.callback(lambda w: seen.append(w), weights)
+        return weights @ jnp.arange(8.0)
+
+    counts = jnp.asarray([2.0] * 6 + [0.0, 0.0])
+    value, error = jax.jit(lambda: jackknife(function, counts, population))()
+    jax.effects_barrier()
+    assert len(seen) == evaluations
+    assert value == 15
+    assert (error == 0) == (population == 12)

@@ -30,7 +30,7 @@ from atjax.fisher.gradients import Sums, split_params
 from atjax.fisher.slots import SlotIndex, Slots, fill
 from atjax.model.gnn import GNN, Params, Variables
 from atjax.model.taps import Inputs, Taps, tapped
-from atjax.products import einsum, matmul
+from atjax.products import einsum
 
 MOST_TOGETHER, CACHED = 4, 2**18
 """Examples a product on a CPU, whose squares are added in one sweep over the sums: at most so many, and fewer where
@@ -38,7 +38,7 @@ their products would be more numbers than a core's cache holds beside the sums."
 
 
 def separable(gnn: GNN) -> bool:
-    """Whether every parameter theta of a model belongs to a tapped module, as `slot_sums` needs it.
+    """Whether every parameter theta of a model belongs to a tapped module, as `Passes` needs it.
 
     The attention of gat and the eps of gin do not.
     """
@@ -59,9 +59,21 @@ class Map(NamedTuple):
     outputs: tuple[int, ...]
 
 
+class Through(NamedTuple):
+    """What passes through the parameters theta in one batch.
+
+    Attributes:
+        maps: For each set of maps, inputs x of every map, [V, d], and its deltas, [V, L, H].
+        others: Gradients of all other parameters, node by node, [V, L, W].
+    """
+
+    maps: tuple[tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]], ...]
+    others: jax.Array
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Where sums over the parameters theta are kept, so that equal products run through one loop.
+    """How the parameters theta are grouped, so that equal products run through one loop.
 
     Attributes:
         maps: The linear maps, all of equal H together. Their kernels are K blocks [T, H], one map after the other,
@@ -87,9 +99,24 @@ class Layout:
             by_width.setdefault(sum(outputs), []).append(Map(tuple(names), kernels[0][0], outputs))
         return cls(tuple(tuple(maps) for maps in by_width.values()), tuple(shapes.items()))
 
+    def through(self, inputs: Inputs, deltas: Taps) -> Through:
+        """Inputs and deltas by these groups."""
+        parts = []
+        for maps in self.maps:
+            xs = tuple(inputs.linear[one.names[0]] for one in maps)
+            ds = tuple(jnp.concatenate([deltas[name] for name in one.names], axis=-1) for one in maps)
+            parts.append((xs, ds))
+        rows = {f"{name}/bias": deltas[name] for name in [*inputs.linear, *inputs.norm]}
+        rows |= {f"{name}/scale": deltas[name] * z[:, None] for name, z in inputs.norm.items()}
+        rows |= {
+            f"{name}/negative_slope": jnp.sum(deltas[name] * low[:, None], axis=-1, keepdims=True)
+            for name, low in inputs.slope.items()
+        }
+        return Through(tuple(parts), jnp.concatenate([rows[key] for key, _ in self.others], axis=-1))
+
     def zeros(self, dtype: Any, squares: bool) -> Packed:
         """Where sums start."""
-        sizes = [(math.gcd(*(one.inputs for one in maps)), maps) for maps in self.maps]
+        sizes = [(tile_of([one.inputs for one in maps]), maps) for maps in self.maps]
         shapes = [(sum(one.inputs for one in maps) // tile, tile, sum(maps[0].outputs)) for tile, maps in sizes]
         pairs = [
             Pair(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype) if squares else None)
@@ -116,6 +143,11 @@ class Layout:
         return Sums(first, tree([cast(jax.Array, pair.second) for pair in packed.maps], packed.others.second))
 
 
+def tile_of(widths: Sequence[int]) -> int:
+    """T, the greatest width that divides the inputs' of all maps of a set."""
+    return math.gcd(*widths)
+
+
 class Pair(NamedTuple):
     """Sums of f_i, and of f_i^2 unless nothing needs them, of one shape."""
 
@@ -134,107 +166,128 @@ class Packed(NamedTuple):
     others: Pair
 
 
+@dataclass(frozen=True)
+class Passes:
+    """Forward and backward passes of one model over batches of disjoint graphs.
+
+    Attributes:
+        gnn: The model; see `separable`.
+        cotangents: What is sent backward from every graph.
+        variables: Parameters and BatchNorm statistics.
+        features: What nodes begin with, [V, D].
+        layout: How the parameters theta are grouped.
+        taps: Shapes of what the tapped modules yield in a batch.
+    """
+
+    gnn: GNN
+    cotangents: Cotangents
+    variables: Variables
+    features: jax.Array
+    layout: Layout
+    taps: Taps
+
+    @classmethod
+    def over(
+        cls, gnn: GNN, cotangents: Cotangents, variables: Variables, data: jax.Array | Batch, examples: SlotIndex
+    ) -> Passes:
+        """Prepare for batches such as these.
+
+        The layers before message passing see each node by itself and have no part in theta: for receptive fields, in
+        which a node occurs many times, they are passed once, and fields begin with what comes out.
+
+        Args:
+            gnn: The model.
+            cotangents: What is sent backward.
+            variables: Parameters and BatchNorm statistics.
+            data: Node features of all graphs, [V, D]; for receptive fields the graph of the node task.
+            examples: S batches, leading axis S.
+        """
+        if isinstance(data, Batch):
+            data, gnn, variables = _embedded(gnn, variables, data)
+        layouts: list[Layout] = []
+
+        def look() -> Taps:
+            _, inputs, outputs = tapped(gnn, variables, fill(data, jax.tree.map(lambda x: x[0], examples)), None)
+            layouts.append(Layout.of(split_params(variables["params"])[0], inputs))
+            return outputs
+
+        taps = jax.eval_shape(look)
+        return cls(gnn, cotangents, variables, data, layouts[0], taps)
+
+    def through(self, index: SlotIndex) -> Through:
+        """Of one batch, by the groups of the layout; for L cotangents a graph."""
+        return self.layout.through(*self.run(index))
+
+    def run(self, index: SlotIndex) -> tuple[Inputs, Taps]:
+        """Inputs [V, ...] and deltas [V, L, ...] of one batch."""
+        batch = fill(self.features, index)
+        shifts = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in self.taps.items()}
+
+        def forward(shifts: Taps) -> tuple[jax.Array, Inputs]:
+            values, inputs, _ = tapped(self.gnn, self.variables, batch, shifts)
+            return values[index.slots.starts] if index.rooted else values, inputs
+
+        values, pullback, inputs = jax.vjp(forward, shifts, has_aux=True)
+        directions = jax.vmap(self.cotangents.of)(values, jnp.asarray(index.graphs))
+
+        def deltas(cotangent: jax.Array) -> Taps:
+            return pullback(cotangent)[0]
+
+        if directions.shape[1] == 1:
+            return inputs, {name: delta[:, None] for name, delta in deltas(directions[:, 0]).items()}
+        each = jax.lax.map(deltas, jnp.moveaxis(directions, 1, 0))
+        return inputs, {name: jnp.moveaxis(delta, 0, 1) for name, delta in each.items()}
+
+
+def _embedded(gnn: GNN, variables: Variables, graph: Batch) -> tuple[jax.Array, GNN, Variables]:
+    """What the nodes of a graph are after the layers before message passing, and the model without these."""
+    kept = {
+        part: {name: leaf for name, leaf in tree.items() if not name.startswith("pre_")}
+        for part, tree in variables.items()
+    }
+    rest = gnn.clone(design=dataclasses.replace(gnn.design, pre_layers=0))
+    return cast(jax.Array, gnn.apply(variables, graph, method=GNN.embed)), rest, kept
+
+
 def slot_sums(
     gnn: GNN,
     cotangents: Cotangents,
     variables: Variables,
-    features: jax.Array,
+    data: jax.Array | Batch,
     examples: SlotIndex,
     squares: bool = True,
 ) -> Sums:
-    """Sums over the graphs of S batches; the same numbers as `atjax.fisher.gradients.graph_sums`.
+    """Sums over the graphs of S batches; the same numbers as `graph_sums` and `node_sums` of `atjax.fisher.gradients`.
 
     Args:
         gnn: The model; see `separable`.
         cotangents: What is sent backward from every graph.
         variables: Parameters and BatchNorm statistics.
-        features: Node features of all graphs, [V, D].
+        data: Node features of all graphs, [V, D]; for receptive fields the graph of the node task.
         examples: S batches, leading axis S. An empty place counts nothing.
         squares: Whether f_i^2 is added up too.
     """
     theta, _ = split_params(variables["params"])
-    layouts: list[Layout] = []
-
-    def look() -> Taps:
-        batch = fill(features, jax.tree.map(lambda leaf: leaf[0], examples))
-        _, inputs, outputs = tapped(gnn, variables, batch, None)
-        layouts.append(Layout.of(theta, inputs))
-        return outputs
-
-    shapes = jax.eval_shape(look)
-    layout = layouts[0]
-    zeros = layout.zeros(jax.tree.leaves(theta)[0].dtype, squares)
+    passes = Passes.over(gnn, cotangents, variables, data, examples)
 
     def add(sums: Packed, index: SlotIndex) -> tuple[Packed, None]:
-        inputs, deltas = backward(gnn, cotangents, variables, fill(features, index), index, shapes)
-        return _add(layout, sums, inputs, deltas, index.slots), None
+        return _add(sums, passes.through(index), index.slots), None
 
-    return layout.unpack(jax.lax.scan(add, zeros, examples)[0], theta)
-
-
-def field_sums(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, graph: Batch, fields: SlotIndex, squares: bool = True
-) -> Sums:
-    """Sums over nodes of one graph by their receptive fields; the same numbers as `atjax.fisher.gradients.node_sums`.
-
-    The layers before message passing see each node by itself and have no part in theta: they are passed once, for all
-    nodes of the graph, and fields begin with what comes out.
-
-    Args:
-        gnn: The model; see `separable`.
-        cotangents: What is sent backward from every node.
-        variables: Parameters and BatchNorm statistics.
-        graph: The graph.
-        fields: S batches of fields, leading axis S; see `atjax.fisher.fields`.
-        squares: Whether f_i^2 is added up too.
-    """
-    embedded = cast(jax.Array, gnn.apply(variables, graph, method=GNN.embed))
-    rest = gnn.clone(design=dataclasses.replace(gnn.design, pre_layers=0))
-    kept = {
-        part: {name: leaf for name, leaf in tree.items() if not name.startswith("pre_")}
-        for part, tree in variables.items()
-    }
-    return slot_sums(rest, cotangents, kept, embedded, fields, squares)
+    zeros = passes.layout.zeros(jax.tree.leaves(theta)[0].dtype, squares)
+    return passes.layout.unpack(jax.lax.scan(add, zeros, examples)[0], theta)
 
 
-def backward(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, batch: Batch, index: SlotIndex, like: Taps | None = None
-) -> tuple[Inputs, Taps]:
-    """Inputs [V, ...] and deltas [V, L, ...] of one batch, for L cotangents a graph; ``like`` are the taps' shapes."""
-    shapes = jax.eval_shape(lambda: tapped(gnn, variables, batch, None)[2]) if like is None else like
-    shifts = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in shapes.items()}
-
-    def forward(shifts: Taps) -> tuple[jax.Array, Inputs]:
-        values, inputs, _ = tapped(gnn, variables, batch, shifts)
-        return values[index.slots.starts] if index.rooted else values, inputs
-
-    values, pullback, inputs = jax.vjp(forward, shifts, has_aux=True)
-    directions = jax.vmap(cotangents.of)(values, jnp.asarray(index.graphs))
-
-    def deltas(cotangent: jax.Array) -> Taps:
-        return pullback(cotangent)[0]
-
-    if directions.shape[1] == 1:
-        return inputs, {name: delta[:, None] for name, delta in deltas(directions[:, 0]).items()}
-    each = jax.lax.map(deltas, jnp.moveaxis(directions, 1, 0))
-    return inputs, {name: jnp.moveaxis(delta, 0, 1) for name, delta in each.items()}
-
-
-def _add(layout: Layout, sums: Packed, inputs: Inputs, deltas: Taps, slots: Slots) -> Packed:
+def _add(sums: Packed, through: Through, slots: Slots) -> Packed:
     """Add f_i and f_i^2 of the examples of one batch."""
     add_products = _add_blocks if jax.default_backend() == "cpu" else _add_whole
-    totals = []
-    for maps, pair in zip(layout.maps, sums.maps):
-        xs = [inputs.linear[one.names[0]] for one in maps]
-        ds = [jnp.concatenate([deltas[name] for name in one.names], axis=-1) for one in maps]
-        totals.append(add_products(pair, xs, ds, slots))
-    rows = {f"{name}/bias": deltas[name] for name in [*inputs.linear, *inputs.norm]}
-    rows |= {f"{name}/scale": deltas[name] * z[:, None] for name, z in inputs.norm.items()}
-    rows |= {
-        f"{name}/negative_slope": jnp.sum(deltas[name] * low[:, None], axis=-1, keepdims=True)
-        for name, low in inputs.slope.items()
-    }
-    return Packed(tuple(totals), _add_rows(sums.others, [rows[key] for key, _ in layout.others], slots))
+    totals = [add_products(pair, xs, ds, slots) for pair, (xs, ds) in zip(sums.maps, through.maps)]
+    gradient = own_rows(through.others, slots)
+    return Packed(tuple(totals), _plus_each(sums.others, jnp.sum(gradient**2, axis=1)))
+
+
+def own_rows(rows: jax.Array, slots: Slots) -> jax.Array:
+    """Sums over every place's nodes, [V, ...] -> [B, ...]."""
+    return jnp.concatenate([jnp.sum(part, axis=1) for part in slots.cut(rows)])
 
 
 def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], slots: Slots) -> Pair:
@@ -311,13 +364,6 @@ def _plus_each(sums: Pair, f: jax.Array) -> Pair:
     return sums.plus(jnp.sum(f, axis=0), lambda: jnp.sum(f**2, axis=0))
 
 
-def _add_rows(sums: Pair, rows: Sequence[jax.Array], slots: Slots) -> Pair:
-    """Add f_i and f_i^2 of parameters that act on every node alone; rows are the nodes' gradients [V, L, ...]."""
-    together = jnp.concatenate(rows, axis=-1)
-    gradient = jnp.concatenate([jnp.sum(part, axis=1) for part in slots.cut(together)])
-    return _plus_each(sums, jnp.sum(gradient**2, axis=1))
-
-
 def _cut(array: jax.Array, sizes: Sequence[int], axis: int) -> list[jax.Array]:
     """Into pieces of these sizes."""
     return jnp.split(array, np.cumsum(sizes)[:-1], axis=axis)
@@ -329,27 +375,3 @@ def _key(path: Any) -> str:
 
 def _flat(tree: Params) -> dict[str, jax.Array]:
     return {_key(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
-
-
-def slot_factors(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array, examples: SlotIndex
-) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...], jax.Array]:
-    """Sums for the Kronecker factors of every linear map; arguments as those of `slot_sums`.
-
-    Returns:
-        Of every linear map, in the order of the names, sums over nodes of x x^T [d, d] and over nodes and cotangents of
-        delta delta^T [H, H]; and the number of nodes.
-    """
-
-    def add(_: None, index: SlotIndex) -> tuple[None, tuple[Any, Any, jax.Array]]:
-        inputs, deltas = backward(gnn, cotangents, variables, fill(features, index), index)
-        # The nodes of an empty place count nothing, even where a batch of graphs was emptied to fill up a block.
-        here = jnp.repeat(jnp.asarray(index.graphs) >= 0, index.slots.sizes, total_repeat_length=index.slots.num_nodes)
-        real = jnp.asarray(index.node_mask) & here
-        names = sorted(inputs.linear)
-        a = [jnp.where(real[:, None], inputs.linear[name], 0) for name in names]
-        b = [jnp.where(real[:, None, None], deltas[name], 0).reshape(-1, deltas[name].shape[-1]) for name in names]
-        return None, (tuple(matmul(x.T, x) for x in a), tuple(matmul(x.T, x) for x in b), jnp.sum(real))
-
-    _, sums = jax.lax.scan(add, None, examples)
-    return jax.tree.map(lambda x: jnp.sum(x, axis=0), sums)

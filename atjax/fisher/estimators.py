@@ -15,7 +15,6 @@ ratio of unbiased estimates, such as alpha, keeps a bias of the order of one ove
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -28,11 +27,13 @@ from atjax.errors import UserError
 from atjax.fisher import sketches
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import Cotangents, Kind
-from atjax.fisher.disjoint import separable, slot_factors
+from atjax.fisher.disjoint import separable
 from atjax.fisher.examples import BLOCKS, Chunk, Examples
 from atjax.fisher.gradients import graph_rows, node_rows, split_params
-from atjax.fisher.models import over_models
+from atjax.fisher.kronecker import Squares, graph_inputs, node_factors, sketched_factors, slot_factors
+from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Diagonal, Factors, Gram, Layer, Moments, stages
+from atjax.fisher.score_products import self_product, slot_products, whole
 from atjax.fisher.slots import SlotIndex
 from atjax.fisher.sums import ByExample, ByLabels, BySketch, Found, Source, summed
 from atjax.model.gnn import GNN, Variables
@@ -85,6 +86,11 @@ class Fitted(NamedTuple):
         """What examples are picked from: node features of all graphs, or the graph of a node task."""
         return self.examples.batch if self.examples.features is None else self.examples.features
 
+    @property
+    def training(self) -> sketches.Training:
+        """All training examples at once."""
+        return sketches.Training(self.examples.batch, self.examples.rows, self.examples.ids)
+
 
 # The diagonal and its moments
 
@@ -119,13 +125,12 @@ class Plan(NamedTuple):
             cotangents = models.cotangents(EXAMPLES[name])
             source = ByExample(examples.width, squares=not whole)
             return cls(source, cotangents, models.data, units, counts, float(examples.population))
-        keys, counts = jax.vmap(jax.random.key)(np.arange(config.draws)), np.ones(config.draws, int)
+        keys, counts = _keys(config.draws), np.ones(config.draws, int)
         if name == "monte_carlo":
             labels = ByLabels(examples.width, examples.sampled)
             return cls(labels, models.cotangents("sampled"), (models.data, layouts), keys, counts, np.inf)
         sketch, kind = SKETCHES[name]
-        training = sketches.Training(examples.batch, examples.rows, examples.ids)
-        return cls(BySketch(sketch), models.cotangents(kind), training, keys, counts, np.inf)
+        return cls(BySketch(sketch), models.cotangents(kind), models.training, keys, counts, np.inf)
 
     def run(self, models: Fitted, blocks: slice = slice(None), layers: Any = None) -> Found:
         """`summed` over some of the blocks."""
@@ -148,7 +153,8 @@ def moments(models: Fitted, config: FisherConfig) -> Moments:
         _each(count, plan.counts.astype(float)),
         _each(count, plan.population),
         _each(count, 0.0),
-        layers,
+        _each(count, np.array([size for _, size in layers])),
+        tuple(name for name, _ in layers),
     )
 
 
@@ -199,31 +205,41 @@ def _diagonal(models: Fitted, plan: Plan, first: np.ndarray, second: np.ndarray 
     )
 
 
+def _keys(draws: int) -> jax.Array:
+    """One for each draw."""
+    return jax.vmap(jax.random.key)(np.arange(draws))
+
+
 def _each(count: int, value: float | np.ndarray) -> np.ndarray:
     """The same for each of R models, float64 with leading axis R."""
     return np.stack([np.asarray(value, np.float64)] * count)
 
 
-# The Gram matrix and the Kronecker factors: of score rows of single examples
+# The Gram matrix: of score rows of single examples
 
 
-@functools.partial(jax.jit, static_argnames="gnn")
+def _rows(gnn: GNN, cotangents: Cotangents, variables: Variables, data: Any, chunk: Chunk) -> jax.Array:
+    """Score rows of examples taken one by one, [M, P]."""
+    if isinstance(chunk, BatchIndex):
+        each = graph_rows(gnn, cotangents, variables, data, chunk)
+    else:
+        assert isinstance(chunk, jax.Array)
+        each = node_rows(gnn, cotangents, variables, data, chunk)
+    return each.reshape(-1, each.shape[-1])
+
+
+@program(static_argnames="gnn")
 def _products(
     gnn: GNN, cotangents: Cotangents, variables: Variables, data: Any, chunks: tuple[Chunk, ...]
 ) -> jax.Array:
     """Products of all pairs of score rows of R models, [R, M, M]."""
+    first, *_ = chunks
+    if isinstance(first, SlotIndex):
+        return over_models(lambda variables: slot_products(gnn, cotangents, variables, data, first), variables)
 
     def one(variables: Variables) -> jax.Array:
-        rows = []
-        for chunk in chunks:
-            if isinstance(chunk, BatchIndex):
-                each = graph_rows(gnn, cotangents, variables, data, chunk)
-            else:
-                assert isinstance(chunk, jax.Array)
-                each = node_rows(gnn, cotangents, variables, data, chunk)
-            rows.append(each.reshape(-1, each.shape[-1]))
-        stacked = jnp.concatenate(rows)
-        return jnp.matmul(stacked, stacked.T, precision=jax.lax.Precision.HIGHEST)
+        rows = [_rows(gnn, cotangents, variables, data, chunk) for chunk in chunks]
+        return whole(self_product(jnp.concatenate(rows)))
 
     return jax.lax.map(one, variables)
 
@@ -231,11 +247,12 @@ def _products(
 def gram(models: Fitted, config: FisherConfig) -> Gram:
     """Products of score rows of R models, leading axis R; units are examples, whatever the diagonal's estimator.
 
-    Holds the rows of one model at a time, M P numbers.
+    Of examples that go through the model together, what passes through the parameters is held, [V, d] and [V, L, H] of
+    every linear map for the V nodes of all examples; of others the rows of one model at a time, M P numbers.
     """
     examples = models.examples
     kind = EXAMPLES.get(config.estimator[models.task.level], "exact")
-    layouts = examples.layouts(None)
+    layouts = examples.layouts(models.depth)
     products = np.asarray(
         _products(models.gnn, models.cotangents(kind), models.variables, models.data, layouts), np.float64
     )
@@ -248,36 +265,71 @@ def gram(models: Fitted, config: FisherConfig) -> Gram:
         _each(count, examples.sampled),
         _each(count, examples.population),
         _each(count, 0.0),
-        sum(layer.size for layer in models.layers),
+        _each(count, sum(layer.size for layer in models.layers)),
     )
 
 
-@functools.partial(jax.jit, static_argnames="gnn")
-def _factors(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, data: Any, chunk: SlotIndex
-) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...], jax.Array]:
-    return over_models(lambda variables: slot_factors(gnn, cotangents, variables, data, chunk), variables)
+# The Kronecker factors
+
+
+@program(static_argnames="gnn")
+def _slot_factors(gnn: GNN, cotangents: Cotangents, variables: Variables, data: Any, chunks: SlotIndex) -> Squares:
+    """Of J blocks of graphs, for R models."""
+
+    def one(variables: Variables) -> Squares:
+        return jax.lax.map(lambda chunk: slot_factors(gnn, cotangents, variables, data, chunk), chunks)
+
+    return over_models(one, variables)
+
+
+@program(static_argnames="gnn")
+def _node_factors(
+    gnn: GNN, cotangents: Cotangents, variables: Variables, data: sketches.Training, units: jax.Array
+) -> Squares:
+    """Of J blocks of rows of the output, int [J, B], or of keys [J], for R models; inputs are of one block."""
+
+    def one(variables: Variables) -> Squares:
+        def block(nodes: jax.Array) -> tuple[jax.Array, ...]:
+            return node_factors(gnn, cotangents, variables, data.batch, nodes)
+
+        if jnp.issubdtype(units.dtype, jax.dtypes.prng_key):
+            deltas = sketched_factors(gnn, cotangents, variables, data, units)
+        else:
+            deltas = jax.lax.map(block, units)
+        inputs, nodes = graph_inputs(gnn, variables, data.batch)
+        return jax.tree.map(lambda x: x[None], Squares(inputs, (), nodes))._replace(deltas=deltas)
+
+    return over_models(one, variables)
 
 
 def factors(models: Fitted, config: FisherConfig) -> Factors:
     """Kronecker factors of the linear maps of R models, leading axis R.
 
+    Units are examples; but of a task of nodes or pairs under an estimator that draws, they are draws of random signs.
+
     Raises:
-        UserError: The task is no graph task, or the design has parameters outside linear maps and BatchNorms.
+        UserError: The design has parameters outside linear maps and BatchNorms, or edges have features or weights.
     """
-    examples = models.examples
-    if examples.placed is None or not separable(models.gnn):
+    examples, task = models.examples, models.task
+    if not task.graphs.plain or not separable(models.gnn):
         raise UserError(
-            f"{models.task.name}: Kronecker factors are there for graph tasks without edge features and weights and "
-            "the convolutions general, gcn and sage; take a statistic of the diagonal or of the Gram matrix."
+            f"{task.name}: Kronecker factors are there for graphs without edge features and weights and the "
+            "convolutions general, gcn and sage; take a statistic of the diagonal or of the Gram matrix."
         )
-    kind = EXAMPLES.get(config.estimator[models.task.level], "exact")
-    parts = []
-    (chunk,), counts = examples.blocks([examples.placed], 1 if examples.sampled == examples.population else BLOCKS)
-    for number in range(len(counts)):
-        block = jax.tree.map(lambda leaf, n=number: leaf[n], chunk)
-        arguments = (models.gnn, models.cotangents(kind), models.variables, models.data, block)
-        parts.append(jax.tree.map(lambda x: np.asarray(x, np.float64), _factors(*arguments)))
-    inputs, deltas, nodes = jax.tree.map(lambda *each: np.stack(each, axis=1), *parts)
+    cotangents = models.cotangents(EXAMPLES.get(config.estimator[task.level], "exact"))
+    population = float(examples.population)
+    units: Any
+    parts = 1 if examples.sampled == examples.population else BLOCKS
+    if examples.placed is not None:
+        (units,), counts = examples.blocks([examples.placed], parts)
+        found = _slot_factors(models.gnn, cotangents, models.variables, models.data, units)
+    else:
+        if config.by_example(task.level):
+            (rows,), counts = examples.blocks(examples.chunks, parts)
+            units = np.asarray(rows).reshape(len(counts), -1)
+        else:
+            units, counts, population = _keys(config.draws), np.ones(config.draws, int), np.inf
+        found = _node_factors(models.gnn, cotangents, models.variables, models.training, units)
+    inputs, deltas, nodes = jax.tree.map(lambda x: np.asarray(x, np.float64), found)
     count = len(nodes)
-    return Factors(inputs, deltas, nodes, _each(count, counts), _each(count, examples.population), _each(count, 0.0))
+    return Factors(inputs, deltas, nodes, _each(count, counts), _each(count, population), _each(count, 0.0))

@@ -83,13 +83,20 @@ def jackknife(function: Callable[[jax.Array], jax.Array], counts: jax.Array, pop
     present = (counts > 0).astype(counts.dtype)
     number = jnp.sum(present)
     without = present * (1 - jnp.eye(len(counts), dtype=counts.dtype))
-    # The value is the first of the loop, so that the function is compiled once.
-    values = jax.lax.map(function, jnp.vstack([present, without]))
+    unseen = jnp.maximum(1 - jnp.sum(counts) / population, 0)
+    # The value is the first of the loop, so that the function is compiled once; where it is exact, also the last.
+    choices = jnp.vstack([present, without])
+    like = jax.eval_shape(function, present)
+    values = jax.lax.fori_loop(
+        0,
+        jnp.where(unseen > 0, len(choices), 1),
+        lambda i, values: values.at[i].set(function(choices[i])),
+        jnp.zeros((len(choices), *like.shape), like.dtype),
+    )
     value, each = values[0], values[1:]
     weight = (present > 0).reshape(-1, *[1] * (each.ndim - 1))
     mean = jnp.sum(jnp.where(weight, each, 0), axis=0) / number
     spread = jnp.sum(jnp.where(weight, (each - mean) ** 2, 0), axis=0)
-    unseen = jnp.maximum(1 - jnp.sum(counts) / population, 0)
     error = jnp.sqrt((number - 1) / number * spread * unseen)
     # One block says nothing of its own uncertainty, unless it holds everything.
     return Estimate(value, jnp.where(unseen == 0, 0, jnp.where(number > 1, error, jnp.nan)))
@@ -138,7 +145,8 @@ class Moments:
         counts: Units in each block, float [J].
         population: N, the number of training examples, or infinity for independent draws; a scalar.
         log_scale: The diagonal is exp(log_scale) times what is kept here; a scalar.
-        layers: Name and number of parameters of each message-passing layer.
+        sizes: Parameters of each layer, float [L]; P in all. An array, so that designs of one depth share programs.
+        layers: Name of each message-passing layer.
     """
 
     first: Array
@@ -147,12 +155,8 @@ class Moments:
     counts: Array
     population: Array
     log_scale: Array
-    layers: Sizes = dataclasses.field(metadata={"static": True})
-
-    @property
-    def sizes(self) -> jax.Array:
-        """Parameters of each layer, float [L]; P in all."""
-        return jnp.asarray([size for _, size in self.layers], self.counts.dtype)
+    sizes: Array
+    layers: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
     def estimate(self, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Estimate:
         """A statistic of the layers' moments and its standard error.
@@ -235,7 +239,8 @@ class Diagonal:
             self.counts,
             self.population,
             self.log_scale,
-            layers,
+            jnp.asarray([size for _, size in layers], self.counts.dtype),
+            tuple(name for name, _ in layers),
         )
 
     def by_layer(self, vector: jax.Array) -> list[jax.Array]:
@@ -261,7 +266,7 @@ class Gram:
         count: n, a scalar.
         population: N, or infinity; a scalar.
         log_scale: K is exp(log_scale) times what is kept here; a scalar.
-        parameters: P.
+        parameters: P, a scalar; an array, so that designs share programs.
         blocks: J, into how many the units are dealt for standard errors.
     """
 
@@ -270,7 +275,7 @@ class Gram:
     count: Array
     population: Array
     log_scale: Array
-    parameters: int = dataclasses.field(metadata={"static": True})
+    parameters: Array
     blocks: int = dataclasses.field(default=8, metadata={"static": True})
 
     def estimate(self, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Estimate:
@@ -311,11 +316,12 @@ class Factors:
         A_l = mean over nodes of x x^T,    B_l = mean over examples of sum over nodes of delta delta^T.
 
     Attributes:
-        inputs: Of every linear map, sums over each block's nodes of x x^T, a tuple of [J, d, d].
-        deltas: Sums over each block's nodes and label directions of delta delta^T, a tuple of [J, H, H].
-        nodes: Nodes in each block, [J].
-        counts: Examples in each block, [J].
-        population: N; a scalar.
+        inputs: Of every linear map, sums over each block's nodes of x x^T, a tuple of [J, d, d]; [1, d, d] where all
+            blocks have the same nodes.
+        deltas: Sums over each block's units of sums over nodes and cotangents of delta delta^T, a tuple of [J, H, H].
+        nodes: Nodes behind the inputs of each block, [J] or [1].
+        counts: Units in each block, [J]: examples, or draws of all of them.
+        population: N, or infinity for draws; a scalar.
         log_scale: B is exp(log_scale) times what is kept here; a scalar.
     """
 
@@ -334,12 +340,14 @@ class Factors:
         """
 
         def of(weights: jax.Array) -> jax.Array:
-            nodes, examples = weights @ self.nodes, weights @ self.counts
+            seen = weights if len(self.nodes) == len(weights) else jnp.ones_like(self.nodes)
+            nodes, units = seen @ self.nodes, weights @ self.counts
 
-            def total(sums: jax.Array) -> jax.Array:
+            def total(weights: jax.Array, sums: jax.Array) -> jax.Array:
                 return jnp.einsum("j,jab->ab", weights, sums)
 
-            return function([(total(a) / nodes, total(b) / examples) for a, b in zip(self.inputs, self.deltas)])
+            pairs = zip(self.inputs, self.deltas)
+            return function([(total(seen, a) / nodes, total(weights, b) / units) for a, b in pairs])
 
         return jackknife(of, self.counts, self.population)
 

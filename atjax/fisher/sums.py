@@ -21,7 +21,7 @@ from jax.flatten_util import ravel_pytree
 from atjax.batch import BatchIndex
 from atjax.fisher import sketches
 from atjax.fisher.cotangents import Cotangents
-from atjax.fisher.disjoint import field_sums, slot_sums
+from atjax.fisher.disjoint import slot_sums
 from atjax.fisher.examples import Chunk
 from atjax.fisher.gradients import Sums, graph_sums, node_sums
 from atjax.fisher.models import over_models, program
@@ -143,8 +143,7 @@ def _over_chunks(
 
     def of(chunk: Chunk) -> Sums:
         if isinstance(chunk, SlotIndex):
-            sums = field_sums if chunk.rooted else slot_sums
-            return sums(gnn, cotangents, variables, data, chunk, squares)
+            return slot_sums(gnn, cotangents, variables, data, chunk, squares)
         if isinstance(chunk, BatchIndex):
             return graph_sums(gnn, cotangents, variables, data, chunk, squares)
         return node_sums(gnn, cotangents, variables, data, chunk, width, squares)

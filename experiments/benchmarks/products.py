@@ -24,9 +24,8 @@ from atjax.fisher import disjoint
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import draw_examples
-from atjax.fisher.gradients import split_params
 from atjax.fisher.preparation import fitted
-from atjax.fisher.slots import SlotIndex, fill
+from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import Variables, build
 from atjax.products import einsum, matmul
 from atjax.space import ANCHORS
@@ -49,28 +48,24 @@ def cases(
     examples = draw_examples(task, settings, 0)
     models = Fitted(gnn, task, fitted(gnn, task, examples, settings), examples)
     model = jax.tree.map(lambda leaf: leaf[0], models.variables)
-    theta, _ = split_params(model["params"])
     placed = examples.placed
     assert placed is not None
     index = jax.tree.map(lambda leaf: leaf[0], placed)
+
+    def through(model: Variables, index: SlotIndex) -> tuple[tuple[jax.Array, ...], tuple[jax.Array, ...]]:
+        passes = disjoint.Passes.over(gnn, models.cotangents("exact"), model, models.data, placed)
+        layouts.append(passes.layout)
+        return passes.through(index).maps[0]
+
     layouts: list[disjoint.Layout] = []
-
-    def backward(model: Variables, index: SlotIndex) -> tuple[list[jax.Array], list[jax.Array]]:
-        batch = fill(models.data, index)
-        inputs, deltas = disjoint.backward(gnn, models.cotangents("exact"), model, batch, index)
-        layouts.append(disjoint.Layout.of(theta, inputs))
-        maps = layouts[0].maps[0]
-        xs = [inputs.linear[one.names[0]] for one in maps]
-        return xs, [jnp.concatenate([deltas[name] for name in one.names], axis=-1) for one in maps]
-
-    xs, ds = jax.jit(backward)(model, index)
+    xs, ds = jax.jit(through)(model, index)
     zeros = layouts[0].zeros(jnp.float32, squares=True).maps[0]
     slots = placed.slots
 
-    def engine(xs: list[jax.Array], ds: list[jax.Array], sums: disjoint.Pair) -> disjoint.Pair:
+    def engine(xs: tuple[jax.Array, ...], ds: tuple[jax.Array, ...], sums: disjoint.Pair) -> disjoint.Pair:
         return disjoint._add_blocks(sums, xs, ds, slots)
 
-    def whole(xs: list[jax.Array], ds: list[jax.Array], sums: disjoint.Pair) -> disjoint.Pair:
+    def whole(xs: tuple[jax.Array, ...], ds: tuple[jax.Array, ...], sums: disjoint.Pair) -> disjoint.Pair:
         return disjoint._add_whole(sums, xs, ds, slots)
 
     def alone(x: jax.Array, d: jax.Array) -> jax.Array:

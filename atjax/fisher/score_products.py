@@ -1,0 +1,89 @@
+"""Products of all pairs of score rows, over batches of disjoint graphs: K [M, M], and never the rows [M, P].
+
+Rows of different examples meet, so what passes through the parameters is kept of all of them; their rows are then made
+from it one block of the kernels at a time, multiplied with each other, and forgotten. A product of a matrix with itself
+is symmetric: of its halves, one product of two different ones is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from atjax.batch import Batch
+from atjax.fisher.cotangents import Cotangents
+from atjax.fisher.disjoint import Passes, Through, own_rows, tile_of
+from atjax.fisher.slots import SlotIndex, Slots
+from atjax.model.gnn import GNN, Variables
+from atjax.products import einsum, matmul
+
+HALVINGS, SMALLEST = 2, 64
+"""How often rows are halved, and the fewest rows that are: smaller products are slower than what they save."""
+
+Symmetric = Any
+"""A symmetric matrix: its array, or of its halves (first, first and second, second)."""
+
+
+def slot_products(
+    gnn: GNN, cotangents: Cotangents, variables: Variables, data: jax.Array | Batch, examples: SlotIndex
+) -> jax.Array:
+    """Products of the score rows of S batches of B graphs; arguments as those of `atjax.fisher.disjoint.slot_sums`.
+
+    Returns:
+        K [M, M] with M = S B L, batch after batch, place after place; rows and columns of empty places are 0.
+    """
+    passes = Passes.over(gnn, cotangents, variables, data, examples)
+
+    def keep(_: None, index: SlotIndex) -> tuple[None, Through]:
+        maps, others = passes.through(index)
+        return None, Through(maps, own_rows(others, index.slots))
+
+    maps, others = jax.lax.scan(keep, None, examples)[1]
+    total = self_product(others.reshape(-1, others.shape[-1]))
+    for xs, ds in maps:
+        total = _add_maps(total, xs, ds, examples.slots)
+    return whole(total)
+
+
+def _add_maps(total: Symmetric, xs: Sequence[jax.Array], ds: Sequence[jax.Array], slots: Slots) -> Symmetric:
+    """Add the products of rows of linear maps of one H.
+
+    Args:
+        total: So far.
+        xs: Inputs of every map, [S, V, d], and
+        ds: its deltas, [S, V, L, H].
+        slots: The places.
+    """
+    tile = tile_of([x.shape[-1] for x in xs])
+    # One block of kernel rows after another: its inputs [S, V, T], and whose deltas belong to it.
+    blocks = jnp.concatenate([jnp.moveaxis(x.reshape(*x.shape[:-1], -1, tile), -2, 0) for x in xs])
+    owner = np.repeat(np.arange(len(xs)), [x.shape[-1] // tile for x in xs])
+    deltas, cut = jnp.stack(ds), jax.vmap(slots.cut)
+
+    def add(total: Symmetric, block: tuple[jax.Array, jax.Array]) -> tuple[Symmetric, None]:
+        x, which = block
+        parts = zip(cut(x), cut(deltas[which]))
+        rows = jnp.concatenate([einsum("sbnt,sbnlh->sblth", *part) for part in parts], axis=1)
+        return jax.tree.map(jnp.add, total, self_product(rows.reshape(-1, tile * rows.shape[-1]))), None
+
+    return jax.lax.scan(add, total, (blocks, jnp.asarray(owner)))[0]
+
+
+def self_product(rows: jax.Array, halvings: int = HALVINGS) -> Symmetric:
+    """Products of all pairs of rows [M, N], in three quarters of the work for one halving, five eighths for two."""
+    if halvings == 0 or len(rows) < SMALLEST:
+        return matmul(rows, rows.T)
+    first, second = jnp.split(rows, [len(rows) // 2])
+    return self_product(first, halvings - 1), matmul(first, second.T), self_product(second, halvings - 1)
+
+
+def whole(matrix: Symmetric) -> jax.Array:
+    """[M, M]."""
+    if not isinstance(matrix, tuple):
+        return matrix
+    first, across, second = matrix
+    return jnp.block([[whole(first), across], [across.T, whole(second)]])
