@@ -17,7 +17,7 @@ from atjax.feature import task_feature as compute_feature
 from atjax.fisher import FisherConfig
 from atjax.prior import PriorConfig
 from atjax.sources.custom import read as read_graphs
-from atjax.space import Space, paper_space
+from atjax.space import Space
 from atjax.task import Task
 from atjax.transfer import Transfer, transfer
 
@@ -29,10 +29,10 @@ def task_feature(task: Task, *, fisher: FisherConfig | None = None, seed: int = 
 
     Args:
         task: The task; only training examples of its split are looked at.
-        fisher: Settings of the Fisher stage; ``conf/fisher/default.yaml`` if None.
+        fisher: Settings of the Fisher stage; that of `conf/search.yaml` if None.
         seed: Of the split.
     """
-    settings = fisher or config.load("fisher", "default")
+    settings = fisher or config.default("fisher")
     return compute_feature(task, config=settings, seed=seed, cache=config.cache_dir() / "features")
 
 
@@ -51,19 +51,19 @@ def transfer_prior(
     Args:
         task: The novel task.
         bank: The bank.
-        space: The space to search; the paper's if None.
+        space: The space to search; that of `conf/search.yaml` if None.
         budget: The budget whose records count; ``quick`` if None.
-        fisher: Settings of the Fisher stage; ``conf/fisher/default.yaml`` if None.
-        prior: Settings of the prior; ``conf/prior/product.yaml`` if None.
+        fisher: Settings of the Fisher stage; that of `conf/search.yaml` if None.
+        prior: Settings of the prior; that of `conf/search.yaml` if None.
         seed: Of the split, and of the projection.
     """
     return transfer(
         task,
         bank,
-        space or paper_space(),
-        budget=(budget or config.load("budget", "quick")).name,
-        fisher=fisher or config.load("fisher", "default"),
+        space or config.default("space"),
+        budget=(budget or config.default("budget")).name,
+        fisher=fisher or config.default("fisher"),
         seed=seed,
-        prior=prior or config.load("prior", "product"),
+        prior=prior or config.default("prior"),
         cache=config.cache_dir() / "features",
     )

@@ -202,7 +202,7 @@ def load(path: str | Path) -> TrainedModel:
         UserError: There is no model, or it is broken.
 
     Example:
-        >>> model = atjax.load("runs/cox2/random-transfer-quick-seed0")
+        >>> model = atjax.load("runs/cox2/random-product-quick-seed0")
         >>> model.predict(atjax.load_task("cox2").graphs)
     """
     folder = Path(path).absolute()

@@ -47,9 +47,15 @@ def name_of_path(path: object) -> str:
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", Path(str(path)).expanduser().absolute().stem) or "own"
 
 
+def name_of_prior(source: str, name: str) -> str:
+    """What a search with this ``search.prior`` and ``prior.name`` is called by."""
+    return name if source == "transfer" else source
+
+
 def teach_omegaconf() -> None:
-    """Let configuration files say ``${name_of_path:PATH}``; once is enough, and again does no harm."""
-    OmegaConf.register_new_resolver("name_of_path", name_of_path, replace=True)
+    """Let configuration files call `name_of_path` and `name_of_prior`; once is enough, and again does no harm."""
+    for resolver in (name_of_path, name_of_prior):
+        OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -106,6 +112,15 @@ def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **o
 def load(group: str, name: str) -> Any:
     """The object that ``conf/<group>/<name>.yaml`` describes, such as the budget ``quick``."""
     return hydra.utils.instantiate(OmegaConf.load(conf_dir() / group / f"{name}.yaml"), _convert_="all")
+
+
+def default(group: str) -> Any:
+    """The object of a group, such as ``fisher``, that ``conf/search.yaml`` takes if nothing else is said."""
+    for file in ("search", "common"):
+        for entry in OmegaConf.load(conf_dir() / f"{file}.yaml").defaults:
+            if isinstance(entry, DictConfig) and group in entry:
+                return load(group, entry[group])
+    raise KeyError(group)
 
 
 def build(node: DictConfig) -> Any:

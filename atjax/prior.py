@@ -43,6 +43,7 @@ class PriorConfig:
     """Settings of the prior.
 
     Attributes:
+        name: ``product``, ``rank``, ``calibrated``, or the user's own; names the prior in every output.
         top_k: K, the trials of a task that count as its best; never more than a quarter of its trials.
         threshold: Largest embedding distance d_e (between 0 and 2) of a close task.
         epsilon: Share of the uniform distribution.
@@ -58,6 +59,7 @@ class PriorConfig:
         power: Exponent of calibrated weights.
     """
 
+    name: str = "product"
     top_k: int = 16
     threshold: float = 1.0
     epsilon: float = 0.1
@@ -103,6 +105,7 @@ class Prior:
         source: ``transfer``, or ``uniform`` if nothing was taken over.
         reason: Why it is what it is, a sentence.
         ranking: Whole designs of the bank to be tried first; None if there are none.
+        name: That of the settings it was made by.
     """
 
     probabilities: Probabilities
@@ -110,6 +113,7 @@ class Prior:
     source: Literal["transfer", "uniform"]
     reason: str
     ranking: Ranking | None = field(default=None, repr=False)
+    name: str = "uniform"
 
 
 @dataclass(frozen=True, eq=False)
@@ -358,7 +362,7 @@ def prior_from_bank(
     if not close:
         which = f" of level {level}" if config.same_level else ""
         reason = f"No task{which} of the bank lies within distance {config.threshold:g}. The prior is uniform."
-        return Prior(space.uniform(), nearest, "uniform", reason), embedding
+        return Prior(space.uniform(), nearest, "uniform", reason, name=config.name), embedding
     of_task = dict(iter(rest.records.groupby("content_hash")))
     distributions = [
         design_distribution(of_task[embedding.content_hashes[t]], space, config.top_k, config.correct) for t in close
@@ -368,7 +372,7 @@ def prior_from_bank(
     ranking = None
     if config.joint:
         ranking = joint_ranking(rest, [embedding.content_hashes[t] for t in close], weights[close], space, config)
-    return Prior(mixed, nearest, "transfer", reason, ranking), embedding
+    return Prior(mixed, nearest, "transfer", reason, ranking, config.name), embedding
 
 
 def calibrated_weights(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pooch
 import pytest
+from hydra import compose, initialize_config_dir
 
 from atjax import config, load_bank
 from atjax.config import conf_dir, data_root, load_task, task_names
@@ -81,7 +82,7 @@ def test_user_faults(name: str, options: dict, message: str) -> None:
 
 def test_the_embedded_bank_has_both_features_of_every_task() -> None:
     """Settings that differ in the statistic alone, each with a feature of all tasks."""
-    alpha, losses = (config.load("fisher", name) for name in ("default", "losses"))
+    alpha, losses = (config.load("fisher", name) for name in ("alpha", "losses"))
     assert losses.key == dataclasses.replace(alpha, statistic=("alpha", "first_losses")).key
     bank = load_bank()
     for settings, entries in ((alpha, 12), (losses, 12 + 120)):
@@ -93,8 +94,22 @@ def test_the_embedded_bank_has_both_features_of_every_task() -> None:
 def test_the_files_and_the_classes_have_the_same_defaults() -> None:
     """Python users who give no settings get what the command line gives."""
     assert config.load("prior", "product") == PriorConfig()
-    assert config.load("prior", "rank") == PriorConfig(joint=True)
+    assert config.load("prior", "rank") == PriorConfig("rank", joint=True)
     assert config.load("prior", "calibrated") == PriorConfig(
-        threshold=2.0, joint=True, keep=0.5, reweigh=1.0, weights="calibrated"
+        "calibrated", threshold=2.0, joint=True, keep=0.5, reweigh=1.0, weights="calibrated"
     )
     assert config.load("projection", "default") == ProjectionConfig()
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        composed = compose("search")
+    for group in ("prior", "fisher", "space", "budget", "projection"):
+        assert config.default(group) == config.build(composed[group])
+
+
+def test_searches_from_other_priors_have_run_directories_of_their_own() -> None:
+    config.teach_omegaconf()
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        chosen = [[f"prior={name}"] for name in ("product", "rank", "calibrated")] + [["search.prior=uniform"]]
+        composed = [compose("search", arguments, return_hydra_config=True).hydra for arguments in chosen]
+    names = [f"digits/random-{name}-quick-seed0" for name in ("product", "rank", "calibrated", "uniform")]
+    assert [hydra.sweep.subdir for hydra in composed] == names
+    assert [hydra.run.dir for hydra in composed] == [f"runs/{name}" for name in names]

@@ -152,7 +152,7 @@ def test_real_sizes_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None
     """
     monkeypatch.undo()
     jax.config.update("jax_enable_x64", False)
-    task, settings, anchor = config.load_task("digits"), config.load("fisher", "default"), ANCHORS[9]
+    task, settings, anchor = config.load_task("digits"), config.load("fisher", "alpha"), ANCHORS[9]
     examples = draw_examples(task, settings, 0)
     gnn = build(anchor, hidden=settings.hidden, level="graph", num_outputs=task.num_outputs)
     variables = fitted(gnn, task, examples, settings)

@@ -435,7 +435,7 @@ def test_real_sizes_in_single_precision(data: Path, monkeypatch: pytest.MonkeyPa
     """With bonds as features, the sums over many molecules at once are those of each alone, as users run it."""
     monkeypatch.undo()
     jax.config.update("jax_enable_x64", False)
-    task, settings = config.load_task("mutag", data_root=data, edges=True), config.load("fisher", "default")
+    task, settings = config.load_task("mutag", data_root=data, edges=True), config.load("fisher", "alpha")
     settings = dataclasses.replace(settings, seeds=2)
     examples = draw_examples(task, settings, 0)
     gnn = build(ANCHORS[9], hidden=settings.hidden, level="graph", num_outputs=2)

@@ -521,10 +521,11 @@ def test_what_differs_in_more_than_the_seed_is_not_averaged(tmp_path: Path) -> N
     runs(tmp_path / "e", scores, space="small")
     runs(tmp_path / "f", scores, task=result()["task"] | {"content_hash": "cd" * 32})
     write(tmp_path / "g", result(*THREE))
+    runs(tmp_path / "h", scores, prior_name="rank")
     groups = summary.summarise(summary.find([tmp_path])).groups
-    assert len(groups) == 7
+    assert len(groups) == 8
     assert all(len(group.runs) == 1 for group in groups)
-    assert {group.prior for group in groups} == {"transfer", "uniform", "uniform (fall-back)"}
+    assert {group.prior for group in groups} == {"transfer", "rank", "uniform", "uniform (fall-back)"}
     assert {group.task for group in groups} == {"cox2 #ababab", "cox2 #cdcdcd"}
     assert len({group.budget for group in groups}) == 2
 

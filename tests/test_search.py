@@ -82,7 +82,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_result(trained: Path) -> None:
     result = read(trained)
     assert (result["state"], result["seed"], result["algorithm"]) == ("complete", 0, "random")
-    assert (result["prior_source"], result["space"], result["embedding"]) == ("uniform", "tiny", None)
+    assert (result["prior_source"], result["prior_name"]) == ("uniform", "uniform")
+    assert (result["space"], result["embedding"]) == ("tiny", None)
     assert [trial["number"] for trial in result["trials"]] == [0, 1, 2, 3]
     assert {trial["state"] for trial in result["trials"]} == {"complete"}
     designs = [Design(**trial["design"]) for trial in result["trials"]]
@@ -301,6 +302,9 @@ def test_resume_refuses_another_search(tmp_path: Path, capsys: pytest.CaptureFix
         assert message in capsys.readouterr().err
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     result = json.loads((run / "result.json").read_text())
+    (run / "result.json").write_text(json.dumps({**result, "prior_name": "rank"}))
+    search(run, "search.trials=3", "search.resume=true", code=2)
+    assert "holds a search with prior_name 'rank', not 'uniform'" in capsys.readouterr().err
     first, second = result["trials"]
     first["design"], second["design"] = second["design"], first["design"]
     (run / "result.json").write_text(json.dumps(result))
@@ -445,7 +449,7 @@ def test_trials_are_added_to_a_bank_of_ones_own(tmp_path: Path) -> None:
 def test_whole_designs_that_rank_first_are_tried_first(tmp_path: Path) -> None:
     bank = tiny.fill_bank(tmp_path / "bank")
     result = search(tmp_path / "run", f"bank={bank}", "prior=rank", base=TRANSFER)
-    assert result["prior_source"] == "transfer"
+    assert (result["prior_source"], result["prior_name"]) == ("transfer", "rank")
     seen = {design.key for design in frame_designs(load_bank(bank).records)}
     assert Design(**result["trials"][0]["design"]).key in seen
 
@@ -454,7 +458,7 @@ def test_whole_designs_that_rank_first_are_tried_first(tmp_path: Path) -> None:
 def test_the_transferred_prior_is_used_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bank = tiny.fill_bank(tmp_path / "bank")
     result = search(tmp_path / "run", f"bank={bank}", base=TRANSFER)
-    assert result["prior_source"] == "transfer"
+    assert (result["prior_source"], result["prior_name"]) == ("transfer", "product")
     assert result["prior_reason"] == "4 of 4 tasks of the bank lie within distance 2."
     embedding = result["embedding"]
     assert embedding is not None

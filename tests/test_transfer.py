@@ -36,7 +36,7 @@ def test_a_transfer_is_its_stages_one_after_another(alphas: np.ndarray, tmp_path
         bank,
         paper_space(),
         budget="quick",
-        fisher=config.load("fisher", "default"),
+        fisher=config.default("fisher"),
         seed=3,
         prior=SETTINGS,
         projection=PROJECTION,
@@ -84,7 +84,7 @@ def test_the_python_interface_has_the_defaults_of_the_command_line(
         **{
             "args": (task, bank, paper_space()),
             "budget": "quick",
-            "fisher": config.load("fisher", "default"),
+            "fisher": config.default("fisher"),
             "seed": 0,
         },
         **{"prior": config.load("prior", "product"), "cache": tmp_path / "cache" / "features"},

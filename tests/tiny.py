@@ -164,7 +164,7 @@ def record(task: str, content: str, design: Design, score: float, **changes: Any
 
 def fisher_key() -> str:
     """Key of the default settings of the Fisher stage."""
-    return str(config.load("fisher", "default").key)
+    return str(config.default("fisher").key)
 
 
 def fill_bank(folder: Path, tasks: Iterable[str] = ("a", "b", "c", "d"), designs: int = 24, **changes: Any) -> Path:

@@ -111,7 +111,8 @@ class Embedding(TypedDict):
 
 
 class Result(TypedDict):
-    """One search. ``prior_source`` is the prior that was used, ``prior_reason`` a sentence that says why.
+    """One search. ``prior_name`` is the prior asked for, ``prior_source`` whether it was transferred or uniform,
+    and ``prior_reason`` a sentence that says why.
 
     ``seconds`` holds the time of each stage in seconds, and their ``total``.
     """
@@ -119,6 +120,7 @@ class Result(TypedDict):
     task: TaskInfo
     seed: int
     algorithm: str
+    prior_name: NotRequired[str]
     prior_source: str
     prior_reason: NotRequired[str | None]
     space: str

@@ -36,7 +36,7 @@ class Group:
         task: Name of the task, with the start of its content hash where two contents share the name.
         metric: What the scores are.
         algorithm: Search algorithm.
-        prior: ``transfer``, ``uniform``, or ``uniform (fall-back)``.
+        prior: The name of its settings, ``uniform``, or ``uniform (fall-back)``.
         budget: Name of the budget, with the start of a hash where two contents share the name.
         space: Design space.
         trials: Trials of each search.

@@ -105,8 +105,8 @@ def outcome(best: Best, metric: str) -> str:
 
 
 def prior_label(result: Result) -> str:
-    """The prior as a short name: ``transfer``, ``uniform``, or ``uniform (fall-back)``."""
-    return f"{result['prior_source']} (fall-back)" if fell_back(result) else result["prior_source"]
+    """The prior as a short name: that of its settings, ``uniform``, or ``uniform (fall-back)``."""
+    return "uniform (fall-back)" if fell_back(result) else result.get("prior_name", result["prior_source"])
 
 
 def origin(result: Result) -> str:

@@ -45,8 +45,8 @@ def search(
     Returns:
         The result, as in ``result.json``.
     """
-    space = space or configuration.load("space", "paper")
-    budget = budget or configuration.load("budget", "quick")
+    space = space or configuration.default("space")
+    budget = budget or configuration.default("budget")
     found = prior if isinstance(prior, Transfer) else None
     chosen = found.prior if found is not None else prior or uniform_prior(space)
     assert isinstance(chosen, Prior)

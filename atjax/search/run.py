@@ -85,6 +85,7 @@ def new_result(
         "task": describe_task(task, seed),
         "seed": seed,
         "algorithm": config.algorithm,
+        "prior_name": prior.name,
         "prior_source": prior.source,
         "prior_reason": prior.reason,
         "space": space.name,
@@ -131,8 +132,8 @@ class Recorder:
                 _set_aside(folder)
 
     def _take_over(self, old: Result) -> None:
-        for what in ("algorithm", "seed", "space", "prior_source"):
-            if old[what] != self.result[what]:
+        for what in ("algorithm", "seed", "space", "prior_source", "prior_name"):
+            if old.get(what, self.result[what]) != self.result[what]:  # earlier versions told less
                 raise UserError(
                     f"{self.folder} holds a search with {what} {old[what]!r}, not {self.result[what]!r}; "
                     "give another hydra.run.dir, or leave search.resume out."

@@ -64,7 +64,7 @@ def padding(task: Task) -> list[float]:
     nodes, edges = (np.where(dealt >= 0, sizes[dealt], 0).sum(axis=1) for sizes in (graphs.n_node, graphs.n_edge))
     cut = np.where((nodes < usual.nodes) & (edges <= usual.edges), usual.nodes, shape.nodes)
 
-    examples = draw_examples(task, config.load("fisher", "default"), 0)
+    examples = draw_examples(task, config.load("fisher", "alpha"), 0)
     return [
         wasted(int(nodes.sum()), len(nodes) * shape.nodes),
         wasted(int(nodes.sum()), int(cut.sum())),

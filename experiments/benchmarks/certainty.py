@@ -178,7 +178,7 @@ def main() -> None:
     numbers = range(1, len(ANCHORS) + 1) if arguments.anchors == ["all"] else [int(a) for a in arguments.anchors]
     arguments.designs = [ANCHORS[number - 1] for number in numbers]
     base = dataclasses.replace(
-        config.load("fisher", "default"),
+        config.load("fisher", "alpha"),
         hidden=arguments.hidden,
         seeds=arguments.seeds,
         estimator={"graph": "exact", "node": "sign_sketch"},

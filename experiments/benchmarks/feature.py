@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--fit-on", choices=FIT_ON, default="all", help="as fisher.fit_on")
     parser.add_argument("--again", type=int, default=0, help="how often more, with all programs compiled")
     chosen = parser.parse_args()
-    name, settings = chosen.task, dataclasses.replace(config.load("fisher", "default"), fit_on=chosen.fit_on)
+    name, settings = chosen.task, dataclasses.replace(config.load("fisher", "alpha"), fit_on=chosen.fit_on)
     if chosen.hidden:
         settings = dataclasses.replace(settings, hidden=chosen.hidden)
     if chosen.passes:

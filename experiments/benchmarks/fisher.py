@@ -278,7 +278,7 @@ def main() -> None:
     count = arguments.examples or (128 if task.level == "graph" else 16)
     passes = count * (task.num_outputs - (task.loss == "cross_entropy"))
     settings = dataclasses.replace(
-        config.load("fisher", "default"),
+        config.load("fisher", "alpha"),
         hidden=arguments.hidden,
         seeds=arguments.seeds,
         draws=arguments.draws,

@@ -109,7 +109,7 @@ def main() -> None:
     task = config.load_task(arguments.task)
     passes = arguments.examples * (task.num_outputs - (task.loss == "cross_entropy"))
     settings = dataclasses.replace(
-        config.load("fisher", "default"),
+        config.load("fisher", "alpha"),
         hidden=arguments.hidden,
         seeds=1,
         max_passes={"graph": passes, "node": passes},

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="initialisations")
     arguments = parser.parse_args()
     task = config.load_task(arguments.task)
-    settings: FisherConfig = dataclasses.replace(config.load("fisher", "default"), seeds=arguments.seeds)
+    settings: FisherConfig = dataclasses.replace(config.load("fisher", "alpha"), seeds=arguments.seeds)
 
     def exact(passes: int) -> FisherConfig:
         estimator, most = {**settings.estimator, "node": "exact"}, {**settings.max_passes, "node": passes}

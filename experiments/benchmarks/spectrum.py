@@ -34,7 +34,7 @@ def main() -> None:
     chosen = parser.parse_args()
     task = config.load_task(chosen.task)
     settings = dataclasses.replace(
-        config.load("fisher", "default"),
+        config.load("fisher", "alpha"),
         hidden=chosen.hidden,
         seeds=1,
         max_passes={"graph": chosen.examples, "node": chosen.examples},

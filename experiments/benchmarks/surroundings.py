@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--seeds-of-split", type=int, default=5)
     chosen = parser.parse_args()
     task = config.load_task(chosen.task)
-    settings = dataclasses.replace(config.load("fisher", "default"), draws=chosen.draws)
+    settings = dataclasses.replace(config.load("fisher", "alpha"), draws=chosen.draws)
     whole = alphas(task, settings, chosen.anchors, chosen.seeds_of_split)
 
     def told(name: str, differences: np.ndarray) -> None:

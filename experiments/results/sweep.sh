@@ -4,6 +4,8 @@
 set -euo pipefail
 python=${PYTHON:-python}
 for seed in ${2//,/ }; do
-  "$python" -m atjax.search -m task="$1" seed="$seed" search.prior=transfer search.trials=3 search.resume=true
-  "$python" -m atjax.search -m task="$1" seed="$seed" search.prior=uniform search.trials=10 search.resume=true
+  search=("$python" -m atjax.search -m "task=$1" "seed=$seed" search.resume=true)
+  "${search[@]}" search.prior=transfer search.trials=3 prior=product
+  "${search[@]}" search.prior=transfer search.trials=3 prior=calibrated fisher=losses
+  "${search[@]}" search.prior=uniform search.trials=10
 done

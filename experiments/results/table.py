@@ -1,8 +1,8 @@
-"""What 3 trials from the transferred prior are worth: the table of docs/results.md.
+"""What 3 trials from the transferred priors are worth: the tables of docs/results.md.
 
     python experiments/results/table.py runs
 
-Pairs searches of the same task and seed from the transferred and the uniform prior, and compares the test score of the
+Pairs searches of the same task and seed from transferred and from the uniform prior, and compares the test score of the
 trial that validation picks after 3 transferred, 3 uniform and 10 uniform trials. The 3 uniform trials are the first 3
 of the 10. The scores are kept in scores.csv beside this file, and searches found there need not be run again.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
@@ -19,9 +20,12 @@ from atjax.report import best_so_far
 from atjax.report.result import Result
 from atjax.report.summary import find
 
-SHORT, LONG = 3, 10
 SCORES = Path(__file__).with_name("scores.csv")
-METHODS = (f"transfer_{SHORT}", f"uniform_{SHORT}", f"uniform_{LONG}")
+TRIALS = {"calibrated": (3,), "product": (3,), "uniform": (3, 10)}
+"""Priors, and after how many trials of a search their scores are read; the search has as many as the last of them."""
+
+KEYS = ["task", "seed"]
+METHODS = [f"{prior}_{trials}" for prior, counts in TRIALS.items() for trials in counts]
 
 
 def picked(result: Result, trials: int) -> float | None:
@@ -31,19 +35,18 @@ def picked(result: Result, trials: int) -> float | None:
 
 
 def collect(folder: Path) -> pd.DataFrame:
-    """Scores of complete searches under a folder, a row for each task and seed that has both priors."""
+    """Scores of complete searches under a folder, a row for each task and seed, a column for each of `METHODS`."""
     rows: dict[tuple[str, int], dict[str, object]] = defaultdict(dict)
     for run in find([folder]):
         result = run.result
-        row = rows[result["task"]["name"], result["seed"]]
-        if result["state"] != "complete":
-            continue
-        if len(result["trials"]) == SHORT:
-            row[METHODS[0]], row["prior"] = picked(result, SHORT), result["prior_source"]
-        elif len(result["trials"]) == LONG:
-            row[METHODS[1]], row[METHODS[2]] = picked(result, SHORT), picked(result, LONG)
-    table = pd.DataFrame([{"task": task, "seed": seed, **row} for (task, seed), row in rows.items()])
-    return table.dropna(subset=list(METHODS))
+        prior = result.get("prior_name", "")
+        counts = TRIALS.get(prior, ())
+        if result["state"] == "complete" and counts and len(result["trials"]) == counts[-1]:
+            row = rows[result["task"]["name"], result["seed"]]
+            row.update({f"{prior}_{trials}": picked(result, trials) for trials in counts})
+    return pd.DataFrame(
+        [{"task": task, "seed": seed, **row} for (task, seed), row in rows.items()], columns=[*KEYS, *METHODS]
+    )
 
 
 def spread(values: pd.Series) -> str:
@@ -52,34 +55,29 @@ def spread(values: pd.Series) -> str:
 
 
 def main() -> None:
-    """Update scores.csv and print the table in Markdown."""
+    """Update scores.csv and print the tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="folder of runs")
-    scores = collect(parser.parse_args().folder)
+    scores = collect(parser.parse_args().folder).set_index(KEYS)
     if SCORES.exists():
-        scores = pd.concat([pd.read_csv(SCORES), scores])
-    scores = scores.drop_duplicates(["task", "seed"], keep="last").sort_values(["task", "seed"], ignore_index=True)
-    scores.round(4).to_csv(SCORES, index=False)
+        scores = scores.combine_first(pd.read_csv(SCORES, index_col=KEYS))
+    scores = scores.sort_index()[METHODS]
+    scores.round(4).to_csv(SCORES)
 
-    transfer, short, long = (scores[method] for method in METHODS)
-    scores = scores.assign(gain=transfer - short, against=transfer - long)
-    columns = [*METHODS, "gain", "against"]
-    print(
-        f"| task | seeds | transfer, {SHORT} | uniform, {SHORT} | uniform, {LONG} | gain at {SHORT} | against {LONG} |"
-    )
-    print("|---|---|---|---|---|---|---|")
+    scores = scores.dropna()
+    print("| task | seeds | " + " | ".join(method.replace("_", ", ") for method in METHODS) + " |")
+    print("|---" * (2 + len(METHODS)) + "|")
     for task, rows in [*scores.groupby("task"), ("all", scores)]:
-        print("| " + " | ".join([str(task), str(len(rows)), *(spread(rows[column]) for column in columns)]) + " |")
-    for column, trials in (("gain", SHORT), ("against", LONG)):
-        gains = scores[column]
+        cells = (spread(rows[method]) for method in METHODS)
+        print("| " + " | ".join([str(task), str(len(rows)), *cells]) + " |")
+    print("\n| | gain | wins | losses | ties |")
+    print("|---|---|---|---|---|")
+    for other, method in combinations(METHODS[::-1], 2):
+        gains = scores[method] - scores[other]
         wins, losses, error = (gains > 0).sum(), (gains < 0).sum(), gains.std() / len(gains) ** 0.5
-        print(f"\nAgainst {trials} uniform trials: {wins} wins, {losses} losses, {len(gains) - wins - losses} ties;")
-        print(f"mean gain {gains.mean():.2f} points, standard error {error:.2f} over {len(gains)} pairs of searches.")
-    fallen = scores[scores["prior"] == "uniform"]
-    if len(fallen):
-        print(
-            "\nUniform for want of a close task: " + ", ".join(f"{r.task} seed {r.seed}" for r in fallen.itertuples())
-        )
+        names = (name.replace("_", ", ") for name in (method, other))
+        cells = (f"{gains.mean():+.2f} ± {error:.2f}", wins, losses, len(gains) - wins - losses)
+        print(f"| {' over '.join(names)} | " + " | ".join(map(str, cells)) + " |")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Compute what the tasks' features are made of, one file a task and estimator; what is there is not computed again.
 
     python experiments/statistics/features.py
-    python experiments/statistics/features.py --fisher default --set hidden=32 --tasks cora,cox2 --statistics alpha
+    python experiments/statistics/features.py --set hidden=32 --tasks cora,cox2 --statistics alpha
     python experiments/statistics/features.py --anchors star --seeds 0,1,2
 
 A file holds, for every statistic, value and standard error of every anchor and initialisation, [A, R] or [A, R, K].
@@ -53,7 +53,7 @@ ANCHOR_SETS: Mapping[str, tuple[Design, ...]] = {"paper": ANCHORS, "star": STAR}
 class Plan:
     """Features to compute: settings, what to change in them, anchors, and seeds of the split."""
 
-    fisher: str = "default"
+    fisher: str = "alpha"
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     anchors: str = "paper"
     seeds: Sequence[int] = (0,)
@@ -61,8 +61,16 @@ class Plan:
     @property
     def source(self) -> str:
         """What the features are known by."""
-        changed = ",".join([self.fisher, *(f"{name}={value}" for name, value in self.changes.items())])
+        changed = ",".join([self.fisher, *_told(self.changes)])
         return changed if self.anchors == "paper" else f"{changed} {self.anchors}"
+
+
+def _told(changes: Mapping[str, Any], within: str = "") -> list[str]:
+    """Changed settings as ``name=value``, those inside of others as ``name.inside=value``."""
+    told = []
+    for name, value in changes.items():
+        told += _told(value, f"{within}{name}.") if isinstance(value, Mapping) else [f"{within}{name}={value}"]
+    return told
 
 
 PLANS = (Plan(), Plan(anchors="star"))
@@ -219,7 +227,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", help="names, by comma; all of both banks if not given")
-    parser.add_argument("--fisher", default="default", help="a configuration in conf/fisher")
+    parser.add_argument("--fisher", default="alpha", help="a configuration in conf/fisher")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change one of its settings")
     parser.add_argument("--anchors", choices=sorted(ANCHOR_SETS), default="paper")
     parser.add_argument("--seeds", default="0", help="seeds of the split, by comma")

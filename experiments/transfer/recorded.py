@@ -96,14 +96,14 @@ def _recorded(
 
 def features(kind: str | None = None) -> dict[str, np.ndarray]:
     """Mean alphas of the embedded bank's tasks by name, [A] each."""
-    rows = load_bank().where(fisher=kind or config.load("fisher", "default").key).features
+    rows = load_bank().where(fisher=kind or config.load("fisher", "alpha").key).features
     return {task: np.mean([a.mean(axis=1) for a in own["alphas"]], axis=0) for task, own in rows.groupby("task")}
 
 
 def losses() -> dict[str, np.ndarray]:
     """What `experiments/statistics` keeps of `first_losses`: means over initialisations by task, [A K] each."""
     found = {}
-    for file in sorted(LOSSES.glob("*--default--s0.npz")):
+    for file in sorted(LOSSES.glob("*--alpha--s0.npz")):
         with np.load(file, allow_pickle=False) as arrays:
             if "value/first_losses" in arrays.files:
                 found[file.name.split("--")[0]] = arrays["value/first_losses"].mean(axis=1).ravel()
