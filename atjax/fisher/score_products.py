@@ -58,17 +58,22 @@ def _add_maps(total: Symmetric, xs: Sequence[jax.Array], ds: Sequence[jax.Array]
         ds: its deltas, [S, V, L, H].
         slots: The places.
     """
-    tile = tile_of([x.shape[-1] for x in xs])
+    tile, (_, _, directions, width) = tile_of([x.shape[-1] for x in xs]), ds[0].shape
     # One block of kernel rows after another: its inputs [S, V, T], and whose deltas belong to it.
     blocks = jnp.concatenate([jnp.moveaxis(x.reshape(*x.shape[:-1], -1, tile), -2, 0) for x in xs])
     owner = np.repeat(np.arange(len(xs)), [x.shape[-1] // tile for x in xs])
-    deltas, cut = jnp.stack(ds), jax.vmap(slots.cut)
+    deltas, cut = jnp.stack(ds).reshape(len(ds), *ds[0].shape[:2], -1), jax.vmap(slots.cut)
+
+    def rows(x: jax.Array, d: jax.Array) -> jax.Array:
+        """Of places of one size, [S, B, n, ...] -> [S, B, L T H]."""
+        # With a single axis of examples, and of columns, the product runs twice as fast.
+        product = einsum("int,inm->itm", x.reshape(-1, *x.shape[2:]), d.reshape(-1, *d.shape[2:]))
+        return jnp.swapaxes(product.reshape(-1, tile, directions, width), 1, 2).reshape(*x.shape[:2], -1)
 
     def add(total: Symmetric, block: tuple[jax.Array, jax.Array]) -> tuple[Symmetric, None]:
         x, which = block
-        parts = zip(cut(x), cut(deltas[which]))
-        rows = jnp.concatenate([einsum("sbnt,sbnlh->sblth", *part) for part in parts], axis=1)
-        return jax.tree.map(jnp.add, total, self_product(rows.reshape(-1, tile * rows.shape[-1]))), None
+        each = jnp.concatenate([rows(*part) for part in zip(cut(x), cut(deltas[which]))], axis=1)
+        return jax.tree.map(jnp.add, total, self_product(each.reshape(-1, tile * width))), None
 
     return jax.lax.scan(add, total, (blocks, jnp.asarray(owner)))[0]
 
