@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -243,6 +244,33 @@ def test_factors_of_a_node_task(estimator: str, passes: int) -> None:
         np.testing.assert_allclose(value[r], np.log(trace), **TIGHT)
         assert got.nodes[r] == len(x)
     assert np.all(error == 0) if passes == 999 else np.all((error > 0) & np.isfinite(error))
+
+
+@pytest.mark.parametrize(("level", "estimator"), [("graph", "exact"), ("node", "exact"), ("node", "sign_sketch")])
+def test_errors_of_factors_leave_out_one_block_after_another(level: Level, estimator: str) -> None:
+    models = random_fit(level, 3, DEEP, passes=34, chunk=1 if level == "graph" else 0)
+    got = estimators.factors(models, settings(level, estimator, draws=5))
+    error = evaluate(statistics.kfac_trace, got)[1]
+    total = got.counts.shape[1]
+    assert (got.nodes.shape[1] == total) == (level == "graph")
+
+    def without(block: int) -> np.ndarray:
+        def rest(x: Any) -> Any:
+            return np.delete(x, block, axis=1) if x.shape[1] == total else x
+
+        kept = dataclasses.replace(
+            got,
+            inputs=tuple(map(rest, got.inputs)),
+            deltas=tuple(map(rest, got.deltas)),
+            nodes=rest(got.nodes),
+            counts=rest(got.counts),
+        )
+        return evaluate(statistics.kfac_trace, kept)[0]
+
+    each = np.stack([without(block) for block in range(total)])
+    unseen = 1 - got.counts.sum(axis=1) / got.population
+    expected = np.sqrt((total - 1) / total * np.sum((each - each.mean(axis=0)) ** 2, axis=0) * unseen)
+    np.testing.assert_allclose(error, expected, **TIGHT)
 
 
 def test_sketched_factors_are_right_on_average() -> None:
