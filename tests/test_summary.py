@@ -1,0 +1,141 @@
+"""Tables and pages over many searches: what is averaged, and what is not."""
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hand_made import HOSTILE, ODD, THREE, Page, result, trial
+
+from atjax.report import summary
+from atjax.report.__main__ import main
+from atjax.report.result import write, write_text
+
+
+def runs(folder: Path, scores: np.ndarray, **changes: Any) -> None:
+    """One finished search for each row (validation, test) of the scores, with seeds 0, 1, ..."""
+    for seed, (validation, test) in enumerate(scores.tolist()):
+        write(folder / str(seed), result(trial(0, validation, test), seed=seed, **changes))
+
+
+def test_mean_and_deviation_agree_with_numpy(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    scores, others = rng.random((10, 2)), rng.random((3, 2))
+    runs(tmp_path / "a", scores)
+    runs(tmp_path / "b", others, algorithm="tpe", budget={"name": "paper"})
+    found = summary.summarise(summary.find([tmp_path]))
+    assert [(g.algorithm, g.budget, len(g.runs)) for g in found.groups] == [
+        ("random", "quick", 10),
+        ("tpe", "paper", 3),
+    ]
+    for group, values in zip(found.groups, (scores, others)):
+        np.testing.assert_allclose(group.validation(), (values[:, 0].mean(), values[:, 0].std(ddof=1)), rtol=1e-12)
+        np.testing.assert_allclose(group.test(), (values[:, 1].mean(), values[:, 1].std(ddof=1)), rtol=1e-12)
+    assert summary.mean_and_deviation([]) == (None, None)
+    assert summary.mean_and_deviation([2.0, None]) == (2.0, None)
+
+
+def test_test_by_trial_is_the_mean_over_seeds_of_the_trial_picked_so_far(tmp_path: Path) -> None:
+    write(tmp_path / "0", result(trial(0, 0.8, 0.7), trial(1, 0.7, 0.9), trial(2, 0.9, 0.5), best=2, seed=0))
+    write(tmp_path / "1", result(trial(0, None), trial(1, 0.5, 0.4), trial(2, 0.6, 0.3), best=2, seed=1))
+    (group,) = summary.summarise(summary.find([tmp_path])).groups
+    means, deviations = zip(*group.test_by_trial())
+    assert means == pytest.approx((0.7, 0.55, 0.4))
+    assert deviations[0] is None
+    assert deviations[1:] == pytest.approx((np.std([0.7, 0.4], ddof=1), np.std([0.5, 0.3], ddof=1)))
+
+
+def test_what_differs_in_more_than_the_seed_is_not_averaged(tmp_path: Path) -> None:
+    scores = np.array([[0.5, 0.5]])
+    runs(tmp_path / "a", scores)
+    runs(tmp_path / "b", scores, prior_source="uniform", embedding=None)
+    runs(tmp_path / "c", scores, prior_source="uniform")
+    runs(tmp_path / "d", scores, budget={"name": "quick", "hidden": {"64": 8}})
+    runs(tmp_path / "e", scores, space="small")
+    runs(tmp_path / "f", scores, task=result()["task"] | {"content_hash": "cd" * 32})
+    write(tmp_path / "g", result(*THREE))
+    runs(tmp_path / "h", scores, prior_name="rank")
+    groups = summary.summarise(summary.find([tmp_path])).groups
+    assert len(groups) == 8
+    assert all(len(group.runs) == 1 for group in groups)
+    assert {group.prior for group in groups} == {"transfer", "rank", "uniform", "uniform (fall-back)"}
+    assert {group.task for group in groups} == {"cox2 #ababab", "cox2 #cdcdcd"}
+    assert len({group.budget for group in groups}) == 2
+
+
+def test_unfinished_repeated_and_empty_searches_are_told(tmp_path: Path) -> None:
+    runs(tmp_path / "a", np.array([[0.5, 0.5], [0.7, 0.7]]))
+    write(tmp_path / "running", result(trial(0, 0.9, 0.9), seed=2, state="running"))
+    again = write(tmp_path / "again", result(trial(0, 0.6, 0.6), seed=0))
+    os.utime(again, (2**31, 2**31))
+    write(tmp_path / "failed", result(trial(0, None), best=None, seed=3))
+    found = summary.summarise(summary.find([tmp_path]))
+    (group,) = found.groups
+    assert [run["seed"] for run in group.runs] == [0, 1, 3]
+    assert len(group.found) == 2
+    assert group.test() == pytest.approx((0.65, np.std([0.6, 0.7], ddof=1)))
+    assert len(found.notes) == 3
+    notes = "\n".join(found.notes)
+    assert f"not finished (running): {tmp_path / 'running' / 'result.json'}" in notes
+    assert f"{again} is a newer run of the same search and seed: {tmp_path / 'a' / '0' / 'result.json'}" in notes
+    assert "1 of 3 searches completed no trial" in notes
+
+
+def test_a_folder_given_twice_counts_once(tmp_path: Path) -> None:
+    runs(tmp_path, np.array([[0.5, 0.5], [0.7, 0.7]]))
+    assert len(summary.find([tmp_path, tmp_path / "0", tmp_path])) == 2
+
+
+def test_the_command_writes_table_page_and_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs(tmp_path / "runs" / "a", np.array([[0.5, 0.25], [0.7, 0.75]]))
+    changes = {"task": result()["task"] | {"name": HOSTILE, "metric": "mae"}, "algorithm": ODD}
+    runs(tmp_path / "runs" / "b", np.array([[3.0, 2.0]]), **changes)
+    out = tmp_path / "out"
+    assert main([str(tmp_path / "runs"), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["summary.csv", "summary.html", "task1.svg", "task2.svg"]
+    rows = {row["task"]: row for row in csv.DictReader((out / "summary.csv").read_text().splitlines())}
+    assert float(rows["cox2"]["test_mean"]) == 0.5
+    assert float(rows["cox2"]["test_std"]) == pytest.approx(0.125**0.5)
+    assert (rows["cox2"]["seeds"], rows["cox2"]["metric"], rows["cox2"]["trials"]) == ("2", "accuracy", "1")
+    assert rows[HOSTILE]["test_std"] == ""
+    page = Page((out / "summary.html").read_text())
+    assert page.tags.count("svg") == 2
+    assert "0.5000 ± 0.3536" in page.words
+    assert not {"script", "img"} & set(page.tags)
+    assert "0.5000 ± 0.3536" in capsys.readouterr().out
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert main([str(tmp_path / "runs"), "--out", str(out)]) == 0
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["absent"], "atjax: There is no folder absent; give folders that hold runs of atjax.search.\n"),
+        (["empty"], "atjax: There is no result.json under empty; give folders that hold runs of atjax.search.\n"),
+        (
+            ["broken"],
+            "atjax: broken/result.json is cut off or is not JSON; run the search again, or remove the file.\n",
+        ),
+        (["good", "--out", "file"], "atjax: Nothing can be written into file (File exists); choose another --out.\n"),
+    ],
+)
+def test_a_fault_of_the_user_is_one_sentence_and_exit_code_2(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    write_text(Path("broken") / "result.json", "{")
+    Path("file").touch()
+    write(Path("good"), result(*THREE))
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.err == sentence
+    assert captured.out == ""
+    assert not Path("report").exists()
