@@ -51,12 +51,13 @@ ANCHOR_SETS: Mapping[str, tuple[Design, ...]] = {"paper": ANCHORS, "star": STAR}
 
 @dataclass(frozen=True)
 class Plan:
-    """Features to compute: settings, what to change in them, anchors, and seeds of the split."""
+    """Features to compute: settings, what to change in them, anchors, seeds of the split, and statistics; None: all."""
 
     fisher: str = "alpha"
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     anchors: str = "paper"
     seeds: Sequence[int] = (0,)
+    statistics: Sequence[str] | None = None
 
     @property
     def source(self) -> str:
@@ -73,8 +74,17 @@ def _told(changes: Mapping[str, Any], within: str = "") -> list[str]:
     return told
 
 
-PLANS = (Plan(), Plan(anchors="star"))
-"""What `run.py` computes."""
+DIAGONAL = ("alpha", "layer_alpha", "layer_trace")
+SPECTRUM = ("full_alpha", "stable_rank", "largest_eigenvalue", "spectral_entropy", "log_determinant")
+KRONECKER = ("kfac_alpha", "kfac_trace", "kfac_moments")
+LEARNING = ("first_losses", "descent_loss", "descent_accuracy")
+
+PLANS = (
+    Plan(statistics=LEARNING),
+    Plan(changes={"seeds": 2, "max_passes": {"graph": 256, "node": 48}}, statistics=DIAGONAL + SPECTRUM + KRONECKER),
+)
+"""What `run.py` computes. Spectra of large node tasks take a backward pass for every example and direction, so that two
+initialisations and few examples have to do. `participation_ratio` is P / `full_alpha`, and orders tasks alike."""
 
 LAST = ("dd", "amazon_photo", "amazon_computers", "coauthor_cs", "coauthor_physics")
 """Large tasks, after all others."""
@@ -173,18 +183,18 @@ def meta_arrays(task: Task, seed: int) -> dict[str, np.ndarray]:
     return {f"value/{META}": values, f"error/{META}": np.zeros_like(values)}
 
 
-def compute(plan: Plan, names: Sequence[str], statistics: Sequence[str] | None = None, folder: Path = FEATURES) -> int:
-    """Compute what is missing.
+def compute(plan: Plan, names: Sequence[str], folder: Path = FEATURES) -> int:
+    """Compute what is missing; meta-features come with any statistics, and alone if there are none.
 
     Args:
         plan: Settings.
         names: Tasks.
-        statistics: Names; all that atjax has if None. Meta-features come with any, and alone if there are none.
         folder: Where the files are.
 
     Returns:
         How many files could not be made.
     """
+    statistics = plan.statistics
     if statistics is None:
         from atjax.fisher import statistics as available
 
@@ -236,10 +246,10 @@ def main() -> None:
     chosen = parser.parse_args()
     changes = OmegaConf.to_container(OmegaConf.from_dotlist(chosen.set))
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
+    statistics = None if chosen.statistics is None else list(filter(None, chosen.statistics.split(",")))
     failed = compute(
-        Plan(chosen.fisher, changes, chosen.anchors, seeds),  # type: ignore[arg-type]
+        Plan(chosen.fisher, changes, chosen.anchors, seeds, statistics),  # type: ignore[arg-type]
         chosen.tasks.split(",") if chosen.tasks else tasks(),
-        None if chosen.statistics is None else list(filter(None, chosen.statistics.split(","))),
         chosen.folder,
     )
     sys.exit(1 if failed else 0)

@@ -29,9 +29,9 @@ CACHE = HERE.parents[1] / "runs" / "statistics"
 
 
 def found(bank: Performances, folder: Path) -> tuple[list[Feature], list[str]]:
-    """The stored features of a bank's tasks; the bank's own alphas stand in where none were computed."""
+    """The stored features of a bank's tasks; the bank's own alphas stand in where these settings' were not computed."""
     stored, lacks = load(folder, bank.tasks)
-    if not any(feature.statistic == "alpha" for feature in stored):
+    if not any((feature.statistic, feature.source) == ("alpha", features.PLANS[0].source) for feature in stored):
         stored += of_bank(load_bank(), bank.tasks)
     return stored, lacks
 
