@@ -353,7 +353,7 @@ def test_graphs_with_edge_data_are_taken_each_by_itself() -> None:
     examples = draw_examples(task, CONFIG, 0)
     assert examples.placed is None
     models = Fitted(built(task), task, fit(task), examples)
-    with pytest.raises(atjax.UserError, match="graph tasks without edge features and weights"):
+    with pytest.raises(atjax.UserError, match="graphs without edge features and weights"):
         factors(models, CONFIG)
     assert draw_examples(make_task("graph", 2), CONFIG, 0).placed is not None
 
