@@ -51,17 +51,23 @@ ANCHOR_SETS: Mapping[str, tuple[Design, ...]] = {"paper": ANCHORS, "star": STAR}
 
 @dataclass(frozen=True)
 class Plan:
-    """Features to compute: settings, what to change in them, anchors, seeds of the split, and statistics; None: all."""
+    """Features to compute: settings, what to change in them, anchors, seeds of the split, and statistics; None: all.
+
+    ``label`` is what they are known by; None: the settings themselves.
+    """
 
     fisher: str = "alpha"
     changes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     anchors: str = "paper"
     seeds: Sequence[int] = (0,)
     statistics: Sequence[str] | None = None
+    label: str | None = None
 
     @property
     def source(self) -> str:
         """What the features are known by."""
+        if self.label is not None:
+            return self.label
         changed = ",".join([self.fisher, *_told(self.changes)])
         return changed if self.anchors == "paper" else f"{changed} {self.anchors}"
 
@@ -81,7 +87,11 @@ LEARNING = ("first_losses", "descent_loss", "descent_accuracy")
 
 PLANS = (
     Plan(statistics=LEARNING),
-    Plan(changes={"seeds": 2, "max_passes": {"graph": 256, "node": 48}}, statistics=DIAGONAL + SPECTRUM + KRONECKER),
+    Plan(
+        changes={"seeds": 2, "max_passes": {"graph": 256, "node": 48}},
+        statistics=DIAGONAL + SPECTRUM + KRONECKER,
+        label="few",
+    ),
 )
 """What `run.py` computes. Spectra of large node tasks take a backward pass for every example and direction, so that two
 initialisations and few examples have to do. `participation_ratio` is P / `full_alpha`, and orders tasks alike."""
