@@ -183,8 +183,8 @@ def _eigenvalues(products: jax.Array, count: jax.Array) -> jax.Array:
 def kfac_alpha(factors: Factors) -> Estimate:
     """P sum_l tr(A_l^2) tr(B_l^2) / (sum_l tr A_l tr B_l)^2, at least 1: `full_alpha` under K-FAC; scale-free.
 
-    With P the parameters of the linear maps (Martens and Grosse, 2015). Of a sample it is too high by O(1/n): the
-    squares of the factors hold the noise of the sample, which sums over blocks do not tell apart.
+    With P the parameters of the linear maps (Martens and Grosse, 2015). Of a sample of n, or of n draws, it is too high
+    by O(1/n): the squares of the factors hold the noise of the sample, which sums over blocks do not tell apart.
     """
 
     def ratio(pairs: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
