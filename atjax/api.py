@@ -52,7 +52,7 @@ def transfer_prior(
         task: The novel task.
         bank: The bank.
         space: The space to search; that of `conf/search.yaml` if None.
-        budget: The budget whose records count; ``quick`` if None.
+        budget: The budget whose records count; that of `conf/search.yaml` if None.
         fisher: Settings of the Fisher stage; that of `conf/search.yaml` if None.
         prior: Settings of the prior; that of `conf/search.yaml` if None.
         seed: Of the split, and of the projection.

@@ -282,20 +282,17 @@ def _slot_factors(gnn: GNN, cotangents: Cotangents, variables: Variables, data: 
     return over_models(one, variables)
 
 
-@program(static_argnames="gnn")
+@program(static_argnames=("gnn", "drawn"))
 def _node_factors(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, data: sketches.Training, units: jax.Array
+    gnn: GNN, cotangents: Cotangents, variables: Variables, data: sketches.Training, units: jax.Array, drawn: bool
 ) -> Squares:
-    """Of J blocks of rows of the output, int [J, B], or of keys [J], for R models; inputs are of one block."""
+    """Of J blocks of rows of the output, int [J, B], or if drawn of keys [J], for R models; inputs are of one block."""
 
     def one(variables: Variables) -> Squares:
         def block(nodes: jax.Array) -> tuple[jax.Array, ...]:
             return node_factors(gnn, cotangents, variables, data.batch, nodes)
 
-        if jnp.issubdtype(units.dtype, jax.dtypes.prng_key):
-            deltas = sketched_factors(gnn, cotangents, variables, data, units)
-        else:
-            deltas = jax.lax.map(block, units)
+        deltas = sketched_factors(gnn, cotangents, variables, data, units) if drawn else jax.lax.map(block, units)
         inputs, nodes = graph_inputs(gnn, variables, data.batch)
         return jax.tree.map(lambda x: x[None], Squares(inputs, (), nodes))._replace(deltas=deltas)
 
@@ -324,12 +321,13 @@ def factors(models: Fitted, config: FisherConfig) -> Factors:
         (units,), counts = examples.blocks([examples.placed], parts)
         found = _slot_factors(models.gnn, cotangents, models.variables, models.data, units)
     else:
-        if config.by_example(task.level):
+        drawn = not config.by_example(task.level)
+        if not drawn:
             (rows,), counts = examples.blocks(examples.chunks, parts)
             units = np.asarray(rows).reshape(len(counts), -1)
         else:
             units, counts, population = _keys(config.draws), np.ones(config.draws, int), np.inf
-        found = _node_factors(models.gnn, cotangents, models.variables, models.training, units)
+        found = _node_factors(models.gnn, cotangents, models.variables, models.training, units, drawn)
     inputs, deltas, nodes = jax.tree.map(lambda x: np.asarray(x, np.float64), found)
     count = len(nodes)
     return Factors(inputs, deltas, nodes, _each(count, counts), _each(count, population), _each(count, 0.0))

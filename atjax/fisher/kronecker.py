@@ -19,7 +19,7 @@ from atjax.fisher.disjoint import Passes
 from atjax.fisher.sketches import Training
 from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import GNN, Variables
-from atjax.model.taps import Taps, tapped
+from atjax.model.taps import tapped
 from atjax.products import einsum, matmul
 
 
@@ -43,19 +43,19 @@ def slot_factors(
     """Over the graphs of S batches; arguments as those of `atjax.fisher.disjoint.slot_sums`."""
     passes = Passes.over(gnn, cotangents, variables, features, examples)
 
-    def add(_: None, index: SlotIndex) -> tuple[None, Squares]:
+    def batch(index: SlotIndex) -> Squares:
         inputs, deltas = passes.run(index)
         # The nodes of an empty place count nothing, even where a batch of graphs was emptied to fill up a block.
         here = jnp.repeat(jnp.asarray(index.graphs) >= 0, index.slots.sizes, total_repeat_length=index.slots.num_nodes)
         real = jnp.asarray(index.node_mask) & here
         names = sorted(inputs.linear)
-        return None, Squares(
+        return Squares(
             tuple(_square(inputs.linear[name], real) for name in names),
             tuple(_square(deltas[name], real) for name in names),
             jnp.sum(real),
         )
 
-    return jax.tree.map(lambda x: jnp.sum(x, axis=0), jax.lax.scan(add, None, examples)[1])
+    return _summed(batch, examples)
 
 
 def node_factors(
@@ -70,37 +70,30 @@ def node_factors(
         graph: The graph.
         nodes: Rows of the output that are examples, int [N]; -1 counts nothing.
     """
-    values, names, pullback = _backward(gnn, variables, graph)
+    values, squares = _backward(gnn, variables, graph)
 
     def one(node: jax.Array) -> tuple[jax.Array, ...]:
-        def squared(row: jax.Array) -> tuple[jax.Array, ...]:
-            deltas = pullback(jnp.zeros_like(values).at[node].set(row))
-            return tuple(_square(deltas[name], graph.node_mask) for name in names)
+        rows = cotangents.of(values[node], node)
+        return _summed(lambda row: squares(jnp.zeros_like(values).at[node].set(row)), rows)
 
-        return _total(jax.lax.map(squared, cotangents.of(values[node], node)))
-
-    return _total(jax.lax.map(one, nodes))
+    return _summed(one, nodes)
 
 
 def sketched_factors(
     gnn: GNN, cotangents: Cotangents, variables: Variables, data: Training, keys: jax.Array
 ) -> tuple[jax.Array, ...]:
-    """Unbiased draws of the mean over examples of sums of delta delta^T: one backward pass each, a tuple of [J, H, H].
+    """Unbiased draws of the mean over all training examples of what `node_factors` sums: one backward pass a draw.
 
-    Args:
-        gnn: The model.
-        cotangents: What is sent backward from every example.
-        variables: Parameters and BatchNorm statistics.
-        data: All training examples.
-        keys: Of J draws.
+    Returns:
+        Of J keys, a tuple of [J, H, H].
     """
-    values, names, pullback = _backward(gnn, variables, data.batch)
+    values, squares = _backward(gnn, variables, data.batch)
     directions = jax.vmap(cotangents.of)(values[data.rows], data.ids)
 
     def draw(key: jax.Array) -> tuple[jax.Array, ...]:
         signs = jax.random.rademacher(key, directions.shape[:2], directions.dtype)
-        deltas = pullback(jnp.zeros_like(values).at[data.rows].set(einsum("nl,nlc->nc", signs, directions)))
-        return tuple(_square(deltas[name], data.batch.node_mask) / len(data.rows) for name in names)
+        drawn = squares(jnp.zeros_like(values).at[data.rows].set(einsum("nl,nlc->nc", signs, directions)))
+        return jax.tree.map(lambda square: square / len(data.rows), drawn)
 
     return jax.lax.map(draw, keys)
 
@@ -112,12 +105,19 @@ def graph_inputs(gnn: GNN, variables: Variables, graph: Batch) -> tuple[tuple[ja
     return tuple(_square(inputs.linear[name], graph.node_mask) for name in names), jnp.sum(graph.node_mask)
 
 
-def _backward(gnn: GNN, variables: Variables, graph: Batch) -> tuple[jax.Array, list[str], Callable[[jax.Array], Taps]]:
-    """The outputs; the names of the linear maps; and the deltas [V, H] of a cotangent of the outputs."""
+def _backward(
+    gnn: GNN, variables: Variables, graph: Batch
+) -> tuple[jax.Array, Callable[[jax.Array], tuple[jax.Array, ...]]]:
+    """The outputs of a graph; and of a cotangent of them, sums over nodes of delta delta^T, a tuple of [H, H]."""
     inputs, taps = jax.eval_shape(lambda: tapped(gnn, variables, graph, None)[1:])
     shifts = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in taps.items()}
     values, pullback = jax.vjp(lambda shifts: tapped(gnn, variables, graph, shifts)[0], shifts)
-    return values, sorted(inputs.linear), lambda cotangent: pullback(cotangent)[0]
+
+    def squares(cotangent: jax.Array) -> tuple[jax.Array, ...]:
+        (deltas,) = pullback(cotangent)
+        return tuple(_square(deltas[name], graph.node_mask) for name in sorted(inputs.linear))
+
+    return values, squares
 
 
 def _square(rows: jax.Array, real: jax.Array) -> jax.Array:
@@ -126,5 +126,8 @@ def _square(rows: jax.Array, real: jax.Array) -> jax.Array:
     return matmul(flat.T, flat)
 
 
-def _total(each: Any) -> Any:
-    return jax.tree.map(lambda x: jnp.sum(x, axis=0), each)
+def _summed(function: Callable[[Any], Any], each: Any) -> Any:
+    """Sums of what a function gives for every entry of the leading axis, one after another."""
+    like = jax.eval_shape(function, jax.tree.map(lambda leaf: leaf[0], each))
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+    return jax.lax.scan(lambda total, one: (jax.tree.map(jnp.add, total, function(one)), None), zeros, each)[0]

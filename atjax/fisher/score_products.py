@@ -16,7 +16,7 @@ import numpy as np
 
 from atjax.batch import Batch
 from atjax.fisher.cotangents import Cotangents
-from atjax.fisher.disjoint import Passes, Through, own_rows, tile_of
+from atjax.fisher.disjoint import Passes, own_rows, tile_of
 from atjax.fisher.slots import SlotIndex, Slots
 from atjax.model.gnn import GNN, Variables
 from atjax.products import einsum, matmul
@@ -38,9 +38,9 @@ def slot_products(
     """
     passes = Passes.over(gnn, cotangents, variables, data, examples)
 
-    def keep(_: None, index: SlotIndex) -> tuple[None, Through]:
+    def keep(_: None, index: SlotIndex) -> tuple[None, Any]:
         maps, others = passes.through(index)
-        return None, Through(maps, own_rows(others, index.slots))
+        return None, (maps, own_rows(others, index.slots))
 
     maps, others = jax.lax.scan(keep, None, examples)[1]
     total = self_product(others.reshape(-1, others.shape[-1]))
