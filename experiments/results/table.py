@@ -1,6 +1,7 @@
 """What 3 trials from the transferred priors are worth: the tables of docs/results.md.
 
-    python experiments/results/table.py runs
+    python experiments/results/table.py        # from scores.csv
+    python experiments/results/table.py runs   # with searches of one's own in place of those of the same task and seed
 
 Pairs searches of the same task and seed from transferred and from the uniform prior, and compares the test score of the
 trial that validation picks after 3 transferred, 3 uniform and 10 uniform trials. The 3 uniform trials are the first 3
@@ -31,7 +32,7 @@ METHODS = [f"{prior}_{trials}" for prior, counts in TRIALS.items() for trials in
 def picked(result: Result, trials: int) -> float | None:
     """Test score, in percent, of the trial that validation picks among the first ``trials``; None if there is none."""
     best = best_so_far(result["trials"][:trials], result["task"]["metric"])[-1]
-    return None if best is None or best["test"] is None else 100 * best["test"]
+    return None if best is None or best["test"] is None else round(100 * best["test"], 4)  # as the file keeps it
 
 
 def collect(folder: Path) -> pd.DataFrame:
@@ -57,12 +58,12 @@ def spread(values: pd.Series) -> str:
 def main() -> None:
     """Update scores.csv and print the tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="folder of runs")
-    scores = collect(parser.parse_args().folder).set_index(KEYS)
-    if SCORES.exists():
-        scores = scores.combine_first(pd.read_csv(SCORES, index_col=KEYS))
-    scores = scores.sort_index()[METHODS]
-    scores.round(4).to_csv(SCORES)
+    parser.add_argument("folder", type=Path, nargs="?", help="folder of runs; none: what is in scores.csv")
+    folder = parser.parse_args().folder
+    scores = pd.read_csv(SCORES, index_col=KEYS)
+    if folder is not None:
+        scores = collect(folder).set_index(KEYS).combine_first(scores).sort_index()[METHODS]
+        scores.to_csv(SCORES)
 
     scores = scores.dropna()
     print("| task | seeds | " + " | ".join(method.replace("_", ", ") for method in METHODS) + " |")
