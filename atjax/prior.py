@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from atjax.affinity import fit_affinity, held_out_distances, mean_distances
-from atjax.bank.records import frame_designs, goodness
-from atjax.bank.similarity import kendall_distance, performance_matrix
+from atjax.bank.performance import design_performance, performance_matrix
+from atjax.bank.records import frame_designs
+from atjax.bank.similarity import kendall_distance
 from atjax.bank.store import Bank
 from atjax.embedding import (
     MINIMUM_TASKS,
@@ -153,15 +154,16 @@ def uniform_prior(space: Space, reason: str = "A uniform prior was asked for.") 
 def design_distribution(
     records: pd.DataFrame, space: Space, top_k: int = 16, correct: bool = True
 ) -> dict[str, dict[Choice, float]]:
-    """P(c | T): how often each choice occurs among the best trials of one task (section 4.4).
+    """P(c | T): how often each choice occurs among the best designs of one task (section 4.4).
 
-    The best are the K = min(top_k, a quarter of the trials, at least 1) with the best validation metric; ties go to
-    the lower validation loss, then to the smaller key. Test metrics play no part. Failed runs are never among the
-    best. Designs outside the space are left out. A conditional dimension is counted over the trials in which it is
-    active; without such a trial it stays uniform.
+    The best are the K = min(top_k, a quarter of the designs, at least 1) with the best validation performance, over all
+    splits that they were trained on (`atjax.bank.performance`); ties go to the lower validation loss, then to the
+    smaller key. Test metrics play no part. Designs that never completed are not among the best. Designs outside the
+    space are left out. A conditional dimension is counted over the designs in which it is active; without such a design
+    it stays uniform.
 
     A bank that tried a choice more often would find it more often among the best by that alone. With ``correct``,
-    frequencies are divided by the choice's frequency among all trials of the task, and made to sum to 1 again: by
+    frequencies are divided by the choice's frequency among all designs of the task, and made to sum to 1 again: by
     Bayes' rule, p(c | best) as it would be had all choices been tried alike. Where they were, nothing changes.
 
     Args:
@@ -173,14 +175,14 @@ def design_distribution(
     Returns:
         A distribution over the choices of every dimension.
     """
-    designs = frame_designs(records, space)
-    inside = [number for number, design in enumerate(designs) if design in space]
-    frame = records.assign(goodness=goodness(records), number=range(len(records))).iloc[inside]
-    order = frame[frame["goodness"].notna()].sort_values(
+    designs = dict(zip(records["design"], frame_designs(records, space)))
+    inside = [key for key, design in designs.items() if design in space]
+    performance = design_performance(records[records["design"].isin(inside)]).droplevel("content_hash")
+    order = performance[performance["goodness"] > -np.inf].sort_values(
         ["goodness", "validation_loss", "key"], ascending=[False, True, True]
     )
-    best = [designs[number] for number in order["number"].head(min(top_k, max(1, len(inside) // 4)))]
-    tried = [designs[number] for number in inside]
+    best = [designs[key] for key in order.index[: min(top_k, max(1, len(inside) // 4))]]
+    tried = [designs[key] for key in inside]
     table: dict[str, dict[Choice, float]] = {}
     for dimension in space.dimensions:
         weights = _counts(dimension, best)

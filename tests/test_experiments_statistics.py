@@ -249,7 +249,6 @@ def test_a_whole_table(tmp_path: Path) -> None:
 def test_the_embedded_bank() -> None:
     bank = banks.embedded()
     assert len(bank.tasks) == len(bank.levels) == bank.values.shape[1]
-    assert banks.denominator(np.array([0.25, 1 / 3, 1.0, -np.inf])) == 12
     assert all(0 < retest.ceiling(0.3) < 1 for retest in bank.retests)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import itertools
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 import tiny
 
@@ -20,6 +22,7 @@ import replay
 import tables
 from recorded import Recorded
 
+from atjax.bank import Bank, load_bank
 from atjax.samplers import Follow, History, Random, WholeSpace, table_of
 from atjax.space import Dimension, Space
 
@@ -50,9 +53,9 @@ ROWS = SPACE.numbers(Pair(a, b) for a, b in itertools.product((1, 2, 3, 4), (1, 
 def bank(whole: bool = True, tasks: int = 5) -> Recorded:
     rng = np.random.default_rng(0)
     common = rng.normal(size=(12, 1))
-    validation = common + 0.3 * rng.normal(size=(12, tasks))
+    validation = common + 0.3 * rng.normal(size=(2, 12, tasks))
     if not whole:
-        validation[:3, 0] = np.nan
+        validation[0, :3, 0] = validation[1, 3:6, 0] = np.nan
     place = {row.tobytes(): number for number, row in enumerate(ROWS)}
     return Recorded(
         "tiny",
@@ -63,7 +66,7 @@ def bank(whole: bool = True, tasks: int = 5) -> Recorded:
         validation,
         validation + 10,
         True,
-        validation,
+        validation[0],
         lambda row: place.get(row.tobytes(), -1),
         whole,
         {name: 1 + rng.random(12) for name in "vwxy"},
@@ -79,15 +82,15 @@ def test_no_search_tries_a_design_twice_or_one_without_results(method: str, whol
     tried = replay.search(some, 0, rule, 3, 15)
     done = tried[tried >= 0]
     assert len(set(done)) == len(done) >= 6
-    assert not np.isnan(some.validation[done, 0]).any()
+    assert not np.isnan(some.validation[1, done, 0]).any()  # seed 3 sees the second of two splits
     assert (tried[len(done) :] == -1).all()
 
 
 def test_nothing_of_the_left_out_task_reaches_its_prior() -> None:
     some, rng = bank(), np.random.default_rng(1)
     other = some.validation.copy()
-    other[:, 2] = rng.normal(size=12)
-    changed = Recorded(**{**vars(some), "validation": other, "test": other, "known": other, "name": "changed"})
+    other[:, :, 2] = rng.normal(size=(2, 12))
+    changed = Recorded(**{**vars(some), "validation": other, "test": other, "known": other[0], "name": "changed"})
     one, two = (priors.prepare(b, 2) for b in (some, changed))
     np.testing.assert_array_equal(one.shares, two.shares)
     np.testing.assert_array_equal(one.smooth, two.smooth)
@@ -107,13 +110,13 @@ def test_a_known_ranking_is_followed() -> None:
 
 def test_the_best_so_far_by_hand() -> None:
     some = bank()
-    tried = np.array([[4, 0, 7, -1]])
-    v = some.validation[:, 3]
-    expected, best = [], -1
-    for number in (4, 0, 7):
-        best = number if best < 0 or v[number] > v[best] else best
-        expected.append(best)
-    assert replay.best_so_far(some, 3, tried).tolist() == [[*expected, expected[-1]]]
+    tried = np.array([[4, 0, 7, -1], [4, 0, 7, 5], [11, 3, 2, 4]])
+    for seed, (row, found) in enumerate(zip(tried, replay.best_so_far(some, 3, tried))):
+        scores = some.validation[seed % 2, :, 3]
+        for number in range(4):
+            done = [design for design in row[: number + 1] if design >= 0]
+            assert found[number] == max(done, key=lambda design: scores[design])
+            assert tables.curves(some, 3, tried, some.test)[seed, number] == scores[found[number]] + 10
 
 
 def test_the_expected_best_of_n_random_designs_by_brute_force() -> None:
@@ -131,6 +134,17 @@ def test_random_trials_are_worth_what_they_are() -> None:
     np.testing.assert_allclose(tables.worth(some, found, 3)["random"], 3, atol=0.35)
 
 
+def test_agreement_by_hand() -> None:
+    """Two splits of three designs; the third turn is the first split again."""
+    first, second, test = [1.0, 2.0, 3.0], [1.0, 3.0, 2.0], [3.0, 2.0, 1.0]
+    turns = np.array([first, second, first])[:, :, None]
+    tests = np.array([test, second, test])[:, :, None]
+    some = dataclasses.replace(bank(), validation=turns, test=tests)
+    assert tables.agreement(some, 0) == pytest.approx((2, (-1 + 1) / 2, 1 / 3))
+    single = dataclasses.replace(some, validation=turns[:1], test=tests[:1])
+    assert tables.agreement(single, 0) == pytest.approx((1, -1, np.nan), nan_ok=True)
+
+
 def test_passing_a_target() -> None:
     assert tables.passes(np.array([0.1, 0.5, 0.7]), 0.5) == 2
     assert tables.passes(np.array([0.1, 0.5, 0.7]), 0.8) == np.inf
@@ -138,7 +152,7 @@ def test_passing_a_target() -> None:
 
 def test_optunas_samplers_are_replayed() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    tried = replay.optuna_search(bank(), 0, optuna.samplers.RandomSampler(0), 12)
+    tried = replay.optuna_search(bank(), 0, optuna.samplers.RandomSampler(0), 0, 12)
     assert len(set(tried[tried >= 0])) == (tried >= 0).sum() >= 10
 
 
@@ -156,7 +170,7 @@ def test_a_run_is_kept_and_not_done_again(tmp_path: Path) -> None:
 
 
 def test_mixtures_are_of_the_best_designs_of_the_other_tasks() -> None:
-    mixture = priors.Mixture(priors.prepare(bank(), 0), "equal")
+    mixture = priors.Mixture(priors.prepare(bank(), 0), "equal", 0)
     best = np.argsort(-priors.prepare(bank(), 0).shares, axis=0)[:3]
     inside = np.isin(np.arange(12), best)
     assert mixture.weights[inside].min() > mixture.weights[~inside].max()
@@ -174,8 +188,28 @@ def test_a_portfolio_raises_the_mean_best_rank_most() -> None:
     np.testing.assert_array_equal(rule.propose(none, np.random.default_rng(0)), joint.rows[first])
 
 
+def test_tasks_take_turns_with_their_splits() -> None:
+    """Two splits of one task, three of another and one of a third: six in all, each as often as the task's others."""
+    rows = [("t", 0), ("t", 5), ("u", 1), ("u", 2), ("u", 4), ("v", 3)]
+    records = pd.DataFrame(rows, columns=["content_hash", "seed"])
+    parts = recorded.splits(Bank(records, pd.DataFrame(), Path()))
+    seen = [
+        {content: part.records.loc[part.records["content_hash"] == content, "seed"].item() for content in "tuv"}
+        for part in parts
+    ]
+    assert [each["t"] for each in seen] == [0, 5, 0, 5, 0, 5]
+    assert [each["u"] for each in seen] == [1, 2, 4, 1, 2, 4]
+    assert [each["v"] for each in seen] == [3] * 6
+
+
 def test_the_embedded_bank_as_a_benchmark() -> None:
-    some = recorded.embedded()
-    assert some.validation.shape == (len(some.rows), len(some.tasks))
+    """Scores looked up are those of single trainings; what is known of a task is their mean over splits."""
+    some, every = recorded.embedded(), load_bank().records
+    assert some.validation.shape[1:] == some.known.shape == (len(some.rows), len(some.tasks))
     assert not some.whole
-    assert all(len(some.designs(task)) for task in range(len(some.tasks)))
+    for task, name in enumerate(some.tasks):
+        own = every[every["task"] == name].pivot(index="design", columns="seed", values="validation").sort_index()
+        for seed, column in enumerate(own):
+            held = some.validation[seed, :, task]
+            np.testing.assert_array_equal(held[~np.isnan(held)], own[column].dropna())
+        assert (~np.isnan(some.known[:, task])).sum() == len(own)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections import Counter
 from pathlib import Path
@@ -80,6 +81,13 @@ def frame(trials: list[Record]) -> pd.DataFrame:
     return records_table(trials).to_pandas()
 
 
+def variants(design: Design, count: int) -> list[Design]:
+    """Designs that differ from this one in their depths, which no test here looks at."""
+    depths = itertools.product(*(SPACE[name].choices for name in ("pre_layers", "mp_layers", "post_layers")))
+    others = [dataclasses.replace(design, pre_layers=a, mp_layers=b, post_layers=c) for a, b, c in depths]
+    return [other for other in others if other != design][:count]
+
+
 # P(c | T)
 
 
@@ -90,7 +98,7 @@ def test_frequencies_of_the_best_quarter() -> None:
         trial(SAGE, 0.8, test=0),
         trial(dataclasses.replace(SAGE, hidden=256), 0.7, test=0),
     ]
-    rest = [trial(GAT, 0.1, test=1, seed=seed) for seed in range(9)]
+    rest = [trial(design, 0.1, test=1) for design in variants(GAT, 9)]
     table = design_distribution(frame(rest + best), SPACE, correct=False)
     assert table["convolution"] == pytest.approx({"general": 0, "gcn": 1 / 3, "sage": 2 / 3, "gin": 0, "gat": 0})
     assert table["hidden"] == pytest.approx({64: 2 / 3, 256: 1 / 3})
@@ -128,21 +136,21 @@ def test_uncorrected_frequencies_are_plain_counts(seed: int, metric: str) -> Non
 
 
 def test_ties_go_to_the_lower_loss_then_to_the_key() -> None:
-    trials = [trial(GAT, 0.9, loss=2.0), trial(GCN, 0.9, loss=1.0), *(trial(SAGE, 0.1, seed=s) for s in range(2))]
+    trials = [trial(GAT, 0.9, loss=2.0), trial(GCN, 0.9, loss=1.0), *(trial(d, 0.1) for d in variants(SAGE, 2))]
     assert design_distribution(frame(trials), SPACE, correct=False)["convolution"]["gcn"] == 1
-    level = [trial(GAT, 0.9), trial(GCN, 0.9), *(trial(SAGE, 0.1, seed=s) for s in range(2))]
+    level = [trial(GAT, 0.9), trial(GCN, 0.9), *(trial(d, 0.1) for d in variants(SAGE, 2))]
     first = min(level[:2], key=lambda t: t.key).design.convolution
     assert design_distribution(frame(level), SPACE, correct=False)["convolution"][first] == 1
     assert design_distribution(frame(level[::-1]), SPACE, correct=False)["convolution"][first] == 1
 
 
 def test_correction_undoes_an_uneven_bank() -> None:
-    """8 trials, K = 2, one gcn and one gat best; gcn was tried 6 times and gat twice, so gat is 3 times as good."""
+    """8 designs, K = 2, one gcn and one gat best; 6 were gcn and two gat, so gat is 3 times as good."""
     trials = [
         trial(GCN, 0.9),
         trial(GAT, 0.8),
-        trial(GAT, 0.1, seed=1),
-        *(trial(GCN, 0.2, seed=s) for s in range(1, 6)),
+        *(trial(d, 0.1) for d in variants(GAT, 1)),
+        *(trial(d, 0.2) for d in variants(GCN, 5)),
     ]
     plain = design_distribution(frame(trials), SPACE, correct=False)["convolution"]
     corrected = design_distribution(frame(trials), SPACE)["convolution"]
@@ -167,8 +175,20 @@ def test_an_even_bank_needs_no_correction() -> None:
 
 def test_designs_outside_the_space_do_not_count() -> None:
     odd = dataclasses.replace(GCN, learning_rate=0.01)
-    trials = [trial(odd, 0.99, seed=seed) for seed in range(4)] + [trial(SAGE, 0.2), trial(GCN, 0.1)]
+    trials = [trial(d, 0.99) for d in (odd, *variants(odd, 3))] + [trial(SAGE, 0.2), trial(GCN, 0.1)]
     assert design_distribution(frame(trials), SPACE)["convolution"]["sage"] == 1
+
+
+def test_a_design_counts_once_by_all_its_splits() -> None:
+    """On the easy split 1 all are better by 0.3; gcn is the best there is, though others have the best trials."""
+    best, *rest = variants(GCN, 1) + variants(GAT, 7)
+    trials = [trial(best, 0.6)] + [
+        trial(design, 0.3 * split + 0.01 * number, seed=split) for number, design in enumerate(rest) for split in (0, 1)
+    ]
+    table = design_distribution(frame(trials), SPACE, top_k=1, correct=False)
+    assert table["convolution"]["gcn"] == 1
+    trials.append(trial(best, -1.0, seed=1))
+    assert design_distribution(frame(trials), SPACE, top_k=1, correct=False)["convolution"]["gat"] == 1
 
 
 def test_no_complete_trial_leaves_all_uniform() -> None:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import kendalltau, rankdata
 
-from atjax.bank import Bank, kendall_distance, performance_matrix, taskonomy_affinity
-from atjax.errors import UserError
+from atjax.bank import kendall_distance, taskonomy_affinity
 
 
 def brute_force(x: np.ndarray, y: np.ndarray) -> float:
@@ -121,53 +119,3 @@ def test_unknown_affinities_are_nan() -> None:
     assert affinity["few"].isna().all()
     assert affinity.loc["few"].isna().all()
     np.testing.assert_allclose(affinity.loc["a"].sum(), 1)
-
-
-def bank(rows: list[tuple[str, str, float, str]], metric: str = "accuracy") -> Bank:
-    """A bank of rows (content hash, design, validation, state)."""
-    records = pd.DataFrame(rows, columns=["content_hash", "design", "validation", "state"])
-    return Bank(records.assign(metric=metric, budget="quick", task=records["content_hash"]), pd.DataFrame(), Path())
-
-
-def test_performance_is_the_mean_over_seeds() -> None:
-    matrix = performance_matrix(
-        bank([("t", "a", 0.5, "complete"), ("t", "a", 0.7, "complete"), ("t", "b", 0.4, "complete")])
-    )
-    np.testing.assert_allclose(matrix["t"], [0.6, 0.4])
-    assert list(matrix.index) == ["a", "b"]
-
-
-def test_failed_runs_rank_last() -> None:
-    nan = math.nan
-    rows = [
-        ("t", "a", 0.9, "complete"),
-        ("t", "a", nan, "diverged"),  # counts as 0.2, the worst of the task
-        ("t", "b", 0.2, "complete"),
-        ("t", "c", nan, "failed"),
-        ("t", "c", nan, "diverged"),
-        ("u", "a", 0.1, "complete"),
-        ("u", "c", nan, "complete"),  # a metric that is not defined
-    ]
-    matrix = performance_matrix(bank(rows))
-    np.testing.assert_allclose(matrix["t"], [0.55, 0.2, -np.inf])
-    np.testing.assert_allclose(matrix["u"], [0.1, nan, -np.inf])
-
-
-def test_errors_rank_the_other_way() -> None:
-    nan = math.nan
-    rows = [
-        ("t", "a", 0.9, "complete"),
-        ("t", "a", nan, "failed"),
-        ("t", "b", 2.0, "complete"),
-        ("t", "c", nan, "failed"),
-    ]
-    matrix = performance_matrix(bank(rows, metric="mae"))
-    np.testing.assert_allclose(matrix["t"], [-1.45, -2.0, -np.inf])
-
-
-def test_several_budgets_do_not_mix() -> None:
-    mixed = bank([("t", "a", 0.5, "complete"), ("t", "b", 0.7, "complete")])
-    mixed.records["budget"] = ["quick", "paper"]
-    with pytest.raises(UserError, match=r"budgets paper, quick; pick one with where\(budget=...\)"):
-        performance_matrix(mixed)
-    assert list(performance_matrix(mixed.where(budget="paper")).index) == ["b"]

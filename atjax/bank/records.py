@@ -305,10 +305,11 @@ def frame_records(records: pd.DataFrame) -> list[Record]:
     ]
 
 
-def goodness(records: pd.DataFrame) -> pd.Series:
-    """Validation metric of every row, with its sign turned where less is better, so that more is always better.
+def goodness(records: pd.DataFrame, score: str = "validation") -> pd.Series:
+    """The metric of every row, with its sign turned where less is better, so that more is always better.
 
-    NaN for a run that is not complete, and where the metric is undefined.
+    By ``validation``, or by ``test``, for reports only. NaN for a run that is not complete, and where the metric is
+    undefined.
     """
     sign = records["metric"].map(lambda metric: 1.0 if larger_is_better(metric) else -1.0).astype(float)
-    return (sign * records["validation"]).where(records["state"] == "complete")
+    return (sign * records[score]).where(records["state"] == "complete")

@@ -7,37 +7,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from atjax.bank.records import goodness
-from atjax.bank.store import Bank
-from atjax.errors import UserError
-
 MINIMUM_SHARED = 8
 """Designs that two tasks must share; with fewer, unrelated rankings have a tau of 0.3 by chance and more."""
-
-
-def performance_matrix(bank: Bank) -> pd.DataFrame:
-    """Validation performance of every design on every task, more is better, [designs, T].
-
-    The mean over seeds, with the sign turned for errors. A run that did not complete counts as the worst complete run
-    on its task; a design none of whose runs completed is -inf, so that it ranks below all that did. NaN where a
-    design was not run.
-
-    Returns:
-        A frame with `Design.key` as index and content hashes as columns, both sorted.
-
-    Raises:
-        UserError: The bank holds records of several budgets, whose performances do not compare.
-    """
-    records = bank.records
-    budgets = sorted(records["budget"].unique())
-    if len(budgets) > 1:
-        raise UserError(f"The bank holds records of the budgets {', '.join(budgets)}; pick one with where(budget=...).")
-    value = goodness(records)
-    worst = value.groupby(records["content_hash"]).transform("min")
-    cell = [records["design"], records["content_hash"]]
-    mean = value.fillna(worst).groupby(cell).mean()
-    completed = value.notna().groupby(cell).any()
-    return mean.where(completed, -np.inf).unstack().sort_index().sort_index(axis=1)
 
 
 def kendall_distance(matrix: pd.DataFrame, minimum_shared: int = MINIMUM_SHARED) -> pd.DataFrame:
@@ -50,7 +21,7 @@ def kendall_distance(matrix: pd.DataFrame, minimum_shared: int = MINIMUM_SHARED)
     which handles ties as Kendall's tau-b does (SciPy's default). All tasks are done by three matrix products.
 
     Args:
-        matrix: Performances, [designs, T], NaN where a design was not run (see `performance_matrix`).
+        matrix: Performances, [designs, T], NaN where a design was not run (see `atjax.bank.performance_matrix`).
         minimum_shared: Fewer shared designs give NaN.
 
     Returns:
@@ -84,7 +55,7 @@ def taskonomy_affinity(matrix: pd.DataFrame, minimum_shared: int = MINIMUM_SHARE
     compares losses on test images; designs are in their place here, as a bank has no transferred models.
 
     Args:
-        matrix: Performances, [designs, T], NaN where a design was not run (see `performance_matrix`).
+        matrix: Performances, [designs, T], NaN where a design was not run (see `atjax.bank.performance_matrix`).
         minimum_shared: Of sources that share fewer designs with the target the affinity is not known.
 
     Returns:

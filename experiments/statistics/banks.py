@@ -6,9 +6,7 @@ compared with those that the same experiment would give again.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,6 @@ from atjax import config, load_bank
 from atjax.bank import performance_matrix
 from atjax.bank.importers.graphgym import DIMENSIONS, SEEDS, read_grid
 from atjax.bank.importers.names import TASKS
-from atjax.bank.records import goodness
 from atjax.space import ANCHORS
 
 DRAWS = 200
@@ -99,39 +96,23 @@ def design_halves(values: np.ndarray, rng: np.random.Generator) -> Retest:
 def embedded() -> Performances:
     """The bank that atjax ships, by validation performance.
 
-    It holds one training of each design, and its ceilings are rough. (1) The same trainings looked at by their test
-    examples, which are as many: what is left out is the noise of training. (2) Binomial noise of the validation sets:
-    as though designs erred on them independently (they do not, so this asks too little), noise of training left out
-    too.
+    Its ceiling is rough: the same trainings looked at by their test examples, which are as many; what is left out is
+    the noise of training.
     """
     bank = load_bank()
-    matrix = performance_matrix(bank)
-    validation = matrix.to_numpy(float)
-    records = bank.records.assign(validation=bank.records["test"])
-    test = goodness(records).groupby([records["design"], records["content_hash"]]).mean().unstack()
-    test = test.reindex(index=matrix.index, columns=matrix.columns).to_numpy(float)
+    matrix, test = (performance_matrix(bank, score) for score in ("validation", "test"))
     levels = bank.records.groupby("content_hash")["level"].first()
-    rng = np.random.default_rng(0)
-    retests = [Retest("the same trainings by their test examples", kendall(test)[None], both=True)]
-    if all(bank.records["metric"] == "accuracy"):
-        examples = np.array([denominator(column) for column in validation.T])
-        finite = np.clip(np.where(np.isfinite(validation), validation, 0.5), 0, 1)
-        error = np.sqrt(finite * (1 - finite) / examples)
-        name = f"binomial noise of {examples.min()} to {examples.max()} validation examples"
-        retests.append(Retest(name, noisy(validation, error, rng)))
-    retests.append(design_halves(validation, rng))
+    retests = (
+        Retest("the same trainings by their test examples", kendall(test.to_numpy())[None], both=True),
+        design_halves(matrix.to_numpy(), np.random.default_rng(0)),
+    )
     return Performances(
         "embedded",
         tuple(bank.tasks[content] for content in matrix.columns),
         levels[matrix.columns].to_numpy(str),
-        validation,
-        tuple(retests),
+        matrix.to_numpy(),
+        retests,
     )
-
-
-def denominator(shares: np.ndarray, most: int = 20000) -> int:
-    """The least n of which all shares are multiples of 1 / n: how many examples an accuracy was taken over."""
-    return math.lcm(*(Fraction(float(x)).limit_denominator(most).denominator for x in shares[np.isfinite(shares)]))
 
 
 def graphgym(folder: Path | None = None) -> Performances:

@@ -179,7 +179,7 @@ def ranking(
     """
     bank = source.bank
     seen = everything | ~np.isnan(bank.known[:, source.others]).all(axis=1)
-    own = np.flatnonzero(seen & ~np.isnan(bank.validation[:, source.task]))
+    own = np.flatnonzero(seen & ~np.isnan(bank.validation[bank.split(seed), :, source.task]))
     shares = source.smooth if smooth else source.shares
     return Ranking(bank.rows[own], shares[own], resampled(source, similarity, seed), reweigh)
 
@@ -187,8 +187,8 @@ def ranking(
 class Mixture:
     """Whole top designs of the other tasks: a task by its weight, one of its best K at random, without repeats."""
 
-    def __init__(self, source: Source, similarity: str) -> None:
-        joint = ranking(source, similarity, 0, 0.0)
+    def __init__(self, source: Source, similarity: str, seed: int) -> None:
+        joint = ranking(source, similarity, seed, 0.0)
         self.rows, weights = joint.rows, np.zeros(len(joint.rows))
         for share, column in zip(source.weights[similarity], joint.shares.T):
             count = min(TOP, max(1, len(self.rows) // 4))
@@ -218,17 +218,26 @@ class Portfolio:
         return self.rows[min(len(history.values), len(self.rows) - 1)]
 
 
+FITS = 5
+"""Resampled banks that boosted trees are fitted to, which takes long; seeds share them."""
+
+
 @functools.cache
-def boosted(source: Source, similarity: str, seed: int) -> Follow:
-    """Follows a surrogate: gradient-boosted trees from a design's code to its weighted mean rank."""
+def _boosted_ranks(source: Source, similarity: str, seed: int) -> np.ndarray:
+    """Weighted mean ranks of all designs by gradient-boosted trees over their codes, [N]."""
     bank, weights = source.bank, resampled(source, similarity, seed)
     seen = np.flatnonzero(~np.isnan(bank.known[:, source.others]).all(axis=1))
     part = seen[:: max(1, len(seen) // 2000)]
     model = GradientBoostingRegressor(n_estimators=60, min_samples_leaf=3, max_features=0.3, random_state=0)
     model.fit(source.one_hot[part], source.shares[part] @ weights)
-    own = bank.designs(source.task)
-    predicted = model.predict(source.one_hot[own])[:, None].astype(np.float32)
-    return Follow(Ranking(bank.rows[own], predicted, np.ones(1), 0.0))
+    return model.predict(source.one_hot).astype(np.float32)
+
+
+def boosted(source: Source, similarity: str, seed: int) -> Follow:
+    """Follows a surrogate of the joint score."""
+    own = source.bank.designs(source.task, seed)
+    predicted = _boosted_ranks(source, similarity, seed % FITS)
+    return Follow(Ranking(source.bank.rows[own], predicted[own, None], np.ones(1), 0.0))
 
 
 Build = Callable[[Source, int, int], Rule]
@@ -236,11 +245,11 @@ Build = Callable[[Source, int, int], Rule]
 
 
 def _uniform(kind: type) -> Build:
-    return lambda s, seed, trials: kind(s.bank.candidates(s.task), table_of(s.bank.space, s.bank.space.uniform()))
+    return lambda s, seed, trials: kind(s.bank.candidates(s.task, seed), table_of(s.bank.space, s.bank.space.uniform()))
 
 
 def _product(kind: type, similarity: str) -> Build:
-    return lambda s, seed, trials: kind(s.bank.candidates(s.task), product(s, similarity))
+    return lambda s, seed, trials: kind(s.bank.candidates(s.task, seed), product(s, similarity))
 
 
 def _rank(similarity: str, reweigh: float = 0.0, smooth: bool = False) -> Build:
@@ -249,13 +258,15 @@ def _rank(similarity: str, reweigh: float = 0.0, smooth: bool = False) -> Build:
 
 def _rank_first(kind: type, similarity: str) -> Build:
     return lambda s, seed, trials: kind(
-        s.bank.candidates(s.task), product(s, similarity), start=Follow(ranking(s, similarity, seed, 0.0))
+        s.bank.candidates(s.task, seed), product(s, similarity), start=Follow(ranking(s, similarity, seed, 0.0))
     )
 
 
 def _portfolio_first(kind: type, similarity: str) -> Build:
     return lambda s, seed, trials: kind(
-        s.bank.candidates(s.task), product(s, similarity), start=Portfolio(ranking(s, similarity, seed, 0.0), WARM_UP)
+        s.bank.candidates(s.task, seed),
+        product(s, similarity),
+        start=Portfolio(ranking(s, similarity, seed, 0.0), WARM_UP),
     )
 
 
@@ -289,9 +300,9 @@ METHODS: dict[str, Build] = {
     "rank tpe, equal": _rank_first(TPE, "equal"),
     "portfolio tpe": _portfolio_first(TPE, "fisher"),
     "rank, equal, predicted": lambda s, seed, trials: Follow(ranking(s, "equal", seed, 0.0, everything=True)),
-    "mixture, fisher": lambda s, seed, trials: Mixture(s, "fisher"),
+    "mixture, fisher": lambda s, seed, trials: Mixture(s, "fisher", seed),
     "portfolio, fisher": lambda s, seed, trials: Portfolio(ranking(s, "fisher", seed, 0.0), trials),
-    "boosted, fisher": lambda s, seed, trials: boosted(s, "fisher", seed % 5),  # fits take long
+    "boosted, fisher": lambda s, seed, trials: boosted(s, "fisher", seed),
 }
 """The first six are the simulation's; the others say where a gain comes from. `fisher` is the paper's embedding,
 `losses` the same of other features, `calibrated` both together, weighted as `atjax.affinity` does."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from atjax import config, load_bank
 from atjax.bank import Bank, performance_matrix
@@ -24,7 +26,7 @@ LOSSES = Path(__file__).parents[1] / "statistics" / "features"
 
 @dataclass(frozen=True, eq=False)
 class Recorded:
-    """Scores of N designs on T tasks.
+    """Scores of N designs on T tasks, of which a search sees one split.
 
     Attributes:
         name: Of the bank.
@@ -32,10 +34,12 @@ class Recorded:
         tasks: Names, [T].
         levels: ``node`` or ``graph``, [T].
         rows: The designs, int8 [N, D].
-        validation: More is better, [N, T]; NaN where a design was not run, -inf where it failed.
-        test: More is better, [N, T]; the validation scores where the bank has no others.
+        validation: More is better, [S, N, T]; NaN where a design was not run, -inf where it failed. A task with fewer
+            than S splits has them again and again.
+        test: More is better, [S, N, T]; the validation scores where the bank has no others.
         tested: Whether the bank has test scores.
-        known: What the bank may tell of other tasks: the validation scores, or those of some designs only, [N, T].
+        known: What the bank may tell of other tasks: validation performance over all splits, or that of some designs
+            only, [N, T].
         find: The number of a design by its row, or -1.
         whole: Whether every design of the space has results; if not, searches are kept to the recorded ones.
         features: Mean alphas of the tasks that have any, by name, [A] each.
@@ -56,23 +60,26 @@ class Recorded:
     features: dict[str, np.ndarray]
     losses: dict[str, np.ndarray]
 
-    def designs(self, task: int) -> np.ndarray:
-        """Numbers of the designs that a task was run with."""
-        return np.flatnonzero(~np.isnan(self.validation[:, task]))
+    def split(self, seed: int | np.ndarray) -> int | np.ndarray:
+        """The split that searches of a seed see."""
+        return seed % len(self.validation)
 
-    def candidates(self, task: int) -> Candidates:
+    def designs(self, task: int, seed: int) -> np.ndarray:
+        """Numbers of the designs that a task was run with on the split of a seed."""
+        return np.flatnonzero(~np.isnan(self.validation[self.split(seed), :, task]))
+
+    def candidates(self, task: int, seed: int) -> Candidates:
         """What a search on a task may draw from."""
-        return WholeSpace(self.space) if self.whole else Listed(self.space, self.rows[self.designs(task)])
+        return WholeSpace(self.space) if self.whole else Listed(self.space, self.rows[self.designs(task, seed)])
 
 
 def _recorded(
     name: str, bank: Bank, *, whole: bool, lookup: Callable[[Space, list], Callable] | None = None
 ) -> Recorded:
-    validation = performance_matrix(bank)
-    records = bank.records.assign(validation=bank.records["test"])
-    tested = bool(records["validation"].notna().any())
-    test = performance_matrix(dataclasses.replace(bank, records=records)) if tested else validation
-    first = bank.records.drop_duplicates("design").set_index("design").loc[validation.index].reset_index()
+    known = performance_matrix(bank)
+    tested = bool(bank.records["test"].notna().any())
+    validation, test = (_by_split(bank, known, score) for score in ("validation", "test" if tested else "validation"))
+    first = bank.records.drop_duplicates("design").set_index("design").loc[known.index].reset_index()
     designs = frame_designs(first, bank.space)
     rows = bank.space.numbers(designs)
     place = {row.tobytes(): number for number, row in enumerate(rows)}
@@ -80,18 +87,33 @@ def _recorded(
     return Recorded(
         name,
         bank.space,
-        tuple(bank.tasks[content] for content in validation.columns),
-        levels[validation.columns].to_numpy(str),
+        tuple(bank.tasks[content] for content in known.columns),
+        levels[known.columns].to_numpy(str),
         rows,
-        validation.to_numpy(float),
-        test.reindex(index=validation.index, columns=validation.columns).to_numpy(float),
+        validation,
+        test,
         tested,
-        validation.to_numpy(float),
+        known.to_numpy(float),
         lookup(bank.space, designs) if lookup else lambda row: place.get(row.tobytes(), -1),
         whole,
         features(),
         losses(),
     )
+
+
+def _by_split(bank: Bank, known: pd.DataFrame, score: str) -> np.ndarray:
+    """Performances on every split, [S, N, T], of the designs and tasks of ``known``."""
+    matrices = (performance_matrix(part, score) for part in splits(bank))
+    return np.stack([m.reindex(index=known.index, columns=known.columns).to_numpy(float) for m in matrices])
+
+
+def splits(bank: Bank) -> list[Bank]:
+    """The bank by splits: as many as are a multiple of every task's own, which take turns."""
+    records = bank.records
+    turn = records.groupby("content_hash")["seed"].rank("dense").astype(int) - 1
+    count = records.groupby("content_hash")["seed"].transform("nunique")
+    every = math.lcm(*(int(n) for n in count.unique()))
+    return [dataclasses.replace(bank, records=records[turn == number % count]) for number in range(every)]
 
 
 def features(kind: str | None = None) -> dict[str, np.ndarray]:
@@ -133,9 +155,9 @@ def nas_bench_graph() -> Recorded:
 def nas_bench_graph_72() -> Recorded:
     """The same, where the other tasks were run with 72 random designs only: searches leave what the bank has seen."""
     bank = nas_bench_graph()
-    known = np.full(bank.validation.shape, np.nan)
+    known = np.full(bank.known.shape, np.nan)
     few = np.random.default_rng(0).choice(len(known), 72, replace=False)
-    known[few] = bank.validation[few]
+    known[few] = bank.known[few]
     return dataclasses.replace(bank, name="nas-bench-graph-72", known=known)
 
 

@@ -13,7 +13,7 @@ ATTEMPTS = 20
 
 
 def search(bank: Recorded, task: int, rule: Rule, seed: int, trials: int) -> np.ndarray:
-    """Numbers of the designs that a search tries, int [trials], -1 once it tries nothing new.
+    """Numbers of the designs that a search tries on the split of its seed, int [trials], -1 once it tries nothing new.
 
     No design is tried twice, and none without results, as in the live search, which asks again.
     """
@@ -21,7 +21,8 @@ def search(bank: Recorded, task: int, rule: Rule, seed: int, trials: int) -> np.
     tried: list[int] = []
     rows = np.empty((trials, bank.rows.shape[1]), np.int8)
     values = np.empty(trials)
-    for number in range(min(trials, len(bank.designs(task)))):
+    scores = bank.validation[bank.split(seed), :, task]
+    for number in range(min(trials, len(bank.designs(task, seed)))):
         history = History(rows[:number], values[:number])
         for _ in range(ATTEMPTS):
             row = rule.propose(history, rng)
@@ -31,12 +32,14 @@ def search(bank: Recorded, task: int, rule: Rule, seed: int, trials: int) -> np.
         else:
             break
         # The rule sees the design that it proposed, though its results may stand under an equivalent one.
-        rows[number], values[number] = row, bank.validation[found, task]
+        rows[number], values[number] = row, scores[found]
         tried.append(found)
     return np.array(tried + [-1] * (trials - len(tried)))
 
 
-def optuna_search(bank: Recorded, task: int, sampler: optuna.samplers.BaseSampler, trials: int) -> np.ndarray:
+def optuna_search(
+    bank: Recorded, task: int, sampler: optuna.samplers.BaseSampler, seed: int, trials: int
+) -> np.ndarray:
     """The same with one of Optuna's own samplers, which needs a bank of its whole space."""
     study = optuna.create_study(direction="maximize", sampler=sampler)
     tried: list[int] = []
@@ -49,17 +52,24 @@ def optuna_search(bank: Recorded, task: int, sampler: optuna.samplers.BaseSample
             study.tell(trial, state=optuna.trial.TrialState.PRUNED)
         else:
             break
-        study.tell(trial, bank.validation[found, task])
+        study.tell(trial, bank.validation[bank.split(seed), found, task])
         tried.append(found)
     return np.array(tried + [-1] * (trials - len(tried)))
 
 
 def best_so_far(bank: Recorded, task: int, tried: np.ndarray) -> np.ndarray:
-    """For every trial the design that validation picks among those up to it, int [..., trials]; ties to the earlier."""
-    scores = np.where(tried >= 0, bank.validation[tried, task], -np.inf)
+    """For every trial the design that validation picks among those up to it; ties go to the earlier.
+
+    Args:
+        bank: The bank.
+        task: The task.
+        tried: A row for each seed 0, 1, ..., int [seeds, trials].
+    """
+    split = bank.split(np.arange(len(tried)))[:, None]
+    scores = np.where(tried >= 0, bank.validation[split, tried, task], -np.inf)
     best = np.zeros_like(tried)
-    for number in range(1, tried.shape[-1]):
-        last = best[..., number - 1]
-        better = scores[..., number] > np.take_along_axis(scores, last[..., None], -1)[..., 0]
-        best[..., number] = np.where(better, number, last)
-    return np.take_along_axis(tried, best, -1)
+    for number in range(1, tried.shape[1]):
+        last = best[:, number - 1]
+        better = scores[:, number] > np.take_along_axis(scores, last[:, None], 1)[:, 0]
+        best[:, number] = np.where(better, number, last)
+    return np.take_along_axis(tried, best, 1)

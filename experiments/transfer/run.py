@@ -50,7 +50,7 @@ def replay(bank: Recorded, task: int, methods: Sequence[str], seeds: int, trials
         if file.exists() and np.load(file).shape == (seeds, trials):
             continue
         if bank.whole and method in OPTUNA:
-            tried = [optuna_search(bank, task, OPTUNA[method](seed), trials) for seed in range(seeds)]
+            tried = [optuna_search(bank, task, OPTUNA[method](seed), seed, trials) for seed in range(seeds)]
         else:
             source = source or prepare(bank, task)
             rules = (METHODS[method](source, seed, trials) for seed in range(seeds))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from priors import SIMULATION
 from recorded import Recorded
 from replay import best_so_far
 from scipy.special import gammaln
+from scipy.stats import kendalltau
 
 from atjax.ranking import rank_shares
 
@@ -21,12 +23,13 @@ SHORT, LONG = 3, 30
 SHOWN = ("uniform random", "uniform tpe", "product random", "rank, fisher, trials")
 """Methods of the figure."""
 Searches = Mapping[str, Sequence[np.ndarray]]
-"""For every method and task the designs tried, int [S, trials]."""
+"""For every method and task the designs tried, int [seeds, trials]."""
 
 
 def curves(bank: Recorded, task: int, tried: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The score of the best so far, [S, trials]: picked by validation, read from ``scores`` [N, T]."""
-    return scores[best_so_far(bank, task, tried), task]
+    """The score of the best so far, [seeds, trials]: picked by validation, read from ``scores`` [S, N, T]."""
+    best = best_so_far(bank, task, tried)
+    return scores[bank.split(np.arange(len(tried)))[:, None], best, task]
 
 
 def passes(mean: np.ndarray, target: float) -> float:
@@ -57,18 +60,45 @@ def random_shares(shares: np.ndarray) -> np.ndarray:
 
 
 def worth(bank: Recorded, found: Searches, trials: int) -> dict[str, np.ndarray]:
-    """How many random trials the first ``trials`` of a method are worth, [T]: by mean validation rank, interpolated."""
+    """How many random trials the first ``trials`` of a method are worth, [T].
+
+    By the mean over splits of the validation rank on a split, interpolated.
+    """
     result = {method: np.empty(len(bank.tasks)) for method in found}
+    shares = np.full(bank.validation.shape, np.nan)
     for task in range(len(bank.tasks)):
-        own = bank.designs(task)
-        shares = np.full(bank.validation.shape, np.nan)
-        shares[own, task] = rank_shares(bank.validation[own, task][:, None])[:, 0]
-        uniform = random_shares(shares[own, task])
+        curve = []
+        for split in range(len(shares)):
+            own = bank.designs(task, split)
+            shares[split, own, task] = rank_shares(bank.validation[split, own, task][:, None])[:, 0]
+            curve.append(random_shares(shares[split, own, task]))
+        least = min(map(len, curve))
+        uniform = np.mean([each[:least] for each in curve], axis=0)
         for method, tried in found.items():
-            last = min(trials, len(own))
+            last = min(trials, least)
             value = curves(bank, task, tried[task], shares)[:, last - 1].mean()
             result[method][task] = np.interp(value, uniform, np.arange(1, len(uniform) + 1))
     return result
+
+
+def agreement(bank: Recorded, task: int) -> tuple[int, float, float]:
+    """How far the records of a task agree on which designs are good, by Kendall's tau-b.
+
+    Returns:
+        The number of splits; validation against test scores of a split, mean over splits; validation scores of a split
+        against those of another, mean over pairs (NaN of one split).
+    """
+    turns = [bank.validation[:, :, task], bank.test[:, :, task]]
+    _, first = np.unique(np.nan_to_num(turns[0], nan=np.inf), axis=0, return_index=True)  # others are repeats
+    validation, test = (turn[np.sort(first)] for turn in turns)
+    own = [_tau(*pair) for pair in zip(validation, test)]
+    between = [_tau(*pair) for pair in itertools.combinations(validation, 2)]
+    return len(first), float(np.mean(own)), float(np.mean(between)) if between else float("nan")
+
+
+def _tau(left: np.ndarray, right: np.ndarray) -> float:
+    both = ~np.isnan(left) & ~np.isnan(right)
+    return float(kendalltau(left[both], right[both]).statistic)
 
 
 def report(bank: Recorded, found: Searches) -> str:
@@ -82,6 +112,13 @@ def report(bank: Recorded, found: Searches) -> str:
         f"{len(bank.tasks)} tasks, {len(bank.rows)} designs, {seeds} seeds; select by validation, report {score}.",
         "",
     ]
+    if bank.tested:
+        lines += ["**How far records agree on which designs are good** (Kendall's tau-b)", ""]
+        lines += _head(["task", "splits", "validation with test", "validation of a split with that of another"])
+        for task, name in enumerate(bank.tasks):
+            count, own, between = agreement(bank, task)
+            lines.append(_row([name, str(count), f"{own:.2f}", f"{between:.2f}" if count > 1 else ""]))
+        lines.append("")
 
     simulation = [m for m in (*SIMULATION, *SHOWN) if m in found]
     simulation = list(dict.fromkeys(simulation))

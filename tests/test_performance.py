@@ -1,0 +1,106 @@
+"""Performances of designs over splits: means by hand, and the additive model by a dense pseudoinverse."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from atjax.bank import Bank, performance_matrix
+from atjax.bank.performance import design_performance
+from atjax.errors import UserError
+
+
+def bank(rows: list[tuple[str, str, int, float, str]], metric: str = "accuracy") -> Bank:
+    """A bank of rows (content hash, design, seed, validation, state)."""
+    records = pd.DataFrame(rows, columns=["content_hash", "design", "seed", "validation", "state"])
+    records = records.assign(
+        metric=metric, budget="quick", task=records["content_hash"], validation_loss=1.0, key=records["design"]
+    )
+    return Bank(records, pd.DataFrame(), Path())
+
+
+def test_performance_is_the_mean_over_splits() -> None:
+    """Split 1 is easier by 0.2, and the effects add up to 0; on the other task no two splits share a design."""
+    rows = [("t", "a", 0, 0.5), ("t", "a", 1, 0.7), ("t", "b", 0, 0.4), ("u", "a", 0, 0.5), ("u", "b", 1, 0.7)]
+    matrix = performance_matrix(bank([(*row, "complete") for row in rows]))
+    np.testing.assert_allclose(matrix["t"], [0.6, 0.5])
+    np.testing.assert_allclose(matrix["u"], [0.5, 0.7])
+    assert list(matrix.index) == ["a", "b"]
+
+
+def additive(rows: pd.DataFrame) -> np.ndarray:
+    """m_d of y_ds = m_d + e_s with sum e_s = 0, by a dense matrix of both; splits must hang together."""
+    designs, splits = (pd.get_dummies(rows[name], dtype=float).to_numpy() for name in ("design", "seed"))
+    both = np.concatenate([designs, splits], axis=1)
+    constraint = np.concatenate([np.zeros(designs.shape[1]), np.ones(splits.shape[1])])
+    solution = np.linalg.pinv(np.vstack([both, constraint])) @ np.append(rows["validation"], 0)
+    return solution[: designs.shape[1]]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_split_effects_are_those_of_the_additive_model(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows = [
+        (task, f"d{design:02}", split, float(rng.random() + 0.5 * split), "complete")
+        for task in "tu"
+        for design in range(12)
+        for split in range(4)
+        if split == 0 or design == split or rng.random() < 0.5
+    ]
+    some = bank(rows)
+    matrix = performance_matrix(some)
+    for task in "tu":
+        np.testing.assert_allclose(matrix[task], additive(some.records[some.records["content_hash"] == task]))
+    shuffled = some.records.sample(frac=1, random_state=seed)
+    pd.testing.assert_series_equal(
+        design_performance(shuffled)["goodness"], design_performance(some.records)["goodness"]
+    )
+
+
+def test_designs_that_tie_on_all_splits_tie() -> None:
+    """The sums of three accuracies differ by their order; rank correlations would take that for an order of designs."""
+    scores = np.array([0.1, 0.2, 0.3])
+    rows = [("t", "abc"[d], s, float(scores[(s + d) % 3]), "complete") for d in range(3) for s in range(3)]
+    assert performance_matrix(bank(rows))["t"].nunique() == 1
+
+
+def test_failed_runs_rank_last() -> None:
+    nan = math.nan
+    rows = [
+        ("t", "a", 0, 0.9, "complete"),
+        ("t", "a", 1, nan, "diverged"),  # counts as 0.2, the worst of the task
+        ("t", "b", 0, 0.2, "complete"),
+        ("t", "c", 0, nan, "failed"),
+        ("t", "c", 1, nan, "diverged"),
+        ("u", "a", 0, 0.1, "complete"),
+        ("u", "c", 0, nan, "complete"),  # a metric that is not defined
+        ("v", "c", 0, nan, "failed"),
+    ]
+    matrix = performance_matrix(bank(rows))
+    np.testing.assert_allclose(matrix["t"], [0.55, 0.2, -np.inf])
+    np.testing.assert_allclose(matrix["u"], [0.1, nan, -np.inf])
+    np.testing.assert_allclose(matrix["v"], [nan, nan, -np.inf])
+
+
+def test_errors_rank_the_other_way() -> None:
+    nan = math.nan
+    rows = [
+        ("t", "a", 0, 0.9, "complete"),
+        ("t", "a", 1, nan, "failed"),
+        ("t", "b", 0, 2.0, "complete"),
+        ("t", "c", 0, nan, "failed"),
+    ]
+    matrix = performance_matrix(bank(rows, metric="mae"))
+    np.testing.assert_allclose(matrix["t"], [-1.45, -2.0, -np.inf])
+
+
+def test_several_budgets_do_not_mix() -> None:
+    mixed = bank([("t", "a", 0, 0.5, "complete"), ("t", "b", 0, 0.7, "complete")])
+    mixed.records["budget"] = ["quick", "paper"]
+    with pytest.raises(UserError, match=r"budgets paper, quick; pick one with where\(budget=...\)"):
+        performance_matrix(mixed)
+    assert list(performance_matrix(mixed.where(budget="paper")).index) == ["b"]
