@@ -24,8 +24,8 @@ from atjax.task import Graphs, Level, Split, Task
 
 HIDDEN, WIDTH, TARGETS, MODELS = 4, 3, 2, 2
 TIGHT = {"rtol": 1e-9}
-ALL = {"graph": 999, "node": 999}
-CHUNK = {"graph": 16, "node": 100}
+ALL = {"graph": 999, "node": 999, "edge": 999}
+CHUNK = {"graph": 16, "node": 100, "edge": 100}
 """Several batches of graphs, and two nodes side by side."""
 
 
@@ -69,7 +69,7 @@ def random_graphs(rng: np.random.Generator, kinds: list[tuple[int, int]]) -> Gra
 
 
 def make_task(level: Level, classes: int | None, train: int = 18) -> Task:
-    """Small graphs, or the nodes of one graph: so many to train on, and half as many others.
+    """Small graphs, or nodes of one graph or pairs of them: so many to train on, and half as many others.
 
     Labels are of so many classes, or two targets where that is None.
     """
@@ -78,11 +78,12 @@ def make_task(level: Level, classes: int | None, train: int = 18) -> Task:
     kinds = [((4, 4), (7, 9))[k % 2] for k in range(count)] if level == "graph" else [(count, 2 * count)]
     graphs = random_graphs(rng, kinds)
     split = Split(*map(np.sort, np.split(rng.permutation(count), [train, train + 2])))
+    pairs = rng.integers(count, size=(count, 2)) if level == "edge" else None
     if classes is None:
         targets = rng.normal(size=(count, TARGETS))
-        return Task("random", level, "mse", "mae", graphs, targets, TARGETS, fixed_split=split)
+        return Task("random", level, "mse", "mae", graphs, targets, TARGETS, fixed_split=split, pairs=pairs)
     labels = rng.permutation(np.arange(count) % classes).astype(np.int32)
-    return Task("random", level, "cross_entropy", "accuracy", graphs, labels, classes, fixed_split=split)
+    return Task("random", level, "cross_entropy", "accuracy", graphs, labels, classes, fixed_split=split, pairs=pairs)
 
 
 def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: int = 0) -> Variables:
@@ -100,7 +101,7 @@ def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: in
 def settings(level: Level, estimator: str = "exact", **changes: Any) -> FisherConfig:
     values: dict[str, Any] = {
         **{"hidden": HIDDEN, "seeds": MODELS, "ridge": 1e-2, "max_passes": ALL, "max_nodes": 999},
-        **{"estimator": {"graph": estimator, "node": estimator}, "chunk": CHUNK[level]},
+        **{"estimator": dict.fromkeys(ALL, estimator), "chunk": CHUNK[level]},
     }
     return FisherConfig(**values | changes)
 

@@ -199,13 +199,13 @@ def test_factors_are_those_of_single_graphs(passes: int) -> None:
 
 def node_deltas(models: Fitted, r: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Of linear maps by name: the inputs [V, d], and the deltas of every training example [N, L, V, H]."""
-    variables, train = model(models.variables, r), models.task.split(0).train
+    variables, task = model(models.variables, r), models.task
     inputs: dict[str, np.ndarray] = {}
     deltas: dict[str, list[np.ndarray]] = {}
-    whole_graph = single_batch(models.task.graphs)
-    nodes = int(models.task.graphs.n_node.sum())
-    for node in train:
-        z, layers, jacobian = inputs_and_deltas(models.gnn, variables, whole_graph, int(node))
+    whole_graph = single_batch(task.graphs, pairs=task.pairs)
+    nodes = int(task.graphs.n_node.sum())
+    for example in task.split(0).train:
+        z, layers, jacobian = inputs_and_deltas(models.gnn, variables, whole_graph, int(example))
         factor = columns(softmax(np.asarray(z)[None])[0])
         for name, each in jacobian.items():
             inputs[name] = np.asarray(layers["pre_0" if name.startswith("mp_0") else "mp_0"])[:nodes]
@@ -213,10 +213,11 @@ def node_deltas(models: Fitted, r: int) -> tuple[dict[str, np.ndarray], dict[str
     return inputs, {name: np.stack(each) for name, each in deltas.items()}
 
 
+@pytest.mark.parametrize("level", ["node", "edge"])
 @pytest.mark.parametrize(("estimator", "passes"), [("exact", 999), ("exact", 22), ("sign_sketch", 22)])
-def test_factors_of_a_node_task(estimator: str, passes: int) -> None:
-    models = random_fit("node", 3, DEEP, passes=passes, train=18)
-    config = settings("node", estimator, draws=6)
+def test_factors_of_examples_that_share_a_graph(level: Level, estimator: str, passes: int) -> None:
+    models = random_fit(level, 3, DEEP, passes=passes, train=18)
+    config = settings(level, estimator, draws=6)
     got = estimators.factors(models, config)
     train = models.task.split(0).train
     ids = example_ids(models)
@@ -228,7 +229,8 @@ def test_factors_of_a_node_task(estimator: str, passes: int) -> None:
             x, d = inputs[name], deltas[name]
             np.testing.assert_allclose(got.inputs[number][r], [x.T @ x], atol=1e-9 * np.max(x.T @ x), **TIGHT)
             if estimator == "exact":
-                chosen = d[np.searchsorted(train, ids)]
+                # Outputs are those of all nodes, or of the training pairs.
+                chosen = d[np.searchsorted(train, ids) if level == "node" else ids]
                 expected = np.einsum("nlvh,nlvk->hk", chosen, chosen)
                 found = got.deltas[number][r].sum(axis=0)
                 count = len(ids)

@@ -96,7 +96,7 @@ class Examples:
 
     @staticmethod
     def ids_of(chunk: Chunk) -> np.ndarray:
-        """Ids of the examples, with the chunk's leading axes."""
+        """Ids of graphs, or rows of the output where examples share one; -1 is none. With the chunk's leading axes."""
         if isinstance(chunk, SlotIndex):
             return np.asarray(chunk.graphs)
         return np.asarray(chunk.graphs)[..., 0] if isinstance(chunk, BatchIndex) else np.asarray(chunk)
