@@ -11,6 +11,7 @@ mean batch by less than the largest graph, and one shape serves all batches.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -164,6 +165,11 @@ def shape_for(graphs: Graphs, ids: np.ndarray, batch_size: int) -> BatchShape:
     nodes = np.where(strata >= 0, graphs.n_node[strata], 0).max(axis=1).sum()
     edges = np.where(strata >= 0, graphs.n_edge[strata], 0).max(axis=1).sum()
     return BatchShape(batch_size + 1, bucket(int(nodes) + 1), bucket(max(int(edges), 1)))
+
+
+def covering(shapes: Iterable[BatchShape]) -> BatchShape:
+    """The smallest shape that what fits any of these fits."""
+    return BatchShape(*(max(sizes) for sizes in zip(*map(dataclasses.astuple, shapes))))
 
 
 def usual_shape(graphs: Graphs, ids: np.ndarray, batch_size: int, shape: BatchShape) -> BatchShape | None:

@@ -58,6 +58,11 @@ class Split:
     validation: np.ndarray
     test: np.ndarray
 
+    @property
+    def held_out(self) -> np.ndarray:
+        """Ids of the validation examples, then of the test examples."""
+        return np.concatenate([self.validation, self.test])
+
 
 @dataclass(frozen=True)
 class Task:

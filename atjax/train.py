@@ -26,6 +26,7 @@ from atjax.batch import (
     BatchShape,
     Rows,
     balance,
+    covering,
     deal,
     device_rows,
     fits,
@@ -44,6 +45,9 @@ from atjax.task import Loss, Split, Task
 
 WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
+
+SHARED_SPLITS = 8
+"""Seeds 0 to 7 have batches of one shape, so that their trainings share programs; others nearly always have it too."""
 
 Progress = Callable[[int, int], None]
 State = Literal["complete", "diverged", "failed"]
@@ -288,7 +292,7 @@ def _node_loader(task: Task, labels: np.ndarray, split: Split) -> _Loader:
 def _edge_loader(task: Task, labels: np.ndarray, split: Split) -> _Loader:
     assert task.pairs is not None
     batch = single_batch(task.graphs, pairs=task.pairs[split.train])
-    held_out = task.pairs[np.concatenate([split.validation, split.test])]
+    held_out = task.pairs[split.held_out]
     data = EdgeData(batch, jnp.asarray(labels[split.train]), jnp.asarray(held_out, jnp.int32))
 
     def outputs(raw: jax.Array) -> tuple[np.ndarray, np.ndarray]:
@@ -303,12 +307,22 @@ def _whole_steps(rates: np.ndarray) -> Steps:
     return Steps(rates.astype(np.float32), None)
 
 
+def graph_batches(task: Task, split: Split, batch_size: int) -> tuple[BatchShape, BatchShape | None, BatchIndex]:
+    """The shape of training batches, that of most of them where it pays, and the batches of evaluation.
+
+    Shapes fit the first splits of a task too (`SHARED_SPLITS`), for a program costs more than a little padding.
+    """
+    graphs = task.graphs
+    splits = [split] if task.fixed_split else [split, *map(task.split, range(SHARED_SPLITS))]
+    shape = covering(shape_for(graphs, each.train, batch_size) for each in splits)
+    usual = usual_shape(graphs, splits[-1].train, batch_size, shape)  # of one split, to be the same for all
+    (dealt, own), *others = (balance(graphs, each.held_out, batch_size) for each in splits)
+    return shape, usual, index_batches(graphs, dealt, covering([own, *(other for _, other in others)]))
+
+
 def _graph_loader(task: Task, labels: np.ndarray, split: Split, batch_size: int, seed: int) -> _Loader:
     graphs = task.graphs.dense()
-    held_out = np.concatenate([split.validation, split.test])
-    shape = shape_for(graphs, split.train, batch_size)
-    evaluation = index_batches(graphs, *balance(graphs, held_out, batch_size))
-    usual = usual_shape(graphs, split.train, batch_size, shape)
+    shape, usual, evaluation = graph_batches(task, split, batch_size)
     data = GraphData(device_rows(graphs), jnp.asarray(labels), jax.tree.map(jnp.asarray, evaluation), usual)
     rng = np.random.default_rng([seed, 0xBA7C])
 

@@ -527,3 +527,23 @@ def test_two_shapes_train_as_one_and_compile_at_most_three_programs(monkeypatch:
     one = fit(task, DESIGN, budget=budget)
     np.testing.assert_allclose(both.curve.train_loss, one.curve.train_loss, rtol=1e-4)
     np.testing.assert_allclose(both.validation_loss, one.validation_loss, rtol=1e-3)
+
+
+def test_splits_share_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs of all sizes, so that splits have batches of many; with shapes of their own their programs differ."""
+    rng = np.random.default_rng(11)
+    sizes = rng.integers(2, 40, 90)
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes - 1)
+    inner = np.concatenate([np.arange(size - 1) for size in sizes])
+    graphs = Graphs.from_edges(rng.normal(size=(sizes.sum(), 3)), starts + inner, starts + inner + 1, sizes)
+    task = Task("sizes", "graph", "cross_entropy", "accuracy", graphs, np.resize([0, 1], 90).astype(np.int32), 2)
+    budget = dataclasses.replace(TINY, batch_size=8)
+    first = fit(task, DESIGN, budget=budget)
+    with counting() as compiled:
+        for seed in range(1, train.SHARED_SPLITS):
+            fit(task, DESIGN, budget=budget, seed=seed)
+    assert compiled.count == 0
+    monkeypatch.setattr(train, "SHARED_SPLITS", 1)
+    own = [train.graph_batches(task, task.split(seed), 8) for seed in range(1, 8)]
+    assert len({(shape, usual, evaluation.nodes.shape) for shape, usual, evaluation in own}) > 1
+    np.testing.assert_allclose(fit(task, DESIGN, budget=budget).curve.train_loss, first.curve.train_loss, rtol=1e-4)

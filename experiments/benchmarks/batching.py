@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from atjax import config, train
-from atjax.batch import BatchIndex, Rows, balance, deal, gather, shape_for, usual_shape
+from atjax.batch import BatchIndex, Rows, deal, gather
 from atjax.config import data_root
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.model.gnn import build, initialize
@@ -54,11 +54,9 @@ def wasted(real: int, padded: int) -> float:
 def padding(task: Task) -> list[float]:
     """Shares of padding nodes: in training with one shape and as it is, in evaluation, in the Fisher stage twice."""
     graphs, split = task.graphs, task.split(0)
-    held_out = np.concatenate([split.validation, split.test])
     batch_size = config.load("budget", "quick").batch_size
-    shape = shape_for(graphs, split.train, batch_size)
-    evaluation, even = balance(graphs, held_out, batch_size)
-    usual = usual_shape(graphs, split.train, batch_size, shape) or shape
+    shape, most, evaluation = train.graph_batches(task, split, batch_size)
+    usual = most or shape
     rng = np.random.default_rng([0, 0xBA7C])
     dealt = np.concatenate([deal(graphs, split.train, batch_size, rng) for _ in range(EPOCHS)])
     nodes, edges = (np.where(dealt >= 0, sizes[dealt], 0).sum(axis=1) for sizes in (graphs.n_node, graphs.n_edge))
@@ -68,7 +66,7 @@ def padding(task: Task) -> list[float]:
     return [
         wasted(int(nodes.sum()), len(nodes) * shape.nodes),
         wasted(int(nodes.sum()), int(cut.sum())),
-        wasted(int(graphs.n_node[held_out].sum()), len(evaluation) * even.nodes),
+        wasted(int(graphs.n_node[split.held_out].sum()), evaluation.nodes.size),
         wasted(int(np.sum(examples.placed.node_mask)), examples.placed.node_mask.size) if examples.placed else np.nan,
         _alone(task, examples),
     ]
