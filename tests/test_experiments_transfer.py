@@ -135,14 +135,27 @@ def test_random_trials_are_worth_what_they_are() -> None:
 
 
 def test_agreement_by_hand() -> None:
-    """Two splits of three designs; the third turn is the first split again."""
-    first, second, test = [1.0, 2.0, 3.0], [1.0, 3.0, 2.0], [3.0, 2.0, 1.0]
+    """Two splits of four designs; the third turn is the first split again."""
+    first, second, test = [1.0, 2.0, 3.0, np.nan], [1.0, 3.0, 2.0, 9.0], [3.0, 2.0, 1.0, np.nan]
     turns = np.array([first, second, first])[:, :, None]
     tests = np.array([test, second, test])[:, :, None]
     some = dataclasses.replace(bank(), validation=turns, test=tests)
-    assert tables.agreement(some, 0) == pytest.approx((2, (-1 + 1) / 2, 1 / 3))
+    assert tables.agreement(some, 0) == pytest.approx((2, (-1 + 1) / 2, 1 / 3, 3))
     single = dataclasses.replace(some, validation=turns[:1], test=tests[:1])
-    assert tables.agreement(single, 0) == pytest.approx((1, -1, np.nan), nan_ok=True)
+    assert tables.agreement(single, 0) == pytest.approx((1, -1, np.nan, np.nan), nan_ok=True)
+
+
+def test_what_other_splits_tell_by_simulation() -> None:
+    """The best 3 of 30 designs by two splits, on the third; and random trials, drawn."""
+    rng = np.random.default_rng(5)
+    common = rng.normal(size=30)
+    turns = common + rng.normal(size=(3, 30))
+    some = dataclasses.replace(bank(), validation=turns[:, :, None], test=turns[:, :, None])
+    ranks = turns.argsort(axis=1).argsort(axis=1)
+    best = np.mean([max(ranks[s][np.argsort(-np.delete(turns, s, 0).mean(axis=0))[:3]]) for s in range(3)])
+    drawn = np.array([rng.permutation(30) for _ in range(20_000)])
+    reached = np.maximum.accumulate(drawn, axis=1).mean(axis=0)
+    assert tables.agreement(some, 0).worth == pytest.approx(np.interp(best, reached, np.arange(1, 31)), rel=0.05)
 
 
 def test_passing_a_target() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 
@@ -81,19 +82,38 @@ def worth(bank: Recorded, found: Searches, trials: int) -> dict[str, np.ndarray]
     return result
 
 
-def agreement(bank: Recorded, task: int) -> tuple[int, float, float]:
-    """How far the records of a task agree on which designs are good, by Kendall's tau-b.
+class Agreement(NamedTuple):
+    """How far the records of a task agree on which designs are good.
 
-    Returns:
-        The number of splits; validation against test scores of a split, mean over splits; validation scores of a split
-        against those of another, mean over pairs (NaN of one split).
+    Attributes:
+        splits: The number of splits.
+        test: Kendall's tau-b of validation and test scores of a split, mean over splits.
+        between: Of the validation scores of a split and of another, mean over pairs; NaN of one split.
+        worth: How many random trials the best 3 designs by all other splits are worth, as in `worth`; NaN of one split.
+            No prior can know more of a task than its own results on other splits.
     """
+
+    splits: int
+    test: float
+    between: float
+    worth: float
+
+
+def agreement(bank: Recorded, task: int) -> Agreement:
+    """See `Agreement`."""
     turns = [bank.validation[:, :, task], bank.test[:, :, task]]
     _, first = np.unique(np.nan_to_num(turns[0], nan=np.inf), axis=0, return_index=True)  # others are repeats
     validation, test = (turn[np.sort(first)] for turn in turns)
-    own = [_tau(*pair) for pair in zip(validation, test)]
-    between = [_tau(*pair) for pair in itertools.combinations(validation, 2)]
-    return len(first), float(np.mean(own)), float(np.mean(between)) if between else float("nan")
+    with_test = float(np.mean([_tau(*pair) for pair in zip(validation, test)]))
+    if len(first) == 1:
+        return Agreement(1, with_test, np.nan, np.nan)
+    between = float(np.mean([_tau(*pair) for pair in itertools.combinations(validation, 2)]))
+    everywhere = validation[:, ~np.isnan(validation).any(axis=0)]
+    shares = rank_shares(everywhere.T).T
+    others = np.argsort(-(everywhere.sum(axis=0) - everywhere), axis=1, kind="stable")[:, :SHORT]
+    best = np.take_along_axis(shares, others, axis=1).max(axis=1).mean()
+    uniform = np.mean([random_shares(each) for each in shares], axis=0)
+    return Agreement(len(first), with_test, between, float(np.interp(best, uniform, np.arange(1, len(uniform) + 1))))
 
 
 def _tau(left: np.ndarray, right: np.ndarray) -> float:
@@ -114,10 +134,13 @@ def report(bank: Recorded, found: Searches) -> str:
     ]
     if bank.tested:
         lines += ["**How far records agree on which designs are good** (Kendall's tau-b)", ""]
-        lines += _head(["task", "splits", "validation with test", "validation of a split with that of another"])
+        lines += _head(
+            ["task", "splits", "validation with test", "with another split", f"{SHORT} best by other splits are worth"]
+        )
         for task, name in enumerate(bank.tasks):
-            count, own, between = agreement(bank, task)
-            lines.append(_row([name, str(count), f"{own:.2f}", f"{between:.2f}" if count > 1 else ""]))
+            count, test, between, value = agreement(bank, task)
+            cells = [f"{between:.2f}", f"{value:.1f}"] if count > 1 else ["", ""]
+            lines.append(_row([name, str(count), f"{test:.2f}", *cells]))
         lines.append("")
 
     simulation = [m for m in (*SIMULATION, *SHOWN) if m in found]
