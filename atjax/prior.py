@@ -1,6 +1,6 @@
 """Design priors: what worked on similar tasks (section 4.4, Equation 3).
 
-    P(c | T)   = frequency of choice c in the K best trials of task T, for every dimension by itself
+    P(c | T)   = frequency of choice c in the K best designs of task T, for every dimension by itself
     P_t(c | n) = sum over close T of P(c | T) / d_e(n, T), divided by the sum over close T of 1 / d_e(n, T)
     prior      = (1 - epsilon) P_t + epsilon uniform
 
@@ -45,7 +45,7 @@ class PriorConfig:
 
     Attributes:
         name: ``product``, ``rank``, ``calibrated``, or the user's own; names the prior in every output.
-        top_k: K, the trials of a task that count as its best; never more than a quarter of its trials.
+        top_k: K, the designs of a task that count as its best; never more than a quarter of its designs.
         threshold: Largest embedding distance d_e (between 0 and 2) of a close task.
         epsilon: Share of the uniform distribution.
         distance_floor: Smaller distances count as this one, so that no task outweighs all others without bound.

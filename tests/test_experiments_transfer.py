@@ -174,7 +174,8 @@ def test_a_run_is_kept_and_not_done_again(tmp_path: Path) -> None:
     for task in range(5):
         assert run.replay(some, task, methods, 3, 10, tmp_path) == 9
         assert run.replay(some, task, methods, 3, 10, tmp_path) == 0
-    found = {m: [np.load(run.file_of(tmp_path, "tiny", task, m)) for task in some.tasks] for m in methods}
+        assert run.replay(bank(whole=False), task, methods[:1], 3, 10, tmp_path) == 3  # other scores, other searches
+    found = {m: [np.load(run.file_of(tmp_path, some, task, m)) for task in some.tasks] for m in methods}
     text = tables.report(some, found)
     assert "Trials needed to pass the mean of uniform tpe with 10 trials" in text
     assert text.count("| rank, fisher, trials |") == 3

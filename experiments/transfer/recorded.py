@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -59,6 +61,13 @@ class Recorded:
     whole: bool
     features: dict[str, np.ndarray]
     losses: dict[str, np.ndarray]
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The bank's name and a hash of what searches depend on, so that none is taken for one of another bank."""
+        named = [each[name] for each in (self.features, self.losses) for name in sorted(each)]
+        content = b"".join(array.tobytes() for array in (self.rows, self.validation, self.known, *named))
+        return f"{self.name}-{hashlib.sha256(content).hexdigest()[:8]}"
 
     def split(self, seed: int | np.ndarray) -> int | np.ndarray:
         """The split that searches of a seed see."""
@@ -140,6 +149,12 @@ def embedded() -> Recorded:
     return _recorded("embedded", dataclasses.replace(bank, records=bank.records[inside]), whole=False)
 
 
+def embedded_one_split() -> Recorded:
+    """The same, where the bank knows of every task what the first split says: what the others add to a prior."""
+    bank = embedded()
+    return dataclasses.replace(bank, name="embedded-one-split", known=bank.validation[0])
+
+
 def graphgym(file: Path | None = None) -> Recorded:
     """GraphGym's grid on its 12 real tasks. Its one score both selects and reports."""
     bank = read_graphgym(file or config.data_root() / "graphgym" / "design_v2_grid_round2" / "val.csv")
@@ -172,6 +187,7 @@ def _equivalent(space: Space, designs: list) -> Callable[[np.ndarray], int]:
 
 BANKS: dict[str, Callable[[], Recorded]] = {
     "embedded": embedded,
+    "embedded-one-split": embedded_one_split,
     "graphgym": graphgym,
     "nas-bench-graph": nas_bench_graph,
     "nas-bench-graph-72": nas_bench_graph_72,

@@ -3,6 +3,7 @@
     python experiments/transfer/run.py                              # all banks at hand, all methods, 200 seeds
     python experiments/transfer/run.py --bank nas-bench-graph --simulation
     python experiments/transfer/run.py --tables-only
+    python experiments/transfer/run.py --bank embedded-one-split --method "product random" --method "rank, fisher"
 
 Results are written as they come, one file for each task and method, and what is there is not run again. The tables are
 printed in Markdown, and written with the figures beside the results.
@@ -36,9 +37,9 @@ OPTUNA = {
 """Optuna's own, where it can be kept to the recorded designs: on banks of whole spaces."""
 
 
-def file_of(out: Path, bank: str, task: str, method: str) -> Path:
+def file_of(out: Path, bank: Recorded, task: str, method: str) -> Path:
     """Where the searches of a task and method are kept."""
-    return out / "searches" / bank / task / f"{method.replace(' ', '_').replace(',', '')}.npy"
+    return out / "searches" / bank.key / task / f"{method.replace(' ', '_').replace(',', '')}.npy"
 
 
 def replay(bank: Recorded, task: int, methods: Sequence[str], seeds: int, trials: int, out: Path) -> int:
@@ -46,7 +47,7 @@ def replay(bank: Recorded, task: int, methods: Sequence[str], seeds: int, trials
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     source, done = None, 0
     for method in methods:
-        file = file_of(out, bank.name, bank.tasks[task], method)
+        file = file_of(out, bank, bank.tasks[task], method)
         if file.exists() and np.load(file).shape == (seeds, trials):
             continue
         if bank.whole and method in OPTUNA:
@@ -75,16 +76,18 @@ def _job(name: str, task: int, methods: Sequence[str], seeds: int, trials: int, 
 def main() -> None:
     """Replay what is missing, then make the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bank", choices=BANKS, action="append", help="one of the banks; may be given again")
+    parser.add_argument("--bank", choices=BANKS, action="append", help="one of them; may be given again")
     parser.add_argument("--simulation", action="store_true", help=f"only {', '.join(SIMULATION)}")
+    parser.add_argument("--method", choices=METHODS, action="append", help="one of them, beside uniform ones")
     parser.add_argument("--seeds", type=int, default=200)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--tables-only", action="store_true", help="run nothing")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     chosen = parser.parse_args()
-    methods = SIMULATION if chosen.simulation else tuple(METHODS)
-    for name in chosen.bank or BANKS:
+    some = (*tables.GOALS, *chosen.method) if chosen.method else METHODS
+    methods = SIMULATION if chosen.simulation else tuple(dict.fromkeys(some))
+    for name in chosen.bank or [name for name in BANKS if name != "embedded-one-split"]:
         try:
             bank = BANKS[name]()
         except UserError as error:
@@ -98,9 +101,9 @@ def main() -> None:
             took = f"{time.perf_counter() - start:.0f} s, {chosen.processes} processes"
             print(f"{name}: {count} searches of {chosen.trials} trials in {took}.\n")
         found = {
-            method: [np.load(file_of(chosen.out, name, task, method)) for task in bank.tasks]
+            method: [np.load(file_of(chosen.out, bank, task, method)) for task in bank.tasks]
             for method in methods
-            if all(file_of(chosen.out, name, task, method).exists() for task in bank.tasks)
+            if all(file_of(chosen.out, bank, task, method).exists() for task in bank.tasks)
         }
         text = tables.report(bank, found)
         (chosen.out / f"{name}.md").write_text(text)
