@@ -231,6 +231,9 @@ def test_a_whole_table(tmp_path: Path) -> None:
     assert {"alpha: paired [s]", "alpha: effects [s]", "all together [s]"} <= set(frame.index.get_level_values(0))
     tested = frame[(frame["kind"] == "statistic") & frame["p"].notna()].index.get_level_values("view")
     assert sum(view.startswith("projection") for view in tested) == 1
+    named = scorer.table(entries, permutations=5, resamples=5, projected_permutations=5, tested=["alpha [s]"])
+    tested = named[named["view"].str.startswith("projection") & named["p"].notna()]
+    assert list(tested["feature"]) == ["alpha [s]"] * 2
     assert (frame["p_holm"].dropna() >= frame["p"].reindex(frame["p_holm"].dropna().index).fillna(0)).all()
     ceilings = scorer.ceilings()
     assert ceilings["ceiling"][0] > 0.8

@@ -176,7 +176,13 @@ class Scorer:
     # Scores
 
     def table(
-        self, entries: Sequence[Entry], *, permutations: int, resamples: int, projected_permutations: int, tested: int
+        self,
+        entries: Sequence[Entry],
+        *,
+        permutations: int,
+        resamples: int,
+        projected_permutations: int,
+        tested: int | Sequence[str],
     ) -> pd.DataFrame:
         """Scores of all entries with what chance gives, one row each.
 
@@ -185,8 +191,8 @@ class Scorer:
             permutations: Of the null without a projection.
             resamples: Of tasks, for intervals.
             projected_permutations: Of the null with a projection, which is trained anew for each.
-            tested: How many projections are compared with that null: so many of the best, and the meta-features. The
-                others count as tried, with p = 1.
+            tested: Which projections are compared with that null: so many of the best and the meta-features, or the
+                features of these names. The others count as tried, with p = 1.
         """
         levels = self.bank.levels
         rng = np.random.default_rng(1)
@@ -221,9 +227,11 @@ class Scorer:
             nulls[position] = self._projected_null(entries[position], moves[:projected_permutations])
         return self._with_nulls(frame, entries, nulls)
 
-    def _to_test(self, frame: pd.DataFrame, entries: Sequence[Entry], tested: int) -> list[int]:
+    def _to_test(self, frame: pd.DataFrame, entries: Sequence[Entry], tested: int | Sequence[str]) -> list[int]:
         """Positions of projections whose null is worth its time."""
         projected = np.array([entry.projected is not None for entry in entries])
+        if not isinstance(tested, int):
+            return list(frame.index[projected & (frame["kind"] != "anchors") & frame["feature"].isin(tested)])
         best = frame[projected & (frame["kind"] == "statistic")].nlargest(tested, "score")
         return sorted({*best.index, *frame.index[projected & (frame["feature"] == META)]})
 

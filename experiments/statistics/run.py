@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("--permutations", type=int, default=20000, help="of the null without projection")
     parser.add_argument("--projection-permutations", type=int, default=1000, help="of the null with it; 0 for none")
     parser.add_argument("--tested", type=int, default=5, help="projections that are compared with their null")
+    parser.add_argument("--test", nargs="+", metavar="FEATURE", help="compare the projections of these instead")
     parser.add_argument("--resamples", type=int, default=2000, help="of the tasks, for intervals")
     parser.add_argument("--features", type=Path, default=FEATURES, help="folder of the features")
     parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the trained projections")
@@ -69,7 +70,7 @@ def main() -> None:
             permutations=chosen.permutations,
             resamples=chosen.resamples,
             projected_permutations=chosen.projection_permutations,
-            tested=chosen.tested,
+            tested=chosen.test or chosen.tested,
         )
         levels = ", ".join(f"{sum(bank.levels == level)} {level}" for level in sorted(set(bank.levels)))
         sizes[bank.name] = f"{len(bank.tasks)} tasks ({levels}), {len(bank.values)} designs: {', '.join(bank.tasks)}."
