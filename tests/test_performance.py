@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from atjax.bank import Bank, performance_matrix
-from atjax.bank.performance import design_performance
+from atjax.bank import Bank, performance, performance_matrix
+from atjax.bank.performance import design_performance, shrinkage
 from atjax.errors import UserError
 
 
@@ -41,6 +41,13 @@ def additive(rows: pd.DataFrame) -> np.ndarray:
     return solution[: designs.shape[1]]
 
 
+@pytest.fixture
+def unshrunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain means, whatever the number of runs."""
+    monkeypatch.setattr(performance, "shrinkage", lambda mean, runs, noise: 1.0)
+
+
+@pytest.mark.usefixtures("unshrunk")
 @pytest.mark.parametrize("seed", range(4))
 def test_split_effects_are_those_of_the_additive_model(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -59,6 +66,55 @@ def test_split_effects_are_those_of_the_additive_model(seed: int) -> None:
     pd.testing.assert_series_equal(
         design_performance(shuffled)["goodness"], design_performance(some.records)["goodness"]
     )
+
+
+@pytest.mark.parametrize("noise", [0.04, 0.5])
+def test_shrinkage_is_that_of_the_best_linear_prediction(noise: float) -> None:
+    """v Z' V^-1 (y - mean) of a random-effects model with the dense V, up to one factor for all designs."""
+    rng = np.random.default_rng(0)
+    runs = pd.Series([1, 3, 2, 1, 3])
+    design = np.repeat(np.arange(5), runs)
+    y = rng.normal(size=5)[design] + 0.2 * rng.normal(size=10)
+    mean = pd.Series(y).groupby(design).mean()
+    variance = max(0, mean.var() - noise * np.mean(1 / runs))
+    z = np.eye(5)[design]
+    v = variance * z @ z.T + noise * np.eye(10)
+    centre = mean.mean()
+    predicted = z.T @ np.linalg.solve(v, y - centre)  # times v, which may be 0
+    got = shrinkage(mean, runs, noise) * (mean - centre)
+    np.testing.assert_allclose(got / got[1], predicted / predicted[1])
+
+
+def test_shrunk_means_pick_better_designs() -> None:
+    """Of 100 designs half have one noisy run and half three; the first 3 by the prediction are truly better."""
+    rng = np.random.default_rng(1)
+    gains = []
+    for _ in range(200):
+        truth = rng.normal(size=100)
+        rows = [
+            ("t", f"d{d:02}", s, float(truth[d] + 3**0.5 * rng.normal() + s), "complete")
+            for d in range(100)
+            for s in range(3 if d % 2 else 1)
+        ]
+        predicted = performance_matrix(bank(rows))["t"].to_numpy()
+        plain = np.array([np.mean([row[3] - row[2] for row in rows if row[1] == f"d{d:02}"]) for d in range(100)])
+        best, other = (truth[np.argsort(-score)[:3]].mean() for score in (predicted, plain))
+        gains.append(best - other)
+    error = np.std(gains, ddof=1) / len(gains) ** 0.5
+    assert np.mean(gains) > 4 * error
+
+
+def test_the_noise_is_that_of_single_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of y = m_d + e_s + noise with variance 0.25: what is left after the fit, over the degrees of freedom."""
+    rng, found = np.random.default_rng(2), []
+    monkeypatch.setattr(performance, "shrinkage", lambda mean, runs, noise: found.append(noise) or 1.0)
+    for _ in range(100):
+        truth = rng.normal(size=10)
+        cells = [(d, s) for d in range(10) for s in range(3) if s == 0 or rng.random() < 0.6]
+        performance_matrix(
+            bank([("t", f"d{d}", s, float(truth[d] + s + 0.5 * rng.normal()), "complete") for d, s in cells])
+        )
+    assert abs(np.mean(found) - 0.25) < 4 * np.std(found, ddof=1) / 10
 
 
 def test_designs_that_tie_on_all_splits_tie() -> None:
@@ -104,3 +160,7 @@ def test_several_budgets_do_not_mix() -> None:
     with pytest.raises(UserError, match=r"budgets paper, quick; pick one with where\(budget=...\)"):
         performance_matrix(mixed)
     assert list(performance_matrix(mixed.where(budget="paper")).index) == ["b"]
+
+
+def test_an_empty_bank_has_no_performances() -> None:
+    assert performance_matrix(bank([])).shape == (0, 0)
