@@ -142,6 +142,18 @@ def test_failed_runs_rank_last() -> None:
     np.testing.assert_allclose(matrix["v"], [nan, nan, -np.inf])
 
 
+def test_failed_runs_say_nothing_of_their_split() -> None:
+    """By b split 1 is easier by 0.2; a's failed run there counts as the worst, 0.5 without effects, and is no noise."""
+    rows = [
+        ("t", "a", 0, 0.5, "complete"),
+        ("t", "a", 1, math.nan, "diverged"),
+        ("t", "b", 0, 0.4, "complete"),
+        ("t", "b", 1, 0.6, "complete"),
+        ("t", "c", 0, 0.45, "complete"),
+    ]
+    np.testing.assert_allclose(performance_matrix(bank(rows))["t"], [0.55, 0.5, 0.55])
+
+
 def test_errors_rank_the_other_way() -> None:
     nan = math.nan
     rows = [

@@ -46,8 +46,8 @@ def design_performance(records: pd.DataFrame, score: str = "validation") -> pd.D
 def _on_a_task(records: pd.DataFrame, value: pd.Series) -> pd.DataFrame:
     """Of one task, indexed by design; ``value`` is NaN where a run did not complete."""
     completed = value.notna()
-    effects = split_effects(records[completed], value[completed])
-    value = value - effects.reindex(records.index)
+    done = records[completed]
+    value = value - split_effects(done, value[completed]).reindex(records.index)
     frame = pd.DataFrame(
         {
             "goodness": value.fillna(value.min()),
@@ -61,8 +61,8 @@ def _on_a_task(records: pd.DataFrame, value: pd.Series) -> pd.DataFrame:
     runs = by_design.size()
     if runs.max() > 1:
         mean = each["goodness"].round(DIGITS)
-        errors = (value - mean[records["design"]].to_numpy())[completed]
-        free = len(errors) - completed.groupby(records["design"]).any().sum() - records["seed"].nunique() + 1
+        errors = value[completed] - value[completed].groupby(done["design"]).transform("mean")
+        free = len(done) - done["design"].nunique() - done["seed"].nunique() + 1
         noise = float((errors**2).sum() / free) if free > 0 else 0.0
         each["goodness"] = mean - (1 - shrinkage(mean, runs, noise)) * (mean - mean.mean())
     each["goodness"] = each["goodness"].where(each.pop("completed"), -np.inf)
