@@ -177,8 +177,9 @@ def test_a_run_is_kept_and_not_done_again(tmp_path: Path) -> None:
         assert run.replay(bank(whole=False), task, methods[:1], 3, 10, tmp_path) == 3  # other scores, other searches
     found = {m: [np.load(run.file_of(tmp_path, some, task, m)) for task in some.tasks] for m in methods}
     text = tables.report(some, found)
-    assert "Trials needed to pass the mean of uniform tpe with 10 trials" in text
-    assert text.count("| rank, fisher, trials |") == 3
+    assert "Trials needed to pass the mean test score of uniform tpe with 10 trials" in text
+    assert "Trials needed to pass the mean validation score of uniform random with 10 trials" in text
+    assert text.count("| rank, fisher, trials |") == 4
     tables.figure(some, found, tmp_path / "x.svg")
     assert (tmp_path / "x.svg").read_text().startswith("<?xml")
 
