@@ -100,6 +100,20 @@ def test_nothing_of_the_left_out_task_reaches_its_prior() -> None:
     assert not np.allclose(one.weights["kendall"], two.weights["kendall"])  # the upper bound looks, and is called so
 
 
+@pytest.mark.parametrize("seed", [0, 1, 4])
+def test_a_search_is_told_the_scores_of_its_split(seed: int) -> None:
+    some, told = bank(), []
+
+    class Listed:
+        def propose(self, history: History, rng: np.random.Generator) -> np.ndarray:
+            told.append(history.values.tolist())
+            return ROWS[len(history.values)]
+
+    tried = replay.search(some, 3, Listed(), seed, 6)
+    assert tried.tolist() == list(range(6))
+    assert told[-1] == some.validation[seed % 2, :5, 3].tolist()
+
+
 def test_a_known_ranking_is_followed() -> None:
     some = bank()
     source = priors.prepare(some, 1)

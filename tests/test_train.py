@@ -530,9 +530,9 @@ def test_two_shapes_train_as_one_and_compile_at_most_three_programs(monkeypatch:
 
 
 def test_splits_share_programs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Graphs of all sizes, so that splits have batches of many; with shapes of their own their programs differ."""
+    """Graphs of all sizes and one far larger: splits have batches of many shapes, and training of two."""
     rng = np.random.default_rng(11)
-    sizes = rng.integers(2, 40, 90)
+    sizes = np.append(rng.integers(2, 40, 89), 900)
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes - 1)
     inner = np.concatenate([np.arange(size - 1) for size in sizes])
     graphs = Graphs.from_edges(rng.normal(size=(sizes.sum(), 3)), starts + inner, starts + inner + 1, sizes)
@@ -545,5 +545,6 @@ def test_splits_share_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compiled.count == 0
     monkeypatch.setattr(train, "SHARED_SPLITS", 1)
     own = [train.graph_batches(task, task.split(seed), 8) for seed in range(1, 8)]
-    assert len({(shape, usual, evaluation.nodes.shape) for shape, usual, evaluation in own}) > 1
+    assert len({(shape, usual, evaluation.nodes.shape) for shape, usual, evaluation in own}) > 1  # shapes of their own
+    assert all(usual is not None for _, usual, _ in own)
     np.testing.assert_allclose(fit(task, DESIGN, budget=budget).curve.train_loss, first.curve.train_loss, rtol=1e-4)
