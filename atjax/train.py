@@ -47,7 +47,7 @@ WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
 
 SHARED_SPLITS = 8
-"""Seeds 0 to 7 have batches of one shape, so that their trainings share programs; others nearly always have it too."""
+"""Seeds 0 to 7 have batches of one shape, so that their trainings share programs; most others have it too."""
 
 Progress = Callable[[int, int], None]
 State = Literal["complete", "diverged", "failed"]

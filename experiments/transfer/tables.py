@@ -92,7 +92,7 @@ class Agreement(NamedTuple):
         test: Kendall's tau-b of validation and test scores of a split, mean over splits.
         between: Of the validation scores of a split and of another, mean over pairs; NaN of one split.
         worth: How many random trials the best 3 designs by all other splits are worth, as in `worth`; NaN of one split.
-            No prior can know more of a task than its own results on other splits.
+            A yardstick for priors, which know nothing of the task itself.
     """
 
     splits: int
