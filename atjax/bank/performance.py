@@ -35,6 +35,7 @@ def design_performance(records: pd.DataFrame, score: str = "validation") -> pd.D
         A frame indexed by content hash and `Design.key`, both sorted: ``goodness``, that performance, with the sign
         turned for errors; ``validation_loss``, the mean over the runs that completed; ``key``, the least of a record.
     """
+    records = records.reset_index(drop=True)
     value = goodness(records, score)
     tasks = {content: _on_a_task(own, value[own.index]) for content, own in records.groupby("content_hash")}
     if not tasks:
