@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,9 @@ class SparseRows:
         scaled = self.values[:, None] * dense[self.columns]
         return jax.ops.segment_sum(scaled, self.rows, self.num_rows, indices_are_sorted=True)
 
+
+SHARED_SPLITS = 8
+"""Seeds 0 to 7 have batches of one shape, so that they share compiled programs, as most others do with them."""
 
 MOST_WASTE = 0.3
 """Share of padding nodes in training from which a second shape is worth its compilation."""
@@ -146,9 +149,12 @@ class BatchShape:
     edges: int
 
 
-def bucket(size: int) -> int:
-    """Round up to one of 8 sizes per octave, so that nearby sizes share a compiled program (at most 12.5% waste)."""
-    step = max(1, 2 ** (int(size).bit_length() - 4))
+def bucket(size: int, sizes: int = 8) -> int:
+    """Round up to one of so many sizes per octave (a power of two), so that nearby sizes share a compiled program.
+
+    At most 1 / sizes is wasted: 12.5% for 8.
+    """
+    step = max(1, 2 * 2 ** int(size).bit_length() // (4 * sizes))
     return -(-int(size) // step) * step
 
 
@@ -159,12 +165,12 @@ def _strata(graphs: Graphs, ids: np.ndarray, batch_size: int) -> np.ndarray:
     return np.concatenate([np.full(steps * batch_size - len(ids), -1), order]).reshape(batch_size, steps)
 
 
-def shape_for(graphs: Graphs, ids: np.ndarray, batch_size: int) -> BatchShape:
-    """The shape that fits every batch that `deal` can make of these graphs."""
+def shape_for(graphs: Graphs, ids: np.ndarray, batch_size: int, sizes: int = 8) -> BatchShape:
+    """The shape that fits every batch that `deal` can make of these graphs; nodes as `bucket` rounds them."""
     strata = _strata(graphs, ids, batch_size)
     nodes = np.where(strata >= 0, graphs.n_node[strata], 0).max(axis=1).sum()
     edges = np.where(strata >= 0, graphs.n_edge[strata], 0).max(axis=1).sum()
-    return BatchShape(batch_size + 1, bucket(int(nodes) + 1), bucket(max(int(edges), 1)))
+    return BatchShape(batch_size + 1, bucket(int(nodes) + 1, sizes), bucket(max(int(edges), 1)))
 
 
 def covering(shapes: Iterable[BatchShape]) -> BatchShape:
@@ -352,17 +358,19 @@ def gather(rows: jax.Array | Rows, index: BatchIndex) -> Batch:
 
 def device_rows(graphs: Graphs) -> jax.Array | Rows:
     """What `gather` picks from: the (dense) node features, or `Rows` where edges have features or weights."""
-    nodes = jnp.asarray(graphs.nodes)
+    return cast(jax.Array | Rows, jax.device_put(_rows(graphs)))
+
+
+def _rows(graphs: Graphs) -> Any:
+    """The same on the host."""
     if graphs.plain:
-        return nodes
+        return graphs.nodes
     # Padding edges name the row at the end.
-    padded = [
-        None
-        if table is None
-        else jnp.asarray(np.concatenate([table, np.zeros_like(table, shape=(1, *table.shape[1:]))]))
+    padded: list[Any] = [
+        None if table is None else np.concatenate([table, np.zeros_like(table, shape=(1, *table.shape[1:]))])
         for table in (graphs.edges, graphs.weights)
     ]
-    return Rows(nodes, EdgeRows(*padded))
+    return Rows(cast(Any, graphs.nodes), EdgeRows(*padded))
 
 
 def device_edges(graphs: Graphs) -> EdgeRows | None:
@@ -391,8 +399,10 @@ def single_batch(graphs: Graphs, shape: BatchShape | None = None, *, pairs: np.n
         return single_batch(graphs, shape)._replace(pairs=jnp.asarray(pairs, jnp.int32))
     count, total = len(graphs.n_node), int(graphs.n_node.sum())
     if shape is not None:
-        index = index_batches(graphs, np.arange(count)[None], shape)
-        return gather(device_rows(graphs), jax.tree.map(lambda array: array[0], index))
+        places = np.arange(shape.graphs - 1)
+        index = index_batches(graphs, np.where(places < count, places, -1)[None], shape)
+        # On the host: how many rows there are to pick from differs, and would compile anew.
+        return jax.device_put(gather(_rows(graphs), jax.tree.map(lambda array: array[0], index)))
     counts = (np.append(graphs.n_node, 0), np.append(graphs.n_edge, 0))
     return Batch(
         jraph.GraphsTuple(

@@ -84,14 +84,22 @@ def neighbours(owners: np.ndarray, others: np.ndarray, count: int, width: int, r
     return Neighbours(first, more, owner)
 
 
-def lists(senders: np.ndarray, receivers: np.ndarray, count: int) -> Lists:
-    """Lists of a graph of V = ``count`` nodes; edges int [E], ascending in receivers."""
+class ListShapes(NamedTuple):
+    """For lists of both directions: W, and Q."""
+
+    incoming: tuple[int, int | None]
+    outgoing: tuple[int, int | None]
+
+
+def lists(senders: np.ndarray, receivers: np.ndarray, count: int, shapes: ListShapes | None = None) -> Lists:
+    """Lists of a graph of V = ``count`` nodes; edges int [E], ascending in receivers; by default of the least work."""
     degree = np.bincount(receivers, minlength=count)
+    if shapes is None:
+        shapes = ListShapes((width_for(degree), None), (width_for(np.bincount(senders, minlength=count)), None))
     order = np.argsort(senders, kind="stable")
-    outgoing = np.bincount(senders, minlength=count)
     return Lists(
-        neighbours(receivers, senders, count, width_for(degree)),
-        neighbours(senders[order], receivers[order], count, width_for(outgoing)),
+        neighbours(receivers, senders, count, *shapes.incoming),
+        neighbours(senders[order], receivers[order], count, *shapes.outgoing),
         degree.astype(np.float32),
     )
 

@@ -21,6 +21,7 @@ import optax
 
 from atjax import compilation, metrics
 from atjax.batch import (
+    SHARED_SPLITS,
     Batch,
     BatchIndex,
     BatchShape,
@@ -45,9 +46,6 @@ from atjax.task import Loss, Split, Task
 
 WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
-
-SHARED_SPLITS = 8
-"""Seeds 0 to 7 have batches of one shape, so that their trainings share programs; most others have it too."""
 
 Progress = Callable[[int, int], None]
 State = Literal["complete", "diverged", "failed"]

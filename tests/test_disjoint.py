@@ -21,16 +21,15 @@ from test_fisher import (
     float64,
     make_task,
     model,
-    random_graphs,
 )
 
 from atjax import config
 from atjax.fisher import sums
-from atjax.fisher.disjoint import Pair, _add_blocks, _add_whole, separable, slot_sums
+from atjax.fisher.disjoint import Pair, _add_blocks, _add_rows, _add_rows_whole, _add_whole, separable, slot_sums
 from atjax.fisher.examples import draw_examples
 from atjax.fisher.gradients import graph_sums
 from atjax.fisher.preparation import fitted
-from atjax.fisher.slots import MOST_SIZES, Slots, lay_out
+from atjax.fisher.slots import Places, Slots, in_places
 from atjax.model.gnn import build
 from atjax.space import Design
 
@@ -49,7 +48,7 @@ DESIGNS = [
 def test_sums_are_those_of_every_graph_alone(design: Design, classes: int | None, nodes: int) -> None:
     task = make_task("graph", classes)
     examples = draw_examples(task, CONFIG, 0)
-    placed = jax.tree.map(jnp.asarray, lay_out(task.graphs, task.split(0).train, nodes))
+    placed = jax.tree.map(jnp.asarray, in_places(task.graphs, [task.split(0).train], nodes))
     gnn, variables = built(task, design), fit(task, design)
     assert separable(gnn)
     alone = jax.jit(functools.partial(graph_sums, gnn, exact(task)))
@@ -63,26 +62,34 @@ def test_sums_are_those_of_every_graph_alone(design: Design, classes: int | None
 
 
 @pytest.mark.parametrize("directions", [1, 3])
-def test_products_on_a_cpu_are_those_on_an_accelerator(directions: int) -> None:
+@pytest.mark.parametrize("used", [(7, 1, 2), (4, 0, 1), (0, 0, 0)])
+def test_products_on_a_cpu_are_those_on_an_accelerator(used: tuple[int, ...], directions: int) -> None:
     rng = np.random.default_rng(directions)
-    slots = Slots(((5, 3), (1, 7), (2, 8)))  # in steps of four: with a rest, fewer, and fewer
+    slots = Slots(((8, 3), (1, 7), (3, 8)), 45)  # in steps of four, with a rest or without
+    filled = np.concatenate([np.arange(most) < count for (most, _), count in zip(slots.groups, used)])
+    places = Places(slots, jnp.asarray(filled))
     xs = [jnp.asarray(rng.normal(size=(slots.num_nodes, d))) for d in (4, 12)]
     ds = [jnp.asarray(rng.normal(size=(slots.num_nodes, directions, 6))) for _ in xs]
-    ones = jnp.ones((4, 4, 6))
-    found = _add_blocks(Pair(ones, ones), xs, ds, slots)
-    np.testing.assert_allclose(found, _add_whole(Pair(ones, ones), xs, ds, slots), rtol=1e-12)
+    rows = jnp.asarray(rng.normal(size=(slots.num_nodes, directions, 5)))
+    ones, row = jnp.ones((4, 4, 6)), jnp.ones(5)
+    found, others = _add_blocks(Pair(ones, ones), xs, ds, places), _add_rows(Pair(row, row), rows, places)
+    np.testing.assert_allclose(found, _add_whole(Pair(ones, ones), xs, ds, places), rtol=1e-12)
+    np.testing.assert_allclose(others, _add_rows_whole(Pair(row, row), rows, places), rtol=1e-12)
     for add in (_add_blocks, _add_whole):
-        first, second = add(Pair(ones, None), xs, ds, slots)
+        first, second = add(Pair(ones, None), xs, ds, places)
         np.testing.assert_allclose(first, found.first, rtol=1e-12)
         assert second is None
-    start, f, squares = 0, np.zeros((12, 6)), np.zeros((12, 6))
-    for nodes in slots.sizes:  # the second map of each example, plainly
-        x, d = xs[1][start : start + nodes], ds[1][start : start + nodes]
+    start, f, squares, own = 0, np.zeros((12, 6)), np.zeros((12, 6)), np.zeros((2, 5))
+    for nodes in slots.sizes[filled]:  # the second map of each example, plainly, and the parameters of no map
+        x, d, r = (np.asarray(each[start : start + nodes]) for each in (xs[1], ds[1], rows))
         one = sum((x.T @ d[:, direction]) ** 2 for direction in range(directions))
         f, squares = f + one, squares + one**2
+        row_f = (r.sum(axis=0) ** 2).sum(axis=0)
+        own += np.stack([row_f, row_f**2])
         start += nodes
     for got, expected in zip(found, (f, squares)):
         np.testing.assert_allclose(got[1:].reshape(12, 6), 1 + expected, rtol=1e-12)
+    np.testing.assert_allclose(others, 1 + own, rtol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["gin", "gat"])
@@ -93,55 +100,6 @@ def test_other_designs_take_every_graph_alone(kind: str, monkeypatch: pytest.Mon
     assert not separable(built(task, design))
     monkeypatch.setattr(sums, "slot_sums", None)
     assert np.all(design_alpha(task, design) >= 1)
-
-
-@pytest.mark.parametrize("nodes", [1, 17, 60, 10**6])
-def test_every_graph_has_a_place(nodes: int) -> None:
-    rng = np.random.default_rng(nodes)
-    sizes = rng.integers(1, 40, 30)
-    graphs = random_graphs(rng, [(int(n), int(min(n * (n - 1) // 2, 2 * n))) for n in sizes])
-    ids = np.sort(rng.permutation(30)[:23])
-    placed = lay_out(graphs, ids, nodes)
-    slots = placed.slots
-    assert len(slots.groups) <= MOST_SIZES
-    assert placed.nodes.shape[1] == slots.num_nodes
-    assert sorted(placed.graphs[placed.graphs >= 0]) == ids.tolist()
-    start = np.cumsum(slots.sizes) - slots.sizes
-    for batch in zip(placed.nodes, placed.node_mask, placed.graphs, *placed.lists.incoming, placed.lists.degree):
-        index, mask, ids_here, first, more, owner, degree = batch
-        seen = np.zeros(slots.num_nodes, int)
-        for place, graph in zip(start, ids_here):
-            size = graphs.n_node[graph] if graph >= 0 else 0
-            here = np.arange(place, place + size)
-            seen[here] = 1
-            np.testing.assert_array_equal(
-                index[here], np.arange(graphs.node_start[graph], graphs.node_start[graph] + size)
-            )
-            for node, row in zip(index[here], here):
-                senders = sorted(graphs.senders[graphs.receivers == node])
-                found = [*first[row], *more[owner == row].ravel()]
-                assert sorted(index[[n for n in found if n < slots.num_nodes]]) == senders
-                assert degree[row] == len(senders)
-        np.testing.assert_array_equal(mask, seen == 1)
-        assert np.all(first[~mask] == slots.num_nodes)
-
-
-def test_blocks_are_random_parts() -> None:
-    """Of 20 small and 20 large graphs in blocks of 10, a block has as many large ones as chance gives it, and the
-    places of a block are alike in all: were blocks alike in size, standard errors would be too small."""
-    graphs = random_graphs(np.random.default_rng(0), [(2, 1)] * 20 + [(9, 12)] * 20)
-    counts, real = [], []
-    for seed in range(60):
-        placed = lay_out(graphs, np.arange(40), 55, np.random.default_rng(seed), blocks=4)
-        blocks = placed.graphs.reshape(4, -1)
-        assert sorted(blocks[blocks >= 0]) == list(range(40))
-        assert np.all((blocks >= 0).sum(axis=1) == 10)
-        counts.append((blocks >= 20).sum(axis=1))
-        real.append(placed.node_mask.sum())
-    assert set(real) == {20 * 2 + 20 * 9}
-    assert np.mean(counts) == 5
-    expected = 10 * 0.5 * 0.5 * 30 / 39  # hypergeometric
-    assert 0.7 < np.var(counts) / expected < 1.4
 
 
 def test_real_sizes_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:

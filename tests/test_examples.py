@@ -14,7 +14,7 @@ from scipy import sparse
 
 from atjax.batch import BatchIndex
 from atjax.fisher import FisherConfig
-from atjax.fisher.examples import Examples, draw_examples, induced, surroundings
+from atjax.fisher.examples import Examples, Taken, draw_examples, induced, surroundings
 from atjax.task import Graphs, Level, Loss, Split, Task
 
 EXACT = {"graph": "exact", "node": "exact"}
@@ -238,6 +238,29 @@ def test_last_layer_and_batch_norm_see_all_training_graphs(loss: Loss) -> None:
     )
     np.testing.assert_array_equal(examples.features, task.graphs.nodes)
     assert (examples.sampled, examples.population) == (4, len(train))
+
+
+def test_blocks_are_random_parts() -> None:
+    """Of 20 small and 20 large graphs in blocks of 5, a block has as many large ones as chance gives it: were blocks
+    alike in size, standard errors would be too small."""
+    task = dataclasses.replace(
+        graph_task(np.array([2] * 20 + [9] * 20 + [5] * 4)),
+        fixed_split=Split(np.arange(41), np.array([41]), np.array([42, 43])),
+    )
+    counts = []
+    for seed in range(60):
+        taken = Taken.of(task, dataclasses.replace(CONFIG, max_passes={"graph": 40}), seed)
+        parts = taken.parts()
+        assert sorted(np.concatenate(parts)) == taken.chosen.tolist()
+        assert [len(part) for part in parts] == [5] * 8
+        counts.append([(part >= 20).sum() for part in parts])
+    expected = 5 * 0.5 * 0.5 * 35 / 39  # hypergeometric, but for the one graph of five nodes
+    assert 0.7 < np.var(counts) / expected < 1.4
+    placed = draw_examples(task, dataclasses.replace(CONFIG, max_passes={"graph": 40}), 0).placed
+    assert placed is not None
+    blocks = np.asarray(placed.graphs).reshape(8, -1)
+    parts = Taken.of(task, dataclasses.replace(CONFIG, max_passes={"graph": 40}), 0).parts()
+    assert [sorted(ids[ids >= 0]) for ids in blocks] == [sorted(part) for part in parts]
 
 
 def test_two_shapes_where_one_would_be_mostly_padding() -> None:

@@ -14,7 +14,6 @@ several times slower. All blocks of a model go through one loop, which is compil
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ import numpy as np
 from atjax.batch import Batch
 from atjax.fisher.cotangents import Cotangents
 from atjax.fisher.gradients import Sums, split_params
-from atjax.fisher.slots import SlotIndex, Slots, fill
+from atjax.fisher.slots import ROWS, Places, SlotIndex, fill
 from atjax.model.gnn import GNN, Params, Variables
 from atjax.model.taps import Inputs, Taps, tapped
 from atjax.products import einsum
@@ -225,7 +224,7 @@ class Passes:
 
         def forward(shifts: Taps) -> tuple[jax.Array, Inputs]:
             values, inputs, _ = tapped(self.gnn, self.variables, batch, shifts)
-            return values[index.slots.starts] if index.rooted else values, inputs
+            return values[index.places.starts] if index.rooted else values[:-1], inputs
 
         values, pullback, inputs = jax.vjp(forward, shifts, has_aux=True)
         directions = jax.vmap(self.cotangents.of)(values, jnp.asarray(index.graphs))
@@ -271,84 +270,84 @@ def slot_sums(
     passes = Passes.over(gnn, cotangents, variables, data, examples)
 
     def add(sums: Packed, index: SlotIndex) -> tuple[Packed, None]:
-        return _add(sums, passes.through(index), index.slots), None
+        return _add(sums, passes.through(index), index.places), None
 
     zeros = passes.layout.zeros(jax.tree.leaves(theta)[0].dtype, squares)
     return passes.layout.unpack(jax.lax.scan(add, zeros, examples)[0], theta)
 
 
-def _add(sums: Packed, through: Through, slots: Slots) -> Packed:
+def _add(sums: Packed, through: Through, places: Places) -> Packed:
     """Add f_i and f_i^2 of the examples of one batch."""
-    add_products = _add_blocks if jax.default_backend() == "cpu" else _add_whole
-    totals = [add_products(pair, xs, ds, slots) for pair, (xs, ds) in zip(sums.maps, through.maps)]
-    gradient = own_rows(through.others, slots)
-    return Packed(tuple(totals), _plus_each(sums.others, jnp.sum(gradient**2, axis=1)))
+    on_cpu = jax.default_backend() == "cpu"
+    add_products, add_others = (_add_blocks, _add_rows) if on_cpu else (_add_whole, _add_rows_whole)
+    totals = [add_products(pair, xs, ds, places) for pair, (xs, ds) in zip(sums.maps, through.maps)]
+    return Packed(tuple(totals), add_others(sums.others, through.others, places))
 
 
-def own_rows(rows: jax.Array, slots: Slots) -> jax.Array:
+def own_rows(rows: jax.Array, places: Places) -> jax.Array:
     """Sums over every place's nodes, [V, ...] -> [B, ...]."""
-    return jnp.concatenate([jnp.sum(part, axis=1) for part in slots.cut(rows)])
+    return jnp.concatenate([jnp.sum(part, axis=1) for part in places.cut(rows)])
 
 
-def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], slots: Slots) -> Pair:
+def _add_rows_whole(sums: Pair, rows: jax.Array, places: Places) -> Pair:
+    """Add f_i and f_i^2 of parameters that act on every node alone, from their gradients node by node, [V, L, W]."""
+    return _plus_each(sums, jnp.sum(own_rows(rows, places) ** 2, axis=1))
+
+
+def _add_rows(sums: Pair, rows: jax.Array, places: Places) -> Pair:
+    """The same sums, a few examples at once."""
+
+    def step(sums: Pair, start: jax.Array, live: jax.Array, number: int, nodes: int) -> Pair:
+        own = jax.lax.dynamic_slice_in_dim(rows, start, nodes)
+        return _plus_each(sums, jnp.sum(jnp.sum(own, axis=0) ** 2, axis=0)[None])
+
+    return places.walk(step, sums)
+
+
+def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], places: Places) -> Pair:
     """Add f_i and f_i^2 of linear maps to sums [K, T, H], block after block.
 
     Args:
         sums: Of K blocks in all.
         xs: Inputs of every map, [V, d], and
         ds: its deltas, [V, L, H].
-        slots: The places.
+        places: The places.
     """
     _, tile, width = sums.first.shape
     directions = ds[0].shape[1]
     most = int(np.clip(CACHED // (tile * width * directions), 1, MOST_TOGETHER))
-    owner = np.repeat(np.arange(len(xs)), [x.shape[1] // tile for x in xs])
-
-    def add(sums: Pair, x: jax.Array, d: jax.Array) -> Pair:
-        products = einsum("int,inh->ith", x, d).reshape(-1, tile, directions, width)
-        f = [jnp.sum(product**2, axis=1) for product in products]
-        return sums.plus(sum(f[1:], f[0]), lambda: sum((each**2 for each in f[1:]), f[0] ** 2))
-
-    groups = []
-    for x_parts, d_parts in zip(zip(*map(slots.cut, xs)), zip(*map(slots.cut, ds))):
-        places, nodes, _ = x_parts[0].shape
-        # Every block of every example in one piece.
-        x = jnp.concatenate([part.reshape(places, nodes, -1, tile).transpose(2, 0, 1, 3) for part in x_parts])
-        d = jnp.stack([part.reshape(places, nodes, directions * width) for part in d_parts])
-        groups.append((x, d))
+    owner = jnp.asarray(np.repeat(np.arange(len(xs), dtype=np.int32), [x.shape[1] // tile for x in xs]))
+    # Every block's inputs and every map's deltas in one piece, with rows to spare behind the last places.
+    spare = ((0, 0), (0, ROWS), (0, 0))
+    x = jnp.pad(jnp.concatenate([jnp.moveaxis(x.reshape(len(x), -1, tile), 1, 0) for x in xs]), spare)
+    d = jnp.pad(jnp.stack(ds).reshape(len(ds), len(ds[0]), directions * width), spare)
 
     def block(_: None, here: tuple[jax.Array, jax.Array, Pair]) -> tuple[None, Pair]:
         k, owner_k, sums = here
 
-        def step(x: jax.Array, d: jax.Array, sums: Pair, start: int | jax.Array, number: int) -> Pair:
-            return add(sums, _places(x, k, start, number), _places(d, owner_k, start, number))
+        def step(sums: Pair, start: jax.Array, live: jax.Array, number: int, nodes: int) -> Pair:
+            rows = (_block_nodes(part, which, start, number, nodes) for part, which in ((x, k), (d, owner_k)))
+            products = einsum("int,inh->ith", *rows).reshape(-1, tile, directions, width)
+            f = [jnp.where(live[i], jnp.sum(product**2, axis=1), 0) for i, product in enumerate(products)]
+            return sums.plus(sum(f[1:], f[0]), lambda: sum((each**2 for each in f[1:]), f[0] ** 2))
 
-        for x, d in groups:
-            sums = _in_steps(functools.partial(step, x, d), sums, x.shape[1], most)
-        return None, sums
+        return None, places.walk(step, sums, most)
 
-    return jax.lax.scan(block, None, (jnp.arange(len(owner)), jnp.asarray(owner), sums))[1]
-
-
-def _in_steps(step: Callable[[Pair, int | jax.Array, int], Pair], sums: Pair, places: int, most: int) -> Pair:
-    """``step(sums, start, number)`` over all places, at most so many at once."""
-    number = min(most, places)
-    steps, rest = divmod(places, number)
-    sums = jax.lax.fori_loop(0, steps, lambda i, sums: step(sums, i * number, number), sums)
-    return step(sums, steps * number, rest) if rest else sums
+    return jax.lax.scan(block, None, (jnp.arange(len(owner), dtype=jnp.int32), owner, sums))[1]
 
 
-def _places(rows: jax.Array, k: jax.Array, start: int | jax.Array, count: int) -> jax.Array:
-    """``rows[k, start : start + count]``."""
-    return jax.lax.dynamic_slice(rows, (k, start, 0, 0), (1, count, *rows.shape[2:]))[0]
+def _block_nodes(rows: jax.Array, k: jax.Array, start: jax.Array, number: int, nodes: int) -> jax.Array:
+    """``rows[k]`` of so many places side by side, [number, nodes, ...]."""
+    part = jax.lax.dynamic_slice(rows, (k, start, np.int32(0)), (1, number * nodes, rows.shape[2]))
+    return part.reshape(number, nodes, rows.shape[2])
 
 
-def _add_whole(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], slots: Slots) -> Pair:
+def _add_whole(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], places: Places) -> Pair:
     """The same sums from one product of all examples a map, for an accelerator."""
 
     def total(x: jax.Array, delta: jax.Array) -> Pair:
         added = Pair(jnp.zeros(()), None if sums.second is None else jnp.zeros(()))
-        for x_part, d_part in zip(slots.cut(x), slots.cut(delta)):
+        for x_part, d_part in zip(places.cut(x), places.cut(delta)):
             added = _plus_each(added, jnp.sum(einsum("ind,inlh->idlh", x_part, d_part) ** 2, axis=2))
         return added
 

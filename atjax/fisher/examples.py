@@ -16,14 +16,25 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from atjax.batch import Batch, BatchIndex, BatchShape, Rows, bucket, device_rows, index_batches, shape_for, single_batch
+from atjax.batch import (
+    SHARED_SPLITS,
+    Batch,
+    BatchIndex,
+    BatchShape,
+    Rows,
+    bucket,
+    covering,
+    device_rows,
+    index_batches,
+    shape_for,
+    single_batch,
+)
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import num_directions
 from atjax.fisher.fields import receptive_fields
-from atjax.fisher.slots import SlotIndex, lay_out
+from atjax.fisher.slots import FINE, SlotIndex, in_places, list_shapes
 from atjax.neighbours import lists
 from atjax.task import Graphs, Task, ragged_ranges
 
@@ -149,6 +160,46 @@ def nodes_in_flight(config: FisherConfig) -> int:
     return int(np.clip(free / 2 / (KEPT * 4 * config.hidden * config.seeds), CPU_CHUNK, MOST_CHUNK))
 
 
+class Taken(NamedTuple):
+    """What is taken of a split; ids ascending.
+
+    Attributes:
+        train: Training examples.
+        chosen: Those that are differentiated.
+        fit: Those that models are fitted on.
+        blocks: Into how many random parts the chosen ones are dealt.
+        rng: For what else is drawn.
+    """
+
+    train: np.ndarray
+    chosen: np.ndarray
+    fit: np.ndarray
+    blocks: int
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, task: Task, config: FisherConfig, seed: int) -> Taken:
+        """Of the split of a seed."""
+        train = task.split(seed).train
+        rng = np.random.default_rng([seed, 0xF15])
+        directions = num_directions(task.loss, task.num_outputs)
+        count = min(len(train), max(2, config.max_passes[task.level] // directions))
+        chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
+        fit = chosen if config.fit_on == "sampled" and config.by_example(task.level) else train
+        # Blocks for standard errors, unless all is exact anyway.
+        blocks = 1 if len(chosen) == len(train) and config.tolerance == 0 else BLOCKS
+        return cls(train, chosen, fit, blocks, rng)
+
+    @classmethod
+    def shared(cls, task: Task, config: FisherConfig) -> list[Taken]:
+        """Of the seeds whose programs any seed is to share: its batches get the shapes that theirs need."""
+        return [cls.of(task, config, seed) for seed in range(SHARED_SPLITS)]
+
+    def parts(self) -> list[np.ndarray]:
+        """The blocks: parts that are alike in size would make standard errors too small."""
+        return np.array_split(self.rng.permutation(self.chosen), self.blocks) if self.blocks > 1 else [self.chosen]
+
+
 def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     """Lay out a task's training data for the Fisher computation.
 
@@ -157,60 +208,37 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         config: Sample sizes and chunk.
         seed: Of the split, and of what is sampled.
     """
-    train = task.split(seed).train
-    rng = np.random.default_rng([seed, 0xF15])
-    directions = num_directions(task.loss, task.num_outputs)
-    count = min(len(train), max(2, config.max_passes[task.level] // directions))
-    chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
-    chunk = nodes_in_flight(config)
-    fit = chosen if config.fit_on == "sampled" and config.by_example(task.level) else train
-    # Batches are blocks for standard errors too: several of them unless all is exact anyway.
-    blocks = 1 if len(chosen) == len(train) and config.tolerance == 0 else BLOCKS
     lay = _graph_examples if task.level == "graph" else _whole_examples
-    return lay(task, config, chunk, Taken(train, chosen, fit, blocks), rng)
+    return lay(task, config, seed)
 
 
-class Taken(NamedTuple):
-    """Ids of training examples, ascending.
-
-    Attributes:
-        train: All of them.
-        chosen: Those that are differentiated.
-        fit: Those that models are fitted on.
-        blocks: Into how many the chosen ones are dealt.
-    """
-
-    train: np.ndarray
-    chosen: np.ndarray
-    fit: np.ndarray
-    blocks: int
-
-
-def _graph_examples(task: Task, config: FisherConfig, chunk: int, taken: Taken, rng: np.random.Generator) -> Examples:
-    train, chosen, fit, blocks = taken
-    graphs = task.graphs.dense()
-    training = graphs.take(fit)
-    shape = shape_for(training, np.arange(len(fit)), len(fit))
-    # Lists hold neighbours only.
-    near = lists(training.senders, training.receivers, shape.nodes) if graphs.plain else None
-    chunks = tuple(_single_graphs(graphs, rng.permutation(ids), chunk) for ids in _by_size(graphs, chosen))
-    placed = None
-    if graphs.plain:  # the gradients of edge parameters are no products of what stands at one node
-        most = min(chunk, int(graphs.n_node[chosen].sum()) // blocks)
-        placed = jax.tree.map(jnp.asarray, lay_out(graphs, chosen, most, rng, blocks=blocks))
+def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
+    graphs, chunk = task.graphs.dense(), nodes_in_flight(config)
+    taken, others = Taken.of(task, config, seed), Taken.shared(task, config)
+    training = graphs.take(taken.fit)
+    shape = covering(shape_for(graphs, each.fit, len(each.fit), FINE) for each in (taken, *others))
+    near = placed = None
+    if graphs.plain:
+        # Lists hold neighbours only.
+        shapes = list_shapes(graphs, [each.fit for each in (taken, *others)])
+        near = jax.device_put(lists(training.senders, training.receivers, shape.nodes, shapes))
+        # And gradients of edge parameters are no products of what stands at one node.
+        placed = jax.device_put(in_places(graphs, taken.parts(), chunk, [each.parts() for each in others]))
+    host = np.arange(len(taken.fit)), taken.fit, task.labels[taken.fit], task.labels
+    rows, ids, labels, targets = jax.device_put(host)
     return Examples(
-        single_batch(training, shape)._replace(lists=jax.tree.map(jnp.asarray, near)),
-        jnp.arange(len(fit)),
-        jnp.asarray(fit),
-        jnp.asarray(task.labels[fit]),
-        jnp.asarray(task.labels),
+        single_batch(training, shape)._replace(lists=near),
+        rows,
+        ids,
+        labels,
+        targets,
         device_rows(graphs),
-        chunks,
+        tuple(_single_graphs(graphs, taken.rng.permutation(ids), chunk) for ids in _by_size(graphs, taken.chosen)),
         placed,
         _no_fields,
         1,
-        len(chosen),
-        len(train),
+        len(taken.chosen),
+        len(taken.train),
     )
 
 
@@ -229,7 +257,7 @@ def _single_graphs(graphs: Graphs, ids: np.ndarray, chunk: int) -> BatchIndex:
     shape = BatchShape(2, bucket(int(graphs.n_node[ids].max()) + 1), bucket(max(1, int(graphs.n_edge[ids].max()))))
     rows = _in_chunks(ids, max(1, chunk // shape.nodes))
     index = index_batches(graphs, rows.reshape(-1, 1), shape)
-    return jax.tree.map(lambda array: jnp.asarray(array).reshape(*rows.shape, *array.shape[1:]), index)
+    return jax.device_put(jax.tree.map(lambda array: array.reshape(*rows.shape, *array.shape[1:]), index))
 
 
 def _in_chunks(ids: np.ndarray, width: int) -> np.ndarray:
@@ -239,9 +267,10 @@ def _in_chunks(ids: np.ndarray, width: int) -> np.ndarray:
     return np.concatenate([ids, np.full(rows * width - len(ids), -1)]).reshape(rows, width)
 
 
-def _whole_examples(task: Task, config: FisherConfig, chunk: int, taken: Taken, rng: np.random.Generator) -> Examples:
+def _whole_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     """Examples that share a graph: nodes, or pairs of nodes."""
-    train, chosen, fit, blocks = taken
+    train, chosen, fit, blocks, rng = Taken.of(task, config, seed)
+    chunk = nodes_in_flight(config)
     nodes_of = np.arange(task.num_examples)[:, None] if task.pairs is None else task.pairs
     # Sketches take all training examples whose nodes are kept: the surroundings of more of them are of use to them.
     most = max(len(chosen), config.max_nodes // 8)
@@ -259,20 +288,21 @@ def _whole_examples(task: Task, config: FisherConfig, chunk: int, taken: Taken, 
     row[outputs] = np.arange(len(outputs))
     width = max(1, chunk // (len(kept) * num_directions(task.loss, task.num_outputs)))
     # Lists hold neighbours only.
-    near = jax.tree.map(jnp.asarray, lists(graph.senders, graph.receivers, len(kept))) if graph.plain else None
+    near = jax.device_put(lists(graph.senders, graph.receivers, len(kept))) if graph.plain else None
     pairs = None if task.pairs is None else position[task.pairs[inside]]
 
     def fields(depth: int) -> SlotIndex | None:
-        return receptive_fields(graph, row[chosen], depth, chunk, blocks=blocks, rng=np.random.default_rng(0))
+        return receptive_fields(graph, row[chosen], depth, chunk, blocks=blocks)
 
+    rows, labels, targets = jax.device_put((row[fit], task.labels[fit], task.labels[outputs]))
     return Examples(
         single_batch(graph, pairs=pairs)._replace(lists=near),
-        jnp.asarray(row[fit]),
-        jnp.asarray(row[fit]),
-        jnp.asarray(task.labels[fit]),
-        jnp.asarray(task.labels[outputs]),
+        rows,
+        rows,
+        labels,
+        targets,
         None,
-        (jnp.asarray(_in_chunks(row[chosen], width)),),
+        (jax.device_put(_in_chunks(row[chosen], width)),),
         None,
         functools.cache(fields) if task.pairs is None and graph.plain else _no_fields,
         max(1, chunk // len(kept)),

@@ -12,7 +12,7 @@ import dataclasses
 
 import numpy as np
 
-from atjax.fisher.slots import SlotIndex, lay_out
+from atjax.fisher.slots import SlotIndex, in_places
 from atjax.task import Graphs, ragged_ranges
 
 SPARE = 4
@@ -22,9 +22,7 @@ PROBES = 32
 """Fields that are tried first, to see how large they are."""
 
 
-def receptive_fields(
-    graph: Graphs, roots: np.ndarray, depth: int, nodes: int, *, blocks: int, rng: np.random.Generator
-) -> SlotIndex | None:
+def receptive_fields(graph: Graphs, roots: np.ndarray, depth: int, nodes: int, *, blocks: int) -> SlotIndex | None:
     """Lay out the fields of some nodes of one graph in batches; None where they are too large to be worth it.
 
     Args:
@@ -33,7 +31,6 @@ def receptive_fields(
         depth: K, message-passing layers.
         nodes: V of a batch, about.
         blocks: S is a multiple of this.
-        rng: Deals fields of like size at random among batches.
 
     Returns:
         S batches, leading axis S, `SlotIndex.rooted`: the root is the first node of its place. ``nodes`` are rows of
@@ -45,7 +42,7 @@ def receptive_fields(
     if len(sample) * SPARE > total * min(PROBES, len(roots)):
         return None
     origin, fields = _as_graphs(graph, start, roots, depth)
-    index = lay_out(fields, np.arange(len(roots)), min(nodes, len(origin) // blocks), rng, blocks=blocks)
+    index = in_places(fields, np.array_split(np.arange(len(roots)), blocks), nodes)
     degree = np.diff(start)[origin[index.nodes]].astype(np.float32)
     return dataclasses.replace(
         index,

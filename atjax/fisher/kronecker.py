@@ -46,8 +46,7 @@ def slot_factors(
     def batch(index: SlotIndex) -> Squares:
         inputs, deltas = passes.run(index)
         # The nodes of an empty place count nothing, even where a batch of graphs was emptied to fill up a block.
-        here = jnp.repeat(jnp.asarray(index.graphs) >= 0, index.slots.sizes, total_repeat_length=index.slots.num_nodes)
-        real = jnp.asarray(index.node_mask) & here
+        real = jnp.asarray(index.node_mask) & (jnp.arange(index.slots.num_nodes) < jnp.sum(index.places.n_node))
         names = sorted(inputs.linear)
         return Squares(
             tuple(_square(inputs.linear[name], real) for name in names),

@@ -11,7 +11,7 @@ Both learn from halves of the training examples, drawn at random, and are scored
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -20,10 +20,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from atjax.batch import BatchIndex, BatchShape, balance, deal, gather, index_batches, shape_for
+from atjax.batch import BatchIndex, BatchShape, balance, covering, deal, gather, index_batches, shape_for
 from atjax.errors import UserError
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted
+from atjax.fisher.examples import Taken
 from atjax.fisher.last_layer import fit_last_layer
 from atjax.fisher.models import over_models
 from atjax.fisher.moments import Array, Estimate, jackknife
@@ -181,7 +182,7 @@ def descent(models: Fitted, config: FisherConfig) -> Descent:
     Adam from random parameters, BatchNorm in training mode: on batches of `LOT` graphs, or on the whole graph. Held-out
     graphs are `HELD` at most.
     """
-    lots = (_graph_lots if models.task.level == "graph" else _whole_lots)(models)
+    lots = _graph_lots(models, config) if models.task.level == "graph" else _whole_lots(models)
     start = starting_models(models.gnn, models.task, config)
     found = _descend(models.gnn, models.task.loss, start, models.data, *lots)
     return jax.tree.map(lambda x: np.asarray(x, np.float64), found)
@@ -194,22 +195,32 @@ def _whole_lots(models: Fitted) -> tuple[Lot, Lot]:
     return seen, unseen
 
 
-def _graph_lots(models: Fitted) -> tuple[Lot, Lot]:
-    """A lot for every step, and the held-out graphs in lots."""
+def _graph_lots(models: Fitted, config: FisherConfig) -> tuple[Lot, Lot]:
+    """A lot for every step, and the held-out graphs in lots; of one shape for all seeds."""
     graphs, ids, labels = models.task.graphs, np.asarray(models.examples.ids), labels_of(models)
-    seen, unseen = (ids[half] for half in halves(len(ids)))
-    rng = np.random.default_rng([len(ids), 0xDE5C])
-    unseen = rng.permutation(unseen)[:HELD]
+    each = [_halved(taken) for taken in (ids, *(other.fit for other in Taken.shared(models.task, config)))]
+    seen, unseen, rng = each[0]
     epochs = [deal(graphs, seen, LOT, rng) for _ in range(-(-STEPS * LOT // len(seen)))]
+    held, _ = balance(graphs, unseen, LOT)
     place = np.zeros(len(graphs.n_node), int)
     place[ids] = np.arange(len(ids))  # labels are those of the training graphs
 
-    def lots(dealt: np.ndarray, shape: BatchShape) -> Lot:
-        index = index_batches(graphs, dealt, shape)
+    def lots(dealt: np.ndarray, shapes: Iterable[BatchShape]) -> Lot:
+        index = index_batches(graphs, dealt, covering(shapes))
         rows = np.broadcast_to(np.arange(LOT), dealt.shape)
         return Lot(index, rows, labels[place[dealt]], (dealt >= 0).astype(np.float32))
 
-    return lots(np.concatenate(epochs)[:STEPS], shape_for(graphs, seen, LOT)), lots(*balance(graphs, unseen, LOT))
+    return (
+        lots(np.concatenate(epochs)[:STEPS], (shape_for(graphs, seen, LOT) for seen, _, _ in each)),
+        lots(held, (balance(graphs, unseen, LOT)[1] for _, unseen, _ in each)),
+    )
+
+
+def _halved(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
+    """Graphs to learn from, those held out, and what draws further."""
+    seen, unseen = (ids[half] for half in halves(len(ids)))
+    rng = np.random.default_rng([len(ids), 0xDE5C])
+    return seen, rng.permutation(unseen)[:HELD], rng
 
 
 @functools.partial(jax.jit, static_argnames=("gnn", "loss"))

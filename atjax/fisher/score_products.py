@@ -17,7 +17,7 @@ import numpy as np
 from atjax.batch import Batch
 from atjax.fisher.cotangents import Cotangents
 from atjax.fisher.disjoint import Passes, own_rows, tile_of
-from atjax.fisher.slots import SlotIndex, Slots
+from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import GNN, Variables
 from atjax.products import einsum, matmul
 
@@ -40,29 +40,32 @@ def slot_products(
 
     def keep(_: None, index: SlotIndex) -> tuple[None, Any]:
         maps, others = passes.through(index)
-        return None, (maps, own_rows(others, index.slots))
+        return None, (maps, own_rows(others, index.places))
 
     maps, others = jax.lax.scan(keep, None, examples)[1]
     total = self_product(others.reshape(-1, others.shape[-1]))
     for xs, ds in maps:
-        total = _add_maps(total, xs, ds, examples.slots)
+        total = _add_maps(total, xs, ds, examples)
     return whole(total)
 
 
-def _add_maps(total: Symmetric, xs: Sequence[jax.Array], ds: Sequence[jax.Array], slots: Slots) -> Symmetric:
+def _add_maps(total: Symmetric, xs: Sequence[jax.Array], ds: Sequence[jax.Array], examples: SlotIndex) -> Symmetric:
     """Add the products of rows of linear maps of one H.
 
     Args:
         total: So far.
         xs: Inputs of every map, [S, V, d], and
         ds: its deltas, [S, V, L, H].
-        slots: The places.
+        examples: The batches.
     """
     tile, (_, _, directions, width) = tile_of([x.shape[-1] for x in xs]), ds[0].shape
     # One block of kernel rows after another: its inputs [S, V, T], and whose deltas belong to it.
     blocks = jnp.concatenate([jnp.moveaxis(x.reshape(*x.shape[:-1], -1, tile), -2, 0) for x in xs])
     owner = np.repeat(np.arange(len(xs)), [x.shape[-1] // tile for x in xs])
-    deltas, cut = jnp.stack(ds).reshape(len(ds), *ds[0].shape[:2], -1), jax.vmap(slots.cut)
+    deltas = jnp.stack(ds).reshape(len(ds), *ds[0].shape[:2], -1)
+
+    def cut(each: jax.Array) -> list[jax.Array]:
+        return jax.vmap(lambda index, rows: index.places.cut(rows))(examples, each)
 
     def rows(x: jax.Array, d: jax.Array) -> jax.Array:
         """Of places of one size, [S, B, n, ...] -> [S, B, L T H]."""

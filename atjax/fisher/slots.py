@@ -1,38 +1,50 @@
-"""Batches of disjoint graphs in which every graph has a place of fixed size.
+"""Batches of disjoint graphs in which every graph has a place of one of a few sizes.
 
-`atjax.batch.deal` gives every batch one graph of each stratum of sizes, so a place that fits the largest graph of its
-stratum fits all that come there, with little padding. Places being the same in all batches, one program serves them,
-and what belongs to a graph is a static slice.
+    parts of the examples -> places of a few sizes -> batches of nearly equal size -> SlotIndex [S, ...]
+
+What belongs to a graph is a slice then, of static length, and one program serves all batches; where it begins depends
+on how many places of each size the batch fills. So batches need not be alike: padding is what rounds a graph up to its
+place, and a batch to the largest one.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import heapq
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import jraph
 import numpy as np
 
-from atjax.batch import Batch, bucket, deal
-from atjax.neighbours import Array, Lists, neighbours, rows_beyond, width_for
+from atjax.batch import Batch, bucket
+from atjax.neighbours import Array, Lists, ListShapes, lists, rows_beyond, width_for
 from atjax.task import Graphs, ragged_ranges
 
-MOST_SIZES, WASTE = 4, 1.03
-"""Every size of places makes the compiled program longer: at most so many, and fewer while the padded nodes are no more
-than that multiple of what they would be with a size for every place."""
+T = TypeVar("T")
+
+MOST_SIZES, WORTH, FINE = 6, 0.04, 64
+"""Sizes of places, each of which makes the compiled program longer: at most so many, and only those that save such a
+share of the nodes; and how many an octave there are to choose from."""
+
+ROWS = 128
+"""The most nodes of places that are gone through together; a larger one is work enough by itself."""
 
 
 @dataclass(frozen=True)
 class Slots:
-    """The places of a batch, B in all, V nodes in all.
+    """The places of a batch, B in all.
 
     Attributes:
-        groups: Places of one size that lie side by side: how many, and the nodes of each.
+        groups: For every size of places, ascending: how many there are at most, and the nodes of each.
+        num_nodes: V, what the filled places of any batch fit into.
     """
 
     groups: tuple[tuple[int, int], ...]
+    num_nodes: int
 
     @property
     def sizes(self) -> np.ndarray:
@@ -40,24 +52,83 @@ class Slots:
         places, nodes = zip(*self.groups)
         return np.repeat(np.array(nodes, np.int32), places)
 
-    @property
-    def starts(self) -> np.ndarray:
-        """First node of every place, int32 [B]."""
-        return (np.cumsum(self.sizes) - self.sizes).astype(np.int32)
+
+class Group(NamedTuple):
+    """The filled places of one size of one batch, side by side.
+
+    Attributes:
+        most: How many there may be.
+        nodes: Of each.
+        start: First node of the first, int32 [].
+        filled: How many there are, int32 [].
+    """
+
+    most: int
+    nodes: int
+    start: jax.Array
+    filled: jax.Array
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the places of one batch are: the filled ones lie side by side in the order of their sizes.
+
+    Attributes:
+        slots: All places.
+        filled: Which hold a graph, the first ones of every size, bool [B].
+    """
+
+    slots: Slots
+    filled: jax.Array
 
     @property
-    def num_nodes(self) -> int:
-        """V."""
-        return int(self.sizes.sum())
+    def n_node(self) -> jax.Array:
+        """Nodes of every place, 0 where it is not filled, int32 [B]."""
+        return jnp.where(self.filled, self.slots.sizes, 0)
+
+    @property
+    def starts(self) -> jax.Array:
+        """First node of every filled place, int32 [B]; of others some node."""
+        return jnp.where(self.filled, jnp.cumsum(self.n_node) - self.n_node, 0)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Of every size."""
+        found, place, start = [], 0, jnp.zeros((), jnp.int32)
+        for most, nodes in self.slots.groups:
+            count = jnp.sum(self.filled[place : place + most], dtype=jnp.int32)
+            found.append(Group(most, nodes, start, count))
+            place, start = place + most, start + nodes * count
+        return found
 
     def cut(self, rows: jax.Array) -> list[jax.Array]:
-        """Node rows [V, ...] as one array [places, nodes, ...] for each group."""
-        blocks, start = [], 0
-        for places, nodes in self.groups:
-            part = rows[start : start + places * nodes]
-            blocks.append(part.reshape(places, nodes, *rows.shape[1:]))
-            start += places * nodes
-        return blocks
+        """Node rows [V, ...] as one array [places, nodes, ...] for each size, 0 where a place is not filled."""
+        parts = []
+        for most, nodes, start, count in self.groups:
+            node = jnp.arange(most * nodes)
+            node = jnp.where(node < nodes * count, start + node, len(rows))
+            part = rows.at[node].get(mode="fill", fill_value=0)
+            parts.append(part.reshape(most, nodes, *rows.shape[1:]))
+        return parts
+
+    def walk(self, step: Callable[[T, jax.Array, jax.Array, int, int], T], carry: T, together: int = 1) -> T:
+        """``carry = step(carry, start, live, number, nodes)`` over all filled places, a few together.
+
+        A step is for ``number`` places of so many nodes each, side by side from node ``start``: at most so many
+        together, of at most `ROWS` nodes. At the end of a size only those count that are ``live``, bool [number]; in
+        place of the others is what comes next, up to `ROWS` nodes past the last one. How long these loops are is known
+        only as they run.
+        """
+        for group in self.groups:
+            number = max(1, min(together, group.most, ROWS // group.nodes))
+
+            def one(i: jax.Array, carry: T, group: Group = group, number: int = number) -> T:
+                first = i * number
+                live = first + jnp.arange(number) < group.filled
+                return step(carry, group.start + first * group.nodes, live, number, group.nodes)
+
+            carry = jax.lax.fori_loop(0, -(-group.filled // number), one, carry)
+        return carry
 
 
 @jax.tree_util.register_dataclass
@@ -81,112 +152,154 @@ class SlotIndex:
     slots: Slots = dataclasses.field(metadata={"static": True})
     rooted: bool = dataclasses.field(default=False, metadata={"static": True})
 
+    @property
+    def places(self) -> Places:
+        """Of one batch."""
+        return Places(self.slots, jnp.asarray(self.graphs) >= 0)
 
-def lay_out(
-    graphs: Graphs, ids: np.ndarray, nodes: int, rng: np.random.Generator | None = None, *, blocks: int = 1
+
+def place_sizes(sizes: np.ndarray, most: int = MOST_SIZES, worth: float = WORTH) -> np.ndarray:
+    """The sizes of places that pad graphs of these sizes least; ascending, int.
+
+    Args:
+        sizes: Nodes of every graph.
+        most: How many there may be.
+        worth: One more must save this share of the nodes.
+    """
+    unique, counts = np.unique([bucket(max(1, size), FINE) for size in sizes.tolist()], return_counts=True)
+    below, count = np.concatenate([[0], np.cumsum(counts)]), len(unique)
+    # Nodes of places for the graphs from the i-th size on up to the j-th, all in places that fit the j-th.
+    cost = np.where(np.tri(count, dtype=bool).T, unique * (below[1:] - below[:-1, None]), np.inf)
+    total, cuts = cost[0], []
+    for _ in range(min(most, count) - 1):
+        longer = np.where(np.tri(count, k=-1, dtype=bool).T, total[:, None] + np.roll(cost, -1, axis=0), np.inf)
+        if longer[:, -1].min() > (1 - worth) * total[-1]:
+            break
+        cuts.append(longer.argmin(axis=0))
+        total = longer.min(axis=0)
+    chosen = [count - 1]
+    for cut in reversed(cuts):
+        chosen.append(int(cut[chosen[-1]]))
+    return unique[chosen[::-1]]
+
+
+Dealt = Sequence[np.ndarray]
+"""The ids of the graphs of every batch."""
+
+
+def deal_places(nodes: np.ndarray, batches: int) -> list[np.ndarray]:
+    """Deal graphs of so many nodes into so many batches of nearly equal size.
+
+    Each graph, the largest first, goes to the smallest batch (Graham, 1969).
+
+    Returns:
+        For every batch which graphs, by position, the largest first.
+    """
+    dealt: list[list[int]] = [[] for _ in range(batches)]
+    heap = [(0, batch) for batch in range(batches)]
+    for graph in np.argsort(-nodes, kind="stable"):
+        total, batch = heap[0]
+        dealt[batch].append(graph)
+        heapq.heapreplace(heap, (total + int(nodes[graph]), batch))
+    return [np.array(positions, int) for positions in dealt]
+
+
+def in_places(
+    graphs: Graphs, parts: Sequence[np.ndarray], nodes: int, others: Sequence[Sequence[np.ndarray]] = ()
 ) -> SlotIndex:
-    """Deal graphs into batches of about so many nodes.
+    """Lay out parts of some graphs in batches of about so many nodes, as many batches a part.
 
     Args:
         graphs: All graphs.
-        ids: Those to deal.
-        nodes: V, about. Twice the largest graph is the least: with no other graphs beside it, a stratum that holds it
-            is mostly padding.
-        rng: Deals at random among graphs of like size; None always the same way.
-        blocks: Random parts of the graphs, one after another, of as many batches each: for standard errors, which
-            parts that are alike in size would make too small. S is a multiple of this.
+        parts: Ids, part after part.
+        nodes: V, about; the largest graph may need more.
+        others: Parts of other samples, whose layouts are to have the same shapes.
 
     Returns:
-        S batches, leading axis S.
+        S batches, leading axis S, a multiple of the number of parts.
     """
-    total, largest = int(graphs.n_node[ids].sum()), int(graphs.n_node[ids].max())
-    count = int(np.clip(max(nodes, 2 * largest) * len(ids) // max(1, total), 1, len(ids)))
-    if blocks == 1:
-        dealt = deal(graphs, ids, count, rng)
-    else:
-        rng = rng or np.random.default_rng(0)
-        batches = max(1, round(len(ids) / count / blocks))  # of a block
-        places = -(-len(ids) // (blocks * batches))
-        parts = [deal(graphs, part, places, rng) for part in np.array_split(rng.permutation(ids), blocks)]
-        longest = max(len(part) for part in parts)
-        dealt = np.concatenate([_lengthened(part, longest) for part in parts])
-    needed = np.where(dealt >= 0, graphs.n_node[dealt], 0).max(axis=0)
-    slots = _merge([bucket(max(1, int(size))) for size in needed])
-    start = slots.starts
-    inside = np.isin(np.repeat(np.arange(len(graphs.n_node)), graphs.n_edge), ids)
-    # Edges beyond the lists' width need further rows; all batches have as many as the one that needs most.
-    ends = {"incoming": graphs.receivers, "outgoing": graphs.senders}
-    degrees = {name: np.bincount(end[inside], minlength=len(graphs.nodes)) for name, end in ends.items()}
+    sizes = place_sizes(graphs.n_node)
+    rounded = sizes[np.searchsorted(sizes, graphs.n_node)]
+    every = [part for each in (parts, *others) for part in each]
+    least = max(nodes, int(rounded[np.concatenate(every)].max()))
+    batches = max(-(-int(rounded[part].sum()) // least) for part in every)
+    # Ascending sizes.
+    dealt = [part[chosen[::-1]] for part in every for chosen in deal_places(rounded[part], batches)]
+    return lay_out(graphs, dealt[: len(parts) * batches], Template.of(graphs, sizes, dealt))
+
+
+@dataclass(frozen=True)
+class Template:
+    """What batches of graphs have in common: the places, and the shapes of the lists of neighbours."""
+
+    slots: Slots
+    lists: ListShapes
+
+    @classmethod
+    def of(cls, graphs: Graphs, sizes: np.ndarray, dealt: Dealt) -> Template:
+        """The smallest that fits any of these batches."""
+        kind = np.searchsorted(sizes, graphs.n_node)
+        counts = np.array([np.bincount(kind[ids], minlength=len(sizes)) for ids in dealt])
+        groups = tuple(zip(counts.max(axis=0).tolist(), sizes.tolist()))
+        slots = Slots(tuple(group for group in groups if group[0]), int((counts @ sizes).max()))
+        return cls(slots, list_shapes(graphs, dealt))
+
+
+def list_shapes(graphs: Graphs, dealt: Dealt) -> ListShapes:
+    """Of lists that fit any of these batches of graphs."""
     owner = np.repeat(np.arange(len(graphs.n_node)), graphs.n_node)
-    real = np.isin(owner, ids)
-    widths = {name: width_for(degree[real]) for name, degree in degrees.items()}
-    rows = {}
-    for name, degree in degrees.items():
-        each = np.bincount(owner, rows_beyond(degree, widths[name]), minlength=len(graphs.n_node))
-        most = int(np.where(dealt >= 0, each[dealt], 0).sum(axis=1).max())
-        rows[name] = bucket(most) if most else 0
 
-    def batch(places: np.ndarray) -> SlotIndex:
-        filled = places >= 0
-        chosen = places[filled]
-        here = ragged_ranges(start[filled], graphs.n_node[chosen])
+    def of(ends: np.ndarray) -> tuple[int, int]:
+        degree = np.bincount(ends, minlength=len(owner))
+        width = width_for(degree)
+        rows = np.bincount(owner, rows_beyond(degree, width), minlength=len(graphs.n_node))
+        most = int(max(rows[ids].sum() for ids in dealt))
+        return width, bucket(most) if most else 0
+
+    return ListShapes(of(graphs.receivers), of(graphs.senders))
+
+
+def lay_out(graphs: Graphs, dealt: Dealt, template: Template) -> SlotIndex:
+    """Lay out S batches, leading axis S."""
+    slots = template.slots
+    first = np.cumsum([0, *(places for places, _ in slots.groups)])
+    sizes = np.array([nodes for _, nodes in slots.groups])
+
+    def batch(ids: np.ndarray) -> SlotIndex:
+        kind = np.searchsorted(sizes, graphs.n_node[ids])
+        places = np.full(first[-1], -1, np.int32)
+        places[first[kind] + np.arange(len(ids)) - np.searchsorted(kind, kind)] = ids
+        start = np.cumsum(sizes[kind]) - sizes[kind]
+        here = ragged_ranges(start, graphs.n_node[ids])
         index, mask = np.zeros(slots.num_nodes, np.int32), np.zeros(slots.num_nodes, bool)
-        index[here], mask[here] = ragged_ranges(graphs.node_start[chosen], graphs.n_node[chosen]), True
-        edges = ragged_ranges(graphs.edge_start[chosen], graphs.n_edge[chosen])
-        shift = np.repeat(start[filled] - graphs.node_start[chosen], graphs.n_edge[chosen])
-        near, degree = [], np.zeros(slots.num_nodes, np.float32)
-        for name, own, other in (
-            ("incoming", graphs.receivers, graphs.senders),
-            ("outgoing", graphs.senders, graphs.receivers),
-        ):
-            owners, others = own[edges] + shift, other[edges] + shift
-            order = np.argsort(owners, kind="stable")
-            near.append(neighbours(owners[order], others[order], slots.num_nodes, widths[name], rows[name]))
-        degree[here] = degrees["incoming"][index[here]]
-        return SlotIndex(index, mask, places.astype(np.int32), Lists(near[0], near[1], degree), slots)
+        index[here], mask[here] = ragged_ranges(graphs.node_start[ids], graphs.n_node[ids]), True
+        edges = ragged_ranges(graphs.edge_start[ids], graphs.n_edge[ids])
+        shift = np.repeat(start - graphs.node_start[ids], graphs.n_edge[ids])
+        ends = graphs.senders[edges] + shift, graphs.receivers[edges] + shift
+        return SlotIndex(index, mask, places, lists(*ends, slots.num_nodes, template.lists), slots)
 
-    return jax.tree.map(lambda *arrays: np.stack(arrays), *[batch(places) for places in dealt])
-
-
-def _lengthened(dealt: np.ndarray, batches: int) -> np.ndarray:
-    """With so many batches, the last of them empty."""
-    return np.pad(dealt, ((0, batches - len(dealt)), (0, 0)), constant_values=-1)
-
-
-def _merge(sizes: list[int]) -> Slots:
-    """Groups of places, ascending sizes; neighbouring sizes are made equal where that adds the least padding."""
-    groups: list[tuple[int, int]] = []
-    for size in sizes:
-        if groups and size <= groups[-1][1]:
-            groups[-1] = (groups[-1][0] + 1, groups[-1][1])
-        else:
-            groups.append((1, size))
-    spare = (WASTE - 1) * sum(sizes)
-    while len(groups) > 1:
-        added = [groups[k][0] * (groups[k + 1][1] - groups[k][1]) for k in range(len(groups) - 1)]
-        k = int(np.argmin(added))
-        spare -= added[k]
-        if spare < 0 and len(groups) <= MOST_SIZES:
-            break
-        groups[k : k + 2] = [(groups[k][0] + groups[k + 1][0], groups[k + 1][1])]
-    return Slots(tuple(groups))
+    return jax.tree.map(lambda *arrays: np.stack(arrays), *map(batch, dealt))
 
 
 def fill(features: jax.Array, index: SlotIndex) -> Batch:
-    """Make one batch on the device: pick the rows of ``features`` [V, D] that ``index`` names."""
+    """Make one batch on the device: pick the rows of ``features`` [V, D] that ``index`` names.
+
+    A graph for every place, and at the end one that holds the nodes of none.
+    """
     none = jnp.zeros(0, jnp.int32)
-    sizes = jnp.asarray(index.slots.sizes)
+    n_node = index.places.n_node
+    n_node = jnp.append(n_node, index.slots.num_nodes - jnp.sum(n_node))
     return Batch(
         jraph.GraphsTuple(
             nodes=features[index.nodes],
             edges=None,
             senders=none,
             receivers=none,
-            n_node=sizes,
-            n_edge=jnp.zeros_like(sizes),
+            n_node=n_node,
+            n_edge=jnp.zeros_like(n_node),
             globals=None,
         ),
         jnp.asarray(index.node_mask),
-        jnp.asarray(index.graphs) >= 0,
+        jnp.append(index.places.filled, False),
         index.lists,
     )
