@@ -247,20 +247,30 @@ def test_blocks_are_random_parts() -> None:
         graph_task(np.array([2] * 20 + [9] * 20 + [5] * 4)),
         fixed_split=Split(np.arange(41), np.array([41]), np.array([42, 43])),
     )
-    counts = []
+    config, counts = dataclasses.replace(CONFIG, max_passes={"graph": 40}), []
     for seed in range(60):
-        taken = Taken.of(task, dataclasses.replace(CONFIG, max_passes={"graph": 40}), seed)
+        taken = Taken.of(task, config, seed)
         parts = taken.parts()
         assert sorted(np.concatenate(parts)) == taken.chosen.tolist()
         assert [len(part) for part in parts] == [5] * 8
         counts.append([(part >= 20).sum() for part in parts])
     expected = 5 * 0.5 * 0.5 * 35 / 39  # hypergeometric, but for the one graph of five nodes
     assert 0.7 < np.var(counts) / expected < 1.4
-    placed = draw_examples(task, dataclasses.replace(CONFIG, max_passes={"graph": 40}), 0).placed
+    placed, parts = draw_examples(task, config, 0).placed, Taken.of(task, config, 0).parts()
     assert placed is not None
     blocks = np.asarray(placed.graphs).reshape(8, -1)
-    parts = Taken.of(task, dataclasses.replace(CONFIG, max_passes={"graph": 40}), 0).parts()
     assert [sorted(ids[ids >= 0]) for ids in blocks] == [sorted(part) for part in parts]
+
+
+def test_a_sample_and_a_whole_training_set_do_not_share_shapes() -> None:
+    """24 or 25 of 31 graphs are trained on, by seed, and 24 are differentiated: in one part, or in eight."""
+    task, config = graph_task(np.arange(3, 34)), dataclasses.replace(CONFIG, max_passes={"graph": 24}, chunk=64)
+    sizes = [len(task.split(seed).train) for seed in range(8)]
+    assert set(sizes) == {24, 25}
+    for seed in range(8):
+        placed = draw_examples(task, config, seed).placed
+        assert placed is not None
+        assert placed.nodes.size < 3 * np.sum(placed.node_mask)
 
 
 def test_two_shapes_where_one_would_be_mostly_padding() -> None:

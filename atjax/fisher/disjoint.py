@@ -295,7 +295,7 @@ def _add_rows_whole(sums: Pair, rows: jax.Array, places: Places) -> Pair:
 
 
 def _add_rows(sums: Pair, rows: jax.Array, places: Places) -> Pair:
-    """The same sums, a few examples at once."""
+    """The same sums, one example after another."""
 
     def step(sums: Pair, start: jax.Array, live: jax.Array, number: int, nodes: int) -> Pair:
         own = jax.lax.dynamic_slice_in_dim(rows, start, nodes)

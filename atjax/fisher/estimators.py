@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from atjax.batch import BatchIndex
+from atjax.batch import BatchIndex, bucket
 from atjax.errors import UserError
 from atjax.fisher import sketches
 from atjax.fisher.config import FisherConfig
@@ -34,7 +34,7 @@ from atjax.fisher.kronecker import Squares, graph_inputs, node_factors, sketched
 from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Diagonal, Factors, Gram, Layer, Moments, stages
 from atjax.fisher.score_products import self_product, slot_products, whole
-from atjax.fisher.slots import SlotIndex
+from atjax.fisher.slots import FINE, SlotIndex
 from atjax.fisher.sums import ByExample, ByLabels, BySketch, Found, Source, summed
 from atjax.model.gnn import GNN, Variables
 from atjax.task import Task
@@ -228,14 +228,14 @@ def _rows(gnn: GNN, cotangents: Cotangents, variables: Variables, data: Any, chu
     return each.reshape(-1, each.shape[-1])
 
 
-@program(static_argnames="gnn")
+@program(static_argnames=("gnn", "count"))
 def _products(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, data: Any, chunks: tuple[Chunk, ...]
+    gnn: GNN, cotangents: Cotangents, variables: Variables, data: Any, chunks: tuple[Chunk, ...], count: int
 ) -> jax.Array:
-    """Products of all pairs of score rows of R models, [R, M, M]."""
+    """Products of all pairs of score rows of R models, [R, M, M]; of places, as many as ``count`` are filled."""
     first, *_ = chunks
     if isinstance(first, SlotIndex):
-        return over_models(lambda variables: slot_products(gnn, cotangents, variables, data, first), variables)
+        return over_models(lambda variables: slot_products(gnn, cotangents, variables, data, first, count), variables)
 
     def one(variables: Variables) -> jax.Array:
         rows = [_rows(gnn, cotangents, variables, data, chunk) for chunk in chunks]
@@ -253,10 +253,13 @@ def gram(models: Fitted, config: FisherConfig) -> Gram:
     examples = models.examples
     kind = EXAMPLES.get(config.estimator[models.task.level], "exact")
     layouts = examples.layouts(models.depth)
-    products = np.asarray(
-        _products(models.gnn, models.cotangents(kind), models.variables, models.data, layouts), np.float64
-    )
+    room = bucket(examples.sampled, FINE)  # for those of other seeds, which may be one more
     ids = np.concatenate([examples.ids_of(layout).ravel() for layout in layouts])
+    if isinstance(layouts[0], SlotIndex):
+        ids = np.pad(ids[ids >= 0], (0, room - examples.sampled), constant_values=-1)
+    products = np.asarray(
+        _products(models.gnn, models.cotangents(kind), models.variables, models.data, layouts, room), np.float64
+    )
     places = np.where(ids >= 0, np.cumsum(ids >= 0) - 1, -1)
     count = len(products)
     return Gram(

@@ -7,7 +7,7 @@ is symmetric: of its halves, one product of two different ones is enough.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -29,12 +29,15 @@ Symmetric = Any
 
 
 def slot_products(
-    gnn: GNN, cotangents: Cotangents, variables: Variables, data: jax.Array | Batch, examples: SlotIndex
+    gnn: GNN, cotangents: Cotangents, variables: Variables, data: jax.Array | Batch, examples: SlotIndex, count: int
 ) -> jax.Array:
-    """Products of the score rows of S batches of B graphs; arguments as those of `atjax.fisher.disjoint.slot_sums`.
+    """Products of the score rows of S batches; arguments as those of `atjax.fisher.disjoint.slot_sums`.
+
+    Args:
+        count: At least as many as there are examples; rows and columns beyond those are 0.
 
     Returns:
-        K [M, M] with M = S B L, batch after batch, place after place; rows and columns of empty places are 0.
+        K [M, M] with M = count L, filled place after filled place.
     """
     passes = Passes.over(gnn, cotangents, variables, data, examples)
 
@@ -43,13 +46,26 @@ def slot_products(
         return None, (maps, own_rows(others, index.places))
 
     maps, others = jax.lax.scan(keep, None, examples)[1]
-    total = self_product(others.reshape(-1, others.shape[-1]))
+    empty = jnp.asarray(examples.graphs).size
+    (filled,) = jnp.nonzero(jnp.ravel(examples.graphs) >= 0, size=count, fill_value=empty)
+
+    def rows(each: jax.Array, width: int) -> jax.Array:
+        """Of filled places, [S, B, ...] -> [M, width]."""
+        return each.reshape(empty, -1).at[filled].get(mode="fill", fill_value=0).reshape(-1, width)
+
+    total = self_product(rows(others, others.shape[-1]))
     for xs, ds in maps:
-        total = _add_maps(total, xs, ds, examples)
+        total = _add_maps(total, xs, ds, examples, rows)
     return whole(total)
 
 
-def _add_maps(total: Symmetric, xs: Sequence[jax.Array], ds: Sequence[jax.Array], examples: SlotIndex) -> Symmetric:
+def _add_maps(
+    total: Symmetric,
+    xs: Sequence[jax.Array],
+    ds: Sequence[jax.Array],
+    examples: SlotIndex,
+    rows: Callable[[jax.Array, int], jax.Array],
+) -> Symmetric:
     """Add the products of rows of linear maps of one H.
 
     Args:
@@ -57,6 +73,7 @@ def _add_maps(total: Symmetric, xs: Sequence[jax.Array], ds: Sequence[jax.Array]
         xs: Inputs of every map, [S, V, d], and
         ds: its deltas, [S, V, L, H].
         examples: The batches.
+        rows: Picks the rows of filled places.
     """
     tile, (_, _, directions, width) = tile_of([x.shape[-1] for x in xs]), ds[0].shape
     # One block of kernel rows after another: its inputs [S, V, T], and whose deltas belong to it.
@@ -67,7 +84,7 @@ def _add_maps(total: Symmetric, xs: Sequence[jax.Array], ds: Sequence[jax.Array]
     def cut(each: jax.Array) -> list[jax.Array]:
         return jax.vmap(lambda index, rows: index.places.cut(rows))(examples, each)
 
-    def rows(x: jax.Array, d: jax.Array) -> jax.Array:
+    def gradients(x: jax.Array, d: jax.Array) -> jax.Array:
         """Of places of one size, [S, B, n, ...] -> [S, B, L T H]."""
         # With a single axis of examples, and of columns, the product runs twice as fast.
         product = einsum("int,inm->itm", x.reshape(-1, *x.shape[2:]), d.reshape(-1, *d.shape[2:]))
@@ -75,8 +92,8 @@ def _add_maps(total: Symmetric, xs: Sequence[jax.Array], ds: Sequence[jax.Array]
 
     def add(total: Symmetric, block: tuple[jax.Array, jax.Array]) -> tuple[Symmetric, None]:
         x, which = block
-        each = jnp.concatenate([rows(*part) for part in zip(cut(x), cut(deltas[which]))], axis=1)
-        return jax.tree.map(jnp.add, total, self_product(each.reshape(-1, tile * width))), None
+        each = jnp.concatenate([gradients(*part) for part in zip(cut(x), cut(deltas[which]))], axis=1)
+        return jax.tree.map(jnp.add, total, self_product(rows(each, tile * width))), None
 
     return jax.lax.scan(add, total, (blocks, jnp.asarray(owner)))[0]
 

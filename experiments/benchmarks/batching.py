@@ -52,7 +52,7 @@ def wasted(real: int, padded: int) -> float:
 
 
 def padding(task: Task) -> list[float]:
-    """Shares of padding nodes: in training with one shape and as it is, in evaluation, in the Fisher stage twice."""
+    """Shares of padding nodes: in training with one shape and as it is, in evaluation, in the Fisher stage thrice."""
     graphs, split = task.graphs, task.split(0)
     batch_size = config.load("budget", "quick").batch_size
     shape, most, evaluation = train.graph_batches(task, split, batch_size)
@@ -67,9 +67,18 @@ def padding(task: Task) -> list[float]:
         wasted(int(nodes.sum()), len(nodes) * shape.nodes),
         wasted(int(nodes.sum()), int(cut.sum())),
         wasted(int(graphs.n_node[split.held_out].sum()), evaluation.nodes.size),
-        wasted(int(np.sum(examples.placed.node_mask)), examples.placed.node_mask.size) if examples.placed else np.nan,
+        *_together(examples),
         _alone(task, examples),
     ]
+
+
+def _together(examples: Examples) -> tuple[float, float]:
+    """Of batches in the Fisher stage, and of the places that they fill."""
+    placed = examples.placed
+    if placed is None:
+        return np.nan, np.nan
+    real, filled = int(np.sum(placed.node_mask)), np.where(np.asarray(placed.graphs) >= 0, placed.slots.sizes, 0)
+    return wasted(real, placed.node_mask.size), wasted(real, int(filled.sum()))
 
 
 def _alone(task: Task, examples: Examples) -> float:
@@ -163,8 +172,8 @@ def main() -> None:
 
 def print_padding(found: list[tuple[str, Task]]) -> None:
     """Shares of padding of each set."""
-    print("| TU set | training, one shape | training | evaluation | Fisher, together | Fisher, each graph by itself |")
-    print("|---|---|---|---|---|---|")
+    print("| TU set | training, one shape | training | evaluation | Fisher, batches | their places | by itself |")
+    print("|---|---|---|---|---|---|---|")
     shares = {name: padding(task) for name, task in found}
     for name, row in shares.items():
         print(f"| {name} | {' | '.join(f'{share:.1%}' for share in row)} |")

@@ -3,6 +3,7 @@
     python experiments/benchmarks/feature.py coauthor_physics
     python experiments/benchmarks/feature.py arxiv-sized
     python experiments/benchmarks/feature.py cox2 --hidden 256 --passes 128 --again 1
+    python experiments/benchmarks/feature.py enzymes --fisher losses --seeds 3
 
 ``arxiv-sized`` is a random graph with about as many nodes, edges, features and classes as ogbn-arxiv (Hu et al., 2020),
 whose degrees follow a power law.
@@ -59,9 +60,11 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, help="width of the anchors")
     parser.add_argument("--passes", type=int, help="the most backward passes a model")
     parser.add_argument("--fit-on", choices=FIT_ON, default="all", help="as fisher.fit_on")
+    parser.add_argument("--fisher", default="alpha", help="settings, as fisher= on the command line")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds of the split, one after the other")
     parser.add_argument("--again", type=int, default=0, help="how often more, with all programs compiled")
     chosen = parser.parse_args()
-    name, settings = chosen.task, dataclasses.replace(config.load("fisher", "alpha"), fit_on=chosen.fit_on)
+    name, settings = chosen.task, dataclasses.replace(config.load("fisher", chosen.fisher), fit_on=chosen.fit_on)
     if chosen.hidden:
         settings = dataclasses.replace(settings, hidden=chosen.hidden)
     if chosen.passes:
@@ -75,7 +78,7 @@ def main() -> None:
         print(f"{done} of {count} anchors, {time.perf_counter() - start:.0f} s", flush=True)
 
     with compilation.counting(everywhere=True) as compiled:
-        values = task_statistics(task, settings, ["alpha"], progress=progress)["alpha"]
+        values = task_statistics(task, settings, settings.statistic, progress=progress)["alpha"]
     for number, (value, error) in enumerate(zip(values.value, values.error), start=1):
         spread = np.std(value, ddof=1)
         print(f"anchor {number:2}: alpha {np.mean(value):.3f}, deviation {spread:.3f}, error {np.mean(error):.3f}")
@@ -84,10 +87,16 @@ def main() -> None:
         f"{time.perf_counter() - start:.0f} s, {time.process_time() - processor:.0f} s of the processor, "
         f"{compiled.count} programs, {memory:.2f} GiB at most"
     )
-    for _ in range(chosen.again):
+    for seed in [*range(1, chosen.seeds), *[0] * chosen.again]:
         start, processor = time.perf_counter(), time.process_time()
-        task_statistics(task, settings, ["alpha"])
-        print(f"again: {time.perf_counter() - start:.1f} s, {time.process_time() - processor:.1f} s of the processor")
+        with compilation.counting(everywhere=True) as compiled:
+            task_statistics(task, settings, settings.statistic, seed=seed)
+        seconds, processor = time.perf_counter() - start, time.process_time() - processor
+        print(
+            f"{f'seed {seed}' if seed else 'again'}: {seconds:.1f} s, {processor:.1f} s of the processor, "
+            f"{compiled.count} programs compiled in {compiled.seconds:.1f} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -60,13 +60,14 @@ def cases(
     layouts: list[disjoint.Layout] = []
     xs, ds = jax.jit(through)(model, index)
     zeros = layouts[0].zeros(jnp.float32, squares=True).maps[0]
-    slots = placed.slots
+    slots, here = placed.slots, index.places
+    done = int(np.sum(here.n_node))
 
     def engine(xs: tuple[jax.Array, ...], ds: tuple[jax.Array, ...], sums: disjoint.Pair) -> disjoint.Pair:
-        return disjoint._add_blocks(sums, xs, ds, slots)
+        return disjoint._add_blocks(sums, xs, ds, here)
 
     def whole(xs: tuple[jax.Array, ...], ds: tuple[jax.Array, ...], sums: disjoint.Pair) -> disjoint.Pair:
-        return disjoint._add_whole(sums, xs, ds, slots)
+        return disjoint._add_whole(sums, xs, ds, here)
 
     def alone(x: jax.Array, d: jax.Array) -> jax.Array:
         def product(_: jax.Array, rows: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
@@ -83,8 +84,8 @@ def cases(
         jax.random.normal(key, (places, nodes, directions * width)),
     )
     square = jax.random.normal(key, (SQUARE, SQUARE))
-    work = 2.0 * slots.num_nodes * directions * zeros.first.size
-    real = float(np.asarray(placed.node_mask).mean())
+    work = 2.0 * done * directions * zeros.first.size
+    real = float(np.sum(index.node_mask)) / done
     return (
         {
             "square matrices": (compiled(lambda a: matmul(a, a), square), 2.0 * SQUARE**3),
