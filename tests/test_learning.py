@@ -143,7 +143,7 @@ def test_descent_is_that_of_steps_one_by_one(level: Level) -> None:
     ids = np.asarray(examples.ids)
     seen, unseen = (ids[half] for half in halves(len(ids)))
     if level == "graph":
-        steps, held = learning._graph_lots(models)
+        steps, held = learning._graph_lots(models, settings(level))
         lots = [np.asarray(row[row >= 0]) for row in steps.source.graphs]  # type: ignore[union-attr]
         tests = [np.asarray(row[row >= 0]) for row in held.source.graphs]  # type: ignore[union-attr]
         assert set(np.concatenate(lots)) <= set(seen)

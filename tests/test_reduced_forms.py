@@ -75,6 +75,7 @@ def test_gram_is_that_of_the_dense_rows(
 ) -> None:
     monkeypatch.setattr(fields, "SPARE", 0 if together else 999)  # whether receptive fields are worth it
     monkeypatch.setattr(score_products, "SMALLEST", 5)
+    monkeypatch.setattr(estimators, "FINE", 2)  # room for more examples than there are
     # Another chunk for each: fields are laid out once.
     chunk = 36 if level == "graph" else 50 + together
     models = random_fit(level, classes, kind, passes=passes, chunk=chunk)
