@@ -74,7 +74,8 @@ def _arguments(models: Fitted, layouts: tuple[Chunk, ...]) -> tuple[object, ...]
 def _compiled(models: Fitted, layouts: tuple[Chunk, ...]) -> tuple[jax.stages.Compiled, float]:
     """The program, and the processor time that it took."""
     start = time.process_time()
-    lowered = jax.jit(_products.__wrapped__, static_argnames="gnn").lower(models.gnn, *_arguments(models, layouts))
+    program = jax.jit(_products.__wrapped__, static_argnames=("gnn", "count"))
+    lowered = program.lower(models.gnn, *_arguments(models, layouts), count=models.examples.sampled)
     return lowered.compile(), time.process_time() - start
 
 
