@@ -154,7 +154,7 @@ def bucket(size: int, sizes: int = 8) -> int:
 
     At most 1 / sizes is wasted: 12.5% for 8.
     """
-    step = max(1, 2 * 2 ** int(size).bit_length() // (4 * sizes))
+    step = max(1, 2 ** int(size).bit_length() // (2 * sizes))
     return -(-int(size) // step) * step
 
 
