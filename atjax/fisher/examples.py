@@ -222,8 +222,8 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         # Lists hold neighbours only.
         shapes = list_shapes(graphs, [each.fit for each in (taken, *others)])
         near = jax.device_put(lists(training.senders, training.receivers, shape.nodes, shapes))
-        # And gradients of edge parameters are no products of what stands at one node.
-        # Of training sets that differ in size by one, some may be samples and others not.
+        # And gradients of edge parameters are no products of what stands at one node. Of training sets that differ in
+        # size by one, some may be samples, in parts, and others not.
         alike = [each.parts() for each in others if each.blocks == taken.blocks]
         placed = jax.device_put(in_places(graphs, taken.parts(), chunk, alike))
     host = np.arange(len(taken.fit)), taken.fit, task.labels[taken.fit], task.labels
