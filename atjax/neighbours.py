@@ -39,12 +39,12 @@ class Lists(NamedTuple):
 
     Attributes:
         incoming: For every receiver its senders.
-        outgoing: For every sender its receivers.
+        outgoing: For every sender its receivers; None if nothing is to be differentiated.
         degree: Incoming edges of each node, float32 [V].
     """
 
     incoming: Neighbours
-    outgoing: Neighbours
+    outgoing: Neighbours | None
     degree: Array
 
 
@@ -139,6 +139,7 @@ def _sum_forward(x: jax.Array, lists: Lists) -> tuple[jax.Array, Lists]:
 
 
 def _sum_backward(lists: Lists, delta: jax.Array) -> tuple[jax.Array, None]:
+    assert lists.outgoing is not None
     return _sum(delta, lists.outgoing), None
 
 
@@ -170,6 +171,7 @@ def _max_forward(x: jax.Array, lists: Lists) -> tuple[jax.Array, tuple[jax.Array
 def _max_backward(kept: tuple[jax.Array, jax.Array, Lists], delta: jax.Array) -> tuple[jax.Array, None]:
     x, top, lists = kept
     near, back = lists.incoming, lists.outgoing
+    assert back is not None
 
     def ties(ids: Array, of: jax.Array) -> jax.Array:
         return _reduce(lambda column: (_pick(x, column, jnp.nan) == of).astype(x.dtype), jnp.add, ids)

@@ -76,7 +76,7 @@ LAYERS = (
     {"raw", "encoding", "interop", "reading"},
     {"graphs", "task", "meta", "links", "overview"},
     {"config", "sources", "neighbours"},
-    {"batch", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},
+    {"batch", "refinement", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},
     {"train", "fisher"},
     {"feature", "checkpoint"},
     {"bank"},

@@ -35,7 +35,10 @@ from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import num_directions
 from atjax.fisher.fields import receptive_fields
 from atjax.fisher.slots import FINE, SlotIndex, in_places, list_shapes
+from atjax.model.gnn import GNN, refinable
 from atjax.neighbours import lists
+from atjax.refinement import Colours, Refined, RefinedShape
+from atjax.refinement import refined as refine
 from atjax.task import Graphs, Task, ragged_ranges
 
 BLOCKS = 8
@@ -44,6 +47,8 @@ CPU_CHUNK = 2048
 """Nodes in flight on a CPU: their activations stay in the cache."""
 MOST_CHUNK = 32768
 """On an accelerator, enough to fill it."""
+ROUNDS = 8
+"""Of colour refinement: message-passing layers of the deepest designs."""
 KEPT = 256
 """Numbers kept for a node, in units of the width: about six arrays for each of eight layers."""
 
@@ -64,6 +69,7 @@ class Examples:
     Attributes:
         batch: The training graphs to fit on (see `FisherConfig.fit_on`), or the (cut-out) graph of a task of nodes or
             pairs, which then holds the training pairs; BatchNorm is calibrated on it.
+        refined: The same graphs colour by colour; None for other levels, and where edges have features or weights.
         rows: Rows of the model's output that belong to training examples to fit on, int [N].
         ids: The ids of these examples, as chunks name them, int [N].
         labels: Their labels, [N] or [N, C].
@@ -82,6 +88,7 @@ class Examples:
     """
 
     batch: Batch
+    refined: Refined | None
     rows: jax.Array
     ids: jax.Array
     labels: jax.Array
@@ -93,6 +100,13 @@ class Examples:
     width: int = _static()
     sampled: int = _static()
     population: int = _static()
+
+    def fitting(self, gnn: GNN) -> Batch | Refined:
+        """The data that a model is calibrated and fitted on."""
+        depth = gnn.design.mp_layers
+        if self.refined is None or not refinable(gnn) or depth > ROUNDS:
+            return self.batch
+        return self.refined.first(depth)
 
     def layouts(self, depth: int | None) -> tuple[Chunk, ...]:
         """The examples, many in a batch if the task allows it for that many message-passing layers, or each by itself.
@@ -217,10 +231,13 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     taken, others = Taken.of(task, config, seed), Taken.shared(task, config)
     training = graphs.take(taken.fit)
     shape = covering(shape_for(graphs, each.fit, len(each.fit), FINE) for each in (taken, *others))
-    near = placed = None
+    near = placed = refined = None
     if graphs.plain:
+        colours, fitted = Colours.refine(graphs, ROUNDS).merged(), [each.fit for each in (taken, *others)]
+        sizes = RefinedShape.of(graphs, colours, fitted)
+        refined = jax.device_put(refine(graphs, colours, taken.fit, sizes, shape.graphs, shape.nodes))
         # Lists hold neighbours only.
-        shapes = list_shapes(graphs, [each.fit for each in (taken, *others)])
+        shapes = list_shapes(graphs, fitted)
         near = jax.device_put(lists(training.senders, training.receivers, shape.nodes, shapes))
         # And gradients of edge parameters are no products of what stands at one node. Of training sets that differ in
         # size by one, some may be samples, in parts, and others not.
@@ -230,6 +247,7 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     rows, ids, labels, targets = jax.device_put(host)
     return Examples(
         single_batch(training, shape)._replace(lists=near),
+        refined,
         rows,
         ids,
         labels,
@@ -299,6 +317,7 @@ def _whole_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     rows, labels, targets = jax.device_put((row[fit], task.labels[fit], task.labels[outputs]))
     return Examples(
         single_batch(graph, pairs=pairs)._replace(lists=near),
+        None,
         rows,
         rows,
         labels,

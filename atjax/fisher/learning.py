@@ -138,7 +138,8 @@ def readout(models: Fitted, config: FisherConfig) -> Readout:
     R models with random parameters and calibrated BatchNorm, as in the Fisher stage; leading axis R.
     """
     examples, task = models.examples, models.task
-    _, hidden = prepare(models.gnn, starting_models(models.gnn, models.task, config), examples.batch, examples.rows)
+    start = starting_models(models.gnn, models.task, config)
+    _, hidden = prepare(models.gnn, start, examples.fitting(models.gnn), examples.rows)
     labels = labels_of(models)
     found = []
     first, second = halves(len(labels))

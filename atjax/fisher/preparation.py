@@ -19,27 +19,29 @@ from atjax.fisher.examples import Examples
 from atjax.fisher.last_layer import LastLayer, fit_last_layer
 from atjax.fisher.models import over_models, program
 from atjax.model.gnn import GNN, Variables, initialize
+from atjax.refinement import Refined
 from atjax.task import Task
 
 
 @program(static_argnames="gnn")
-def prepare(gnn: GNN, variables: Variables, batch: Batch, rows: jax.Array) -> tuple[Variables, jax.Array]:
+def prepare(gnn: GNN, variables: Variables, data: Batch | Refined, rows: jax.Array) -> tuple[Variables, jax.Array]:
     """Calibrate BatchNorm by one pass over the training data, and read what the last layer will see.
 
     Args:
         gnn: The model.
         variables: Of R models, leading axis R.
-        batch: The training data as one batch.
+        data: The training data as one batch, or colour by colour.
         rows: Rows of the output that are training examples, int [N].
 
     Returns:
         The variables with calibrated statistics, and the last layer's input [R, N, H].
     """
     calibrating = gnn.clone(momentum=0.0)
+    method = GNN.encode_refined if isinstance(data, Refined) else GNN.encode
 
     def one(variables: Variables) -> tuple[Variables, jax.Array]:
         # In training mode the statistics are those of this very batch, so one pass both sets and uses them.
-        hidden, updated = calibrating.apply(variables, batch, train=True, mutable=["batch_stats"], method=GNN.encode)
+        hidden, updated = calibrating.apply(variables, data, train=True, mutable=["batch_stats"], method=method)
         return {"params": variables["params"], "batch_stats": updated["batch_stats"]}, hidden[rows]
 
     return over_models(one, variables)
@@ -64,7 +66,7 @@ def starting_models(gnn: GNN, task: Task, config: FisherConfig) -> Variables:
 def fitted(gnn: GNN, task: Task, examples: Examples, config: FisherConfig) -> Variables:
     """R random models of one design, calibrated, the last layer fitted; leading axis R."""
     models = starting_models(gnn, task, config)
-    variables, hidden = prepare(gnn, models, examples.batch, examples.rows)
+    variables, hidden = prepare(gnn, models, examples.fitting(gnn), examples.rows)
     layer: LastLayer = fit_last_layer(
         task.loss, hidden, examples.labels, num_outputs=task.num_outputs, ridge=config.ridge
     )

@@ -14,6 +14,7 @@ from jax.interpreters.partial_eval import dce_jaxpr
 
 from atjax.batch import Batch, Features, single_batch
 from atjax.model.layers import Edges, Linear, MaskedBatchNorm, activate, convolution, l2_normalize
+from atjax.refinement import Refined
 from atjax.space import Design
 from atjax.task import Graphs, Level
 
@@ -57,9 +58,9 @@ class ConvLayer(nn.Module):
         h = convolution(self.kind, self.features, self.aggregation, self.heads)(x, edges)
         h = MaskedBatchNorm(self.momentum, name="bn")(h, mask, train)
         if self.connectivity == "skip_sum":
-            h = x + h
+            h = edges.own(x) + h
         elif self.connectivity == "skip_concat":
-            h = jnp.concatenate([x, h], axis=-1)
+            h = jnp.concatenate([edges.own(x), h], axis=-1)
         return activate(self.activation, train)(h)
 
 
@@ -103,10 +104,12 @@ class GNN(nn.Module):
 
     def embed(self, batch: Batch, train: bool = False) -> jax.Array:
         """What the first message-passing layer sees, each node by itself: [V, H]."""
-        x = batch.graph.nodes
+        return self._embed(batch.graph.nodes, batch.node_mask, train)
+
+    def _embed(self, x: Features, mask: jax.Array, train: bool) -> jax.Array:
         for dense in self.pre:
-            x = dense(x, batch.node_mask, train)
-        return x
+            x = dense(x, mask, train)
+        return cast(jax.Array, x)
 
     def encode(self, batch: Batch, train: bool = False) -> jax.Array:
         """What the last linear layer sees: [V, H] for node tasks, [N, H] for the N pairs of edge tasks, [G, H] for
@@ -118,13 +121,21 @@ class GNN(nn.Module):
             x = conv(x, edges, mask, train)
         x = l2_normalize(x)
         if self.level == "graph":
-            count = graph.n_node.shape[0]
-            owner = jnp.repeat(jnp.arange(count), graph.n_node, total_repeat_length=x.shape[0])
-            x = jax.ops.segment_sum(x, owner, count, indices_are_sorted=True)
-            mask = batch.graph_mask
+            x, mask = _pooled(x, graph.n_node), batch.graph_mask
         elif self.level == "edge":
             assert batch.pairs is not None
             x, mask = pair_rows(x, batch.pairs), jnp.ones(len(batch.pairs), bool)
+        return self._read(x, mask, train)
+
+    def encode_refined(self, graphs: Refined, train: bool = False) -> jax.Array:
+        """The same of graphs that are computed colour by colour, [G, H]; see `refinable`."""
+        x = self._embed(graphs.features, graphs.counts[0], train)
+        for conv, step, counts in zip(self.mp, graphs.rounds, graphs.counts[1:]):
+            x = conv(x, Edges.onward(step, x), counts, train)
+        x = l2_normalize(x)[graphs.rows[-1][graphs.nodes]]
+        return self._read(_pooled(x, graphs.n_node), graphs.graph_mask, train)
+
+    def _read(self, x: jax.Array, mask: jax.Array, train: bool) -> jax.Array:
         for dense in self.post:
             x = dense(x, mask, train)
         return x
@@ -132,6 +143,18 @@ class GNN(nn.Module):
     def __call__(self, batch: Batch, train: bool = False) -> jax.Array:
         """Logits or regression outputs: [V, C] for node tasks, [N, C] for edge tasks, [G, C] for graph tasks."""
         return self.out(self.encode(batch, train))
+
+
+def refinable(gnn: GNN) -> bool:
+    """Whether `GNN.encode_refined` knows the convolution: those that look at senders beside what they have do not."""
+    return gnn.design.convolution in ("general", "sage", "gin")
+
+
+def _pooled(x: jax.Array, n_node: jax.Array) -> jax.Array:
+    """Sums over the nodes of each graph, [V, H] -> [G, H]."""
+    count = n_node.shape[0]
+    owner = jnp.repeat(jnp.arange(count), n_node, total_repeat_length=x.shape[0])
+    return jax.ops.segment_sum(x, owner, count, indices_are_sorted=True)
 
 
 def pair_rows(x: jax.Array, pairs: jax.Array) -> jax.Array:

@@ -17,12 +17,15 @@ from atjax.batch import EdgeRows, Features
 from atjax.model.draws import glorot_uniform
 from atjax.neighbours import Lists, gather_max, gather_sum
 from atjax.products import matmul
+from atjax.refinement import Round
 
 Activation = Callable[[jax.Array], jax.Array]
 
 
 class Edges(NamedTuple):
     """The edges of a batch as the convolutions need them.
+
+    They lead from V rows to V others: the same nodes, or those of the next round of `atjax.refinement.Refined`.
 
     Attributes:
         senders: int32 [E].
@@ -32,6 +35,7 @@ class Edges(NamedTuple):
         features: Features of the edges, float [E, K], or None.
         weights: Weights of the edges, float [E], or None.
         strength: Sum of the weights of each node's incoming edges, float [V]; the degree where there are no weights.
+        sources: For rows of the next round the same node's row in this one, int32 [V]; None if they are the same.
     """
 
     senders: jax.Array
@@ -41,6 +45,7 @@ class Edges(NamedTuple):
     features: jax.Array | None
     weights: jax.Array | None
     strength: jax.Array
+    sources: jax.Array | None = None
 
     @classmethod
     def of(
@@ -65,6 +70,16 @@ class Edges(NamedTuple):
         return cls(
             senders, receivers, degree, None, features, weights, degree if weights is None else arriving(weights)
         )
+
+    @classmethod
+    def onward(cls, step: Round, like: jax.Array) -> Edges:
+        """To the next round, for convolutions that know `own`; ``like`` gives the type."""
+        none, degree = jnp.zeros(0, jnp.int32), jnp.asarray(step.degree, like.dtype)
+        return cls(none, none, degree, Lists(step.near, None, degree), None, None, degree, step.own)
+
+    def own(self, rows: jax.Array) -> jax.Array:
+        """What every receiving node itself has."""
+        return rows if self.sources is None else rows[self.sources]
 
     def sum(self, messages: jax.Array) -> jax.Array:
         """Sum what arrives at each node: [E, H] -> [V, H]."""
@@ -154,7 +169,11 @@ class Linear(nn.Module):
 
 
 class MaskedBatchNorm(nn.Module):
-    """BatchNorm over the real rows only (Ioffe and Szegedy, 2015), 0 in the others; [V, H] -> [V, H]."""
+    """BatchNorm over the real rows only (Ioffe and Szegedy, 2015), 0 in the others; [V, H] -> [V, H].
+
+    In place of a mask, the nodes behind each row may be given, float [V], as `atjax.refinement.Refined` has them. In
+    training mode the running statistics are then set to those of these rows, whatever the momentum, and used.
+    """
 
     momentum: float
 
@@ -162,10 +181,18 @@ class MaskedBatchNorm(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array, train: bool) -> jax.Array:
         # The two-pass variance: sums over neighbours can have means far larger than their spread.
         norm = nn.BatchNorm(momentum=self.momentum, epsilon=1e-5, use_fast_variance=False, name="norm")
-        normalized = norm(x, use_running_average=not train, mask=mask[:, None])
+        if train and mask.dtype != bool:
+            weights = mask.astype(x.dtype)[:, None]
+            share = weights / jnp.sum(weights)
+            mean = jnp.sum(share * x, axis=0)
+            norm.put_variable("batch_stats", "mean", mean)
+            norm.put_variable("batch_stats", "var", jnp.sum(share * (x - mean) ** 2, axis=0))
+            train = False
+        mask = mask[:, None] > 0
+        normalized = norm(x, use_running_average=not train, mask=mask)
         # All padding edges meet in one node; were it not 0, sums over them would overflow after some layers, and a
         # NaN there, masked or not, is a NaN in the loss and in every gradient.
-        return jnp.where(mask[:, None], normalized, 0)
+        return jnp.where(mask, normalized, 0)
 
 
 class GeneralConv(nn.Module):
@@ -185,7 +212,7 @@ class GeneralConv(nn.Module):
         else:
             term = Linear(self.features, name="edge")(edges.features)
             neighbours = edges.aggregate(rows, self.aggregation, lambda rows: rows + term)
-        return neighbours + Linear(self.features, name="self")(x)
+        return neighbours + edges.own(Linear(self.features, name="self")(x))
 
 
 class GCNConv(nn.Module):
@@ -223,7 +250,7 @@ class SAGEConv(nn.Module):
         else:
             # Sum and mean commute with the linear map, and its output is never wider than its input.
             neighbours = edges.aggregate(Linear(self.features, name="neighbour")(x), self.aggregation)
-        return l2_normalize(neighbours + Linear(self.features, name="self")(x))
+        return l2_normalize(neighbours + edges.own(Linear(self.features, name="self")(x)))
 
 
 class GINConv(nn.Module):
@@ -238,7 +265,7 @@ class GINConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, edges: Edges) -> jax.Array:
         eps = self.param("eps", nn.initializers.zeros, ())
-        own = (1 + eps) * x
+        own = (1 + eps) * edges.own(x)
         if edges.features is None:
             h = own + edges.aggregate(x, self.aggregation)
         else:

@@ -1,0 +1,248 @@
+"""Nodes that message passing cannot tell apart, and graphs in which each kind of them is computed once.
+
+    graphs -> colours of all nodes after 0 .. K rounds -> a row for every colour and round -> Refined
+
+What a node holds after k message-passing layers depends on its features, and on what its neighbours and itself held a
+layer before. So nodes of one colour after k rounds of colour refinement (Weisfeiler and Leman, 1968) hold the same (Xu
+et al., 2019; Morris et al., 2019), and a forward pass needs one row for each of them: the same numbers from less work
+(Bollen et al., 2023). Of molecules that is a few rows in the first layers and half of them in the eighth; where
+features are real numbers, all of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from atjax.batch import bucket
+from atjax.neighbours import Neighbours, neighbours, rows_beyond, width_for
+from atjax.task import Graphs, ragged_ranges
+
+Array = Any
+"""A `jax.Array` inside a program; on its way there a `np.ndarray`."""
+
+STAGES, WORTH = 3, 0.1
+"""Rounds that differ, each of which makes the compiled program longer: at most so many, and only those that save such a
+share of the rows."""
+
+FINE = 64
+"""Sizes an octave that numbers of rows are rounded up to: each is a size of a product."""
+
+
+class Round(NamedTuple):
+    """What leads from the rows of one round, N_k, to those of the next, N_{k + 1}.
+
+    Attributes:
+        near: For every row of the next round those of its node's senders in this one.
+        degree: How many those are, float32 [N_{k + 1}].
+        own: Its node's own row in this round, int32 [N_{k + 1}]; None where both rounds have the same rows.
+    """
+
+    near: Neighbours
+    degree: Array
+    own: Array | None
+
+
+class Refined(NamedTuple):
+    """Graphs with one row for every colour, through K rounds.
+
+    Attributes:
+        features: Of the rows of round 0, [N_0, D].
+        counts: Nodes behind each row of every round, float32 [N_k]; 0 for padding.
+        rounds: From each round to the next.
+        rows: Row of every node of the task in every round, int32 [V'], 0 of nodes that are not here.
+        nodes: The nodes of these graphs, graph after graph and then padding, int32 [V].
+        n_node: Nodes of each graph, the last one being padding, int32 [G].
+        graph_mask: True for real graphs, bool [G].
+    """
+
+    features: Array
+    counts: tuple[Array, ...]
+    rounds: tuple[Round, ...]
+    rows: tuple[Array, ...]
+    nodes: Array
+    n_node: Array
+    graph_mask: Array
+
+    def first(self, depth: int) -> Refined:
+        """For as many message-passing layers only.
+
+        Raises:
+            ValueError: There are fewer rounds.
+        """
+        if depth > len(self.rounds):
+            raise ValueError(f"{len(self.rounds)} rounds do not suffice for {depth} layers")
+        return self._replace(counts=self.counts[: depth + 1], rounds=self.rounds[:depth], rows=self.rows[: depth + 1])
+
+
+@dataclass(frozen=True)
+class Colours:
+    """Colours of all nodes of a task after 0 to K rounds.
+
+    Attributes:
+        stages: Different colourings, each finer than the one before, int [V']; 0 to their number - 1 in the order in
+            which they come.
+        stage: Which of them each round has, [K + 1], ascending.
+        degree: Incoming edges of each node, int [V'].
+    """
+
+    stages: tuple[np.ndarray, ...]
+    stage: tuple[int, ...]
+    degree: np.ndarray
+
+    @classmethod
+    def refine(cls, graphs: Graphs, rounds: int) -> Colours:
+        """Refine colours by those of the senders, so many times.
+
+        Multisets are told apart by sums of random 64-bit numbers, one for each colour: two that differ have equal sums
+        with a probability of about 2^-64.
+        """
+        rng = np.random.default_rng(0)
+        stages, stage = [_by_features(graphs.nodes)], [0]
+        for _ in range(rounds):
+            last = stages[-1]
+            count = last.max(initial=-1) + 1
+            own, sent = rng.integers(2**64, size=(2, count), dtype=np.uint64)
+            received = np.zeros(len(last), np.uint64)
+            np.add.at(received, graphs.receivers, sent[last[graphs.senders]])
+            kinds, first, colour = np.unique(own[last] + received, return_index=True, return_inverse=True)
+            if len(kinds) > count:
+                stages.append(np.argsort(np.argsort(first))[colour])
+            stage.append(len(stages) - 1)
+        return cls(tuple(stages), tuple(stage), np.bincount(graphs.receivers, minlength=len(stages[0])))
+
+    def merged(self, most: int = STAGES, worth: float = WORTH) -> Colours:
+        """With fewer stages: a round may take the finer colours of a later one, which tell apart what it does.
+
+        Rounds of one stage are compiled once, and lead to each other without a gather.
+
+        Args:
+            most: How many stages there may be.
+            worth: One more must save this share of the rows of all rounds.
+        """
+        last = len(self.stages) - 1
+        counts = np.array([colour.max(initial=-1) + 1 for colour in self.stages])
+
+        def cost(kept: tuple[int, ...]) -> int:
+            return int(counts[np.array(kept)[np.searchsorted(kept, self.stage)]].sum())
+
+        best: tuple[int, ...] = (last,)
+        for number in range(1, min(most, len(self.stages))):
+            finer = min(((*kept, last) for kept in itertools.combinations(range(last), number)), key=cost)
+            if cost(finer) > (1 - worth) * cost(best):
+                break
+            best = finer
+        stage = np.searchsorted(best, self.stage).tolist()
+        return Colours(tuple(self.stages[kept] for kept in best), tuple(stage), self.degree)
+
+
+def _by_features(nodes: np.ndarray) -> np.ndarray:
+    """A colour for every row that occurs; by a dictionary, for sorting wide rows takes ten times as long."""
+    width = np.dtype((np.void, nodes.shape[1] * nodes.itemsize))
+    number: dict[Any, int] = {}
+    rows = np.ascontiguousarray(nodes).view(width).ravel().tolist()
+    return np.array([number.setdefault(row, len(number)) for row in rows], int)
+
+
+@dataclass(frozen=True)
+class RefinedShape:
+    """Padded sizes, stage by stage.
+
+    Attributes:
+        rows: How many there are.
+        lists: Width of the lists of neighbours of these rows, and how many rows continue them.
+    """
+
+    rows: tuple[int, ...]
+    lists: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def of(cls, graphs: Graphs, colours: Colours, samples: Sequence[np.ndarray]) -> RefinedShape:
+        """What fits each of these samples of the graphs."""
+        nodes = [_nodes_of(graphs, ids) for ids in samples]
+        rows, lists = [], []
+        for colour in colours.stages:
+            degrees = [colours.degree[_heads(colour, here)] for here in nodes]
+            width = width_for(degrees[0])
+            more = max(int(rows_beyond(each, width).sum()) for each in degrees)
+            rows.append(bucket(max(map(len, degrees)), FINE))
+            lists.append((width, bucket(more) if more else 0))
+        return cls(tuple(rows), tuple(lists))
+
+
+def _nodes_of(graphs: Graphs, ids: np.ndarray) -> np.ndarray:
+    return ragged_ranges(graphs.node_start[ids], graphs.n_node[ids])
+
+
+def _heads(colour: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """The first of these (ascending) nodes of every colour that they have, ascending."""
+    first = np.full(colour.max(initial=-1) + 1, -1)
+    first[colour[nodes[::-1]]] = nodes[::-1]
+    head = np.zeros(len(colour), bool)
+    head[first[first >= 0]] = True
+    return np.flatnonzero(head)
+
+
+def refined(
+    graphs: Graphs, colours: Colours, ids: np.ndarray, shape: RefinedShape, num_graphs: int, num_nodes: int
+) -> Refined:
+    """Some of the graphs of a task, as `Refined` on the host.
+
+    Args:
+        graphs: All graphs; without edge features and weights, which colours do not know.
+        colours: Of all nodes.
+        ids: The graphs to take, ascending.
+        shape: Padded sizes; the same for samples that are to share programs.
+        num_graphs: G, more than there are.
+        num_nodes: V, at least as many as there are.
+    """
+    nodes = _nodes_of(graphs, ids)
+    heads = [_heads(colour, nodes) for colour in colours.stages]
+    rows = [_rows(*each, nodes) for each in zip(colours.stages, heads)]
+    counts = [np.bincount(each[nodes], minlength=size).astype(np.float32) for each, size in zip(rows, shape.rows)]
+
+    @functools.cache
+    def step(here: int, there: int) -> Round:
+        """From one stage to another, or the same."""
+        size, degree = shape.rows[there], colours.degree[heads[there]]
+        edges = ragged_ranges(np.searchsorted(graphs.receivers, heads[there]), degree)
+        owners = np.repeat(np.arange(len(degree)), degree)
+        # What fills up a list is the number of rows there, of which there are no fewer than here.
+        near = neighbours(owners, rows[here][graphs.senders[edges]], size, *shape.lists[there])
+        own = None if here == there else _filled(rows[here][heads[there]], size, np.int32)
+        return Round(near, _filled(degree, size, np.float32), own)
+
+    n_node = _filled(graphs.n_node[ids], num_graphs, np.int32)
+    n_node[-1] = num_nodes - len(nodes)
+    features = np.zeros((shape.rows[0], graphs.num_features), graphs.nodes.dtype)
+    features[: len(heads[0])] = graphs.nodes[heads[0]]
+    return Refined(
+        features,
+        tuple(counts[stage] for stage in colours.stage),
+        tuple(step(*pair) for pair in itertools.pairwise(colours.stage)),
+        tuple(rows[stage] for stage in colours.stage),
+        _filled(nodes, num_nodes, np.int32),
+        n_node,
+        np.arange(num_graphs) < len(ids),
+    )
+
+
+def _rows(colour: np.ndarray, heads: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """For each of these nodes which of the heads has its colour, int32 [V']; 0 of others."""
+    number = np.zeros(colour.max(initial=-1) + 1, np.int32)
+    number[colour[heads]] = np.arange(len(heads))
+    rows = np.zeros(len(colour), np.int32)
+    rows[nodes] = number[colour[nodes]]
+    return rows
+
+
+def _filled(values: np.ndarray, size: int, kind: type) -> np.ndarray:
+    """Filled up with zeros."""
+    found: np.ndarray = np.zeros(size, kind)
+    found[: len(values)] = values
+    return found

@@ -1,0 +1,198 @@
+"""Graphs that are computed colour by colour: against refinement by the book, and against every node by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import jax
+import numpy as np
+import pytest
+from dense import random_graphs
+from hypothesis import given
+from hypothesis import strategies as st
+from test_fisher import CONFIG, float64, make_task, model, random_models
+
+from atjax.batch import BatchShape, single_batch
+from atjax.fisher.examples import ROUNDS, draw_examples
+from atjax.fisher.preparation import prepare
+from atjax.model.gnn import build
+from atjax.neighbours import lists
+from atjax.refinement import STAGES, Colours, Refined, RefinedShape, refined
+from atjax.space import ANCHORS, Design
+from atjax.task import Graphs, Task
+
+__all__ = ["float64"]
+
+KINDS = ((4, 4), (7, 9), (6, 5), (1, 0), (3, 2))
+seeds = st.integers(0, 999)
+
+
+def alike(seed: int, count: int = 9, directed: bool = False) -> Graphs:
+    """Small graphs whose nodes have one of two features, so that many are alike."""
+    rng = np.random.default_rng(seed)
+    graphs = random_graphs(rng, [KINDS[k % len(KINDS)] for k in range(count)])
+    kinds = np.array([[0.5, -1, 2], [1.5, 0, 1]])
+    graphs = dataclasses.replace(graphs, nodes=kinds[rng.integers(0, 2, len(graphs.nodes))].astype(np.float32))
+    return graphs.keep_edges(rng.random(len(graphs.senders)) < 0.7) if directed else graphs
+
+
+def by_the_book(graphs: Graphs, rounds: int) -> list[list[object]]:
+    """What a node and those around it have, as nested tuples; round by round, numbered where they first come."""
+    colour: list[object] = [tuple(row) for row in graphs.nodes.tolist()]
+    found = [colour]
+    for _ in range(rounds):
+        senders: list[list[object]] = [[] for _ in colour]
+        for sender, receiver in zip(graphs.senders, graphs.receivers):
+            senders[receiver].append(colour[sender])
+        # Numbers in place of the tuples themselves, which would grow without end.
+        keys = [(own, tuple(sorted(map(repr, near)))) for own, near in zip(colour, senders)]
+        numbers: dict[object, int] = {}
+        colour = [numbers.setdefault(key, len(numbers)) for key in keys]
+        found.append(colour)
+    return found
+
+
+def numbered(colour: list[object]) -> list[int]:
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault(each, len(numbers)) for each in colour]
+
+
+@given(seeds, st.booleans(), st.integers(0, 5))
+def test_colours_are_those_of_the_book(seed: int, directed: bool, rounds: int) -> None:
+    graphs = alike(seed, directed=directed)
+    colours = Colours.refine(graphs, rounds)
+    assert len(colours.stage) == rounds + 1
+    for stage, expected in zip(colours.stage, by_the_book(graphs, rounds)):
+        assert colours.stages[stage].tolist() == numbered(expected)
+    assert colours.degree.tolist() == np.bincount(graphs.receivers, minlength=len(graphs.nodes)).tolist()
+
+
+def test_stages_end_where_nothing_changes() -> None:
+    """On a ring all nodes are alike, whatever the round; on a path of five they come to differ."""
+    for ends, number in (([0, 1, 2, 3, 4], 1), ([0, 1, 2, 3], 3)):
+        graphs = Graphs.from_edges(np.ones((5, 1)), np.array(ends), (np.array(ends) + 1) % 5, np.array([5]))
+        assert len(Colours.refine(graphs, 6).stages) == number
+
+
+@given(seeds, st.integers(1, 4), st.sampled_from([0.0, 0.1, 0.5]))
+def test_merged_rounds_tell_apart_what_they_did(seed: int, most: int, worth: float) -> None:
+    colours = Colours.refine(alike(seed), 6)
+    merged = colours.merged(most, worth)
+    assert len(merged.stages) <= most
+    assert merged.stages[-1] is colours.stages[-1]
+    rows = [colours.stages[stage].max() + 1 for stage in colours.stage]
+    for now, before in zip(merged.stage, colours.stage):
+        finer, coarser = merged.stages[now], colours.stages[before]
+        assert len({*zip(finer.tolist(), coarser.tolist())}) == finer.max() + 1
+    if worth == 0:  # then no other choice of so many stages has fewer rows
+        cost = sum(merged.stages[stage].max() + 1 for stage in merged.stage)
+        counts = sorted({int(each.max()) + 1 for each in colours.stages})
+        choices = itertools.combinations(counts[:-1], min(most, len(counts)) - 1)
+        assert cost == min(sum(min(n for n in (*chosen, counts[-1]) if n >= own) for own in rows) for chosen in choices)
+
+
+def test_a_stage_has_to_be_worth_it() -> None:
+    colours = Colours((np.arange(40), np.arange(80), np.arange(100)), (0, 1, 2), np.zeros(100, int))
+    # 300 rows; 240 and 280 with another stage; 220 with both.
+    assert [len(each) for each in colours.merged(3, 0.0).stages] == [40, 80, 100]
+    assert [len(each) for each in colours.merged(3, 0.1).stages] == [40, 100]
+    assert [len(each) for each in colours.merged(3, 0.25).stages] == [100]
+    assert colours.merged(2, 0.1).stage == (0, 1, 1)
+
+
+DESIGNS = [
+    dataclasses.replace(ANCHORS[9], mp_layers=depth, convolution=kind, aggregation=aggregation, connectivity=skip)
+    for depth, kind, aggregation, skip in [
+        (2, "general", "sum", "skip_concat"),
+        (4, "general", "max", "stack"),
+        (3, "general", "mean", "skip_sum"),
+        (3, "sage", "mean", "skip_concat"),
+        (2, "sage", "max", "skip_sum"),
+        (3, "gin", "sum", "stack"),
+        (2, "gin", "max", "skip_sum"),
+    ]
+]
+
+
+@pytest.mark.parametrize("design", DESIGNS, ids=lambda d: f"{d.convolution}-{d.aggregation}-{d.connectivity}")
+def test_calibration_is_that_of_all_nodes(design: Design) -> None:
+    """Statistics and what the last layer sees, whatever the stages, the padding and the order of the nodes."""
+    graphs, ids = alike(1, 14), np.array([0, 1, 2, 5, 6, 8, 11, 12, 13])
+    gnn = build(design, hidden=4, level="graph", num_outputs=2)
+    start = random_models(gnn, 3, 2)
+    taken = graphs.take(ids)
+    whole = single_batch(taken, BatchShape(12, 60, 120))
+    near = lists(taken.senders, taken.receivers, len(taken.nodes))
+    expected = prepare(gnn, start, whole, np.arange(len(ids)))
+    listed = prepare(gnn, start, single_batch(taken)._replace(lists=near), np.arange(len(ids)))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11), expected, listed)
+    colours = Colours.refine(graphs, 5)
+    assert colours.stages[2].max() + 1 < len(graphs.nodes)
+    for some, others, total in ((colours, [ids], 40), (colours.merged(2, 0.0), [np.arange(14), ids], 61)):
+        shape = RefinedShape.of(graphs, some, others)
+        data = refined(graphs, some, ids, shape, 10 + len(others), total + len(taken.nodes)).first(design.mp_layers)
+        assert len(data.rounds) == design.mp_layers
+        assert all(each.sum() == len(taken.nodes) for each in data.counts)
+        found = prepare(gnn, start, data, np.arange(len(ids)))
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11), expected, found)
+
+
+def test_hubs_continue_in_further_rows() -> None:
+    """Neighbours of one colour count as often as there are of them, more than a list is wide too."""
+    leaves = np.arange(1, 40)
+    graphs = Graphs.from_edges(np.ones((40, 3)), np.zeros(39, int), leaves, np.array([40]), undirected=True)
+    colours = Colours.refine(graphs, 2)
+    shape = RefinedShape.of(graphs, colours, [np.array([0])])
+    assert shape.rows == (1, 2)
+    assert shape.lists[1][1] > 0
+    gnn = build(DESIGNS[0], hidden=4, level="graph", num_outputs=2)
+    start = random_models(gnn, 3, 2)
+    data = refined(graphs, colours, np.array([0]), shape, 2, 41)
+    found, expected = (prepare(gnn, start, each, np.array([0])) for each in (data, single_batch(graphs)))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11), expected, found)
+
+
+def task_alike() -> Task:
+    task = make_task("graph", 2)
+    return dataclasses.replace(task, graphs=alike(3, len(task.labels)))
+
+
+def test_what_models_are_fitted_on() -> None:
+    """All rounds, so that any design finds its own; each node by itself where design or task know no colours."""
+    task = task_alike()
+    examples = draw_examples(task, CONFIG, 0)
+    assert isinstance(examples.refined, Refined)
+    assert len(examples.refined.rounds) == ROUNDS
+    for design in (*ANCHORS, *DESIGNS):
+        gnn = build(design, hidden=4, level="graph", num_outputs=2)
+        data = examples.fitting(gnn)
+        assert isinstance(data, Refined)
+        assert len(data.rounds) == design.mp_layers
+    for other in (
+        dataclasses.replace(DESIGNS[0], convolution="gcn", aggregation=None),
+        dataclasses.replace(DESIGNS[0], convolution="gat", aggregation=None, heads=2),
+        dataclasses.replace(DESIGNS[0], mp_layers=ROUNDS + 1),
+    ):
+        assert examples.fitting(build(other, hidden=4, level="graph", num_outputs=2)) is examples.batch
+    with pytest.raises(ValueError, match="do not suffice"):
+        examples.refined.first(ROUNDS + 1)
+    weighted = dataclasses.replace(task.graphs, weights=np.ones(len(task.graphs.senders), np.float32))
+    assert draw_examples(dataclasses.replace(task, graphs=weighted), CONFIG, 0).refined is None
+    assert draw_examples(make_task("node", 2), CONFIG, 0).refined is None
+
+
+def test_examples_are_fitted_as_their_batch_is() -> None:
+    task = task_alike()
+    examples = draw_examples(task, CONFIG, 0)
+    assert examples.refined is not None
+    assert len(examples.refined.counts[2]) < len(examples.batch.node_mask)
+    gnn = build(DESIGNS[0], hidden=4, level="graph", num_outputs=2)
+    start = random_models(gnn, 3, 2)
+    each = [prepare(gnn, start, data, examples.rows) for data in (examples.batch, examples.fitting(gnn))]
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11), *each)
+    assert model(each[0][0], 0)["batch_stats"]["mp_1"]["bn"]["norm"]["var"].min() > 0
+
+
+def test_few_stages_are_compiled() -> None:
+    assert len(Colours.refine(alike(0, 40), ROUNDS).merged().stages) <= STAGES
