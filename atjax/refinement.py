@@ -11,12 +11,13 @@ features are real numbers, all of them.
 
 from __future__ import annotations
 
-import functools
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from atjax.batch import bucket
@@ -26,21 +27,20 @@ from atjax.task import Graphs, ragged_ranges
 Array = Any
 """A `jax.Array` inside a program; on its way there a `np.ndarray`."""
 
-STAGES, WORTH = 3, 0.1
-"""Rounds that differ, each of which makes the compiled program longer: at most so many, and only those that save such a
-share of the rows."""
+STAGES = 3
+"""The most that a computation is worth: each makes the compiled program longer."""
 
 FINE = 64
 """Sizes an octave that numbers of rows are rounded up to: each is a size of a product."""
 
 
-class Round(NamedTuple):
-    """What leads from the rows of one round, N_k, to those of the next, N_{k + 1}.
+class Step(NamedTuple):
+    """What leads from the rows of one stage, N, to those of the same or of a finer one, N'.
 
     Attributes:
-        near: For every row of the next round those of its node's senders in this one.
-        degree: How many those are, float32 [N_{k + 1}].
-        own: Its node's own row in this round, int32 [N_{k + 1}]; None where both rounds have the same rows.
+        near: For every row there those of its node's senders here.
+        degree: How many those are, float32 [N'].
+        own: Its node's own row here, int32 [N']; None within a stage.
     """
 
     near: Neighbours
@@ -48,26 +48,42 @@ class Round(NamedTuple):
     own: Array | None
 
 
-class Refined(NamedTuple):
-    """Graphs with one row for every colour, through K rounds.
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Refined:
+    """Graphs with one row for every colour, through K rounds; rounds of one stage have the same rows.
 
     Attributes:
-        features: Of the rows of round 0, [N_0, D].
-        counts: Nodes behind each row of every round, float32 [N_k]; 0 for padding.
-        rounds: From each round to the next.
-        rows: Row of every node of the task in every round, int32 [V'], 0 of nodes that are not here.
+        features: Of the rows of the first stage, [N, D].
+        counts: Nodes behind each row of every stage, float32 [N]; 0 for padding.
+        steps: One for each of `pairs`.
+        rows: Row of every node of the task in every stage, int32 [V'], 0 of nodes that are not here.
         nodes: The nodes of these graphs, graph after graph and then padding, int32 [V].
         n_node: Nodes of each graph, the last one being padding, int32 [G].
         graph_mask: True for real graphs, bool [G].
+        stage: Of each round, [K + 1], ascending.
     """
 
     features: Array
     counts: tuple[Array, ...]
-    rounds: tuple[Round, ...]
+    steps: tuple[Step, ...]
     rows: tuple[Array, ...]
     nodes: Array
     n_node: Array
     graph_mask: Array
+    stage: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The different stages that follow each other."""
+        return list(dict.fromkeys(itertools.pairwise(self.stage)))
+
+    @property
+    def rounds(self) -> list[tuple[Step, Array]]:
+        """For each of K layers what leads to its rows, and the nodes behind them."""
+        # The same arrays for equal steps, so that what is made of them is compiled once.
+        steps = dict(zip(self.pairs, self.steps))
+        return [(steps[here, there], self.counts[there]) for here, there in itertools.pairwise(self.stage)]
 
     def first(self, depth: int) -> Refined:
         """For as many message-passing layers only.
@@ -75,9 +91,13 @@ class Refined(NamedTuple):
         Raises:
             ValueError: There are fewer rounds.
         """
-        if depth > len(self.rounds):
-            raise ValueError(f"{len(self.rounds)} rounds do not suffice for {depth} layers")
-        return self._replace(counts=self.counts[: depth + 1], rounds=self.rounds[:depth], rows=self.rows[: depth + 1])
+        if depth >= len(self.stage):
+            raise ValueError(f"{len(self.stage) - 1} rounds do not suffice for {depth} layers")
+        stage = self.stage[: depth + 1]
+        kept, stages = len({*itertools.pairwise(stage)}), stage[-1] + 1
+        return dataclasses.replace(
+            self, counts=self.counts[:stages], steps=self.steps[:kept], rows=self.rows[:stages], stage=stage
+        )
 
 
 @dataclass(frozen=True)
@@ -116,14 +136,14 @@ class Colours:
             stage.append(len(stages) - 1)
         return cls(tuple(stages), tuple(stage), np.bincount(graphs.receivers, minlength=len(stages[0])))
 
-    def merged(self, most: int = STAGES, worth: float = WORTH) -> Colours:
+    def merged(self, worth: float, most: int = STAGES) -> Colours:
         """With fewer stages: a round may take the finer colours of a later one, which tell apart what it does.
 
         Rounds of one stage are compiled once, and lead to each other without a gather.
 
         Args:
+            worth: One more stage must save so many rows, counted over all rounds.
             most: How many stages there may be.
-            worth: One more must save this share of the rows of all rounds.
         """
         last = len(self.stages) - 1
         counts = np.array([colour.max(initial=-1) + 1 for colour in self.stages])
@@ -134,7 +154,7 @@ class Colours:
         best: tuple[int, ...] = (last,)
         for number in range(1, min(most, len(self.stages))):
             finer = min(((*kept, last) for kept in itertools.combinations(range(last), number)), key=cost)
-            if cost(finer) > (1 - worth) * cost(best):
+            if cost(best) - cost(finer) < worth:
                 break
             best = finer
         stage = np.searchsorted(best, self.stage).tolist()
@@ -206,30 +226,30 @@ def refined(
     rows = [_rows(*each, nodes) for each in zip(colours.stages, heads)]
     counts = [np.bincount(each[nodes], minlength=size).astype(np.float32) for each, size in zip(rows, shape.rows)]
 
-    @functools.cache
-    def step(here: int, there: int) -> Round:
-        """From one stage to another, or the same."""
+    def step(here: int, there: int) -> Step:
         size, degree = shape.rows[there], colours.degree[heads[there]]
         edges = ragged_ranges(np.searchsorted(graphs.receivers, heads[there]), degree)
         owners = np.repeat(np.arange(len(degree)), degree)
         # What fills up a list is the number of rows there, of which there are no fewer than here.
         near = neighbours(owners, rows[here][graphs.senders[edges]], size, *shape.lists[there])
         own = None if here == there else _filled(rows[here][heads[there]], size, np.int32)
-        return Round(near, _filled(degree, size, np.float32), own)
+        return Step(near, _filled(degree, size, np.float32), own)
 
     n_node = _filled(graphs.n_node[ids], num_graphs, np.int32)
     n_node[-1] = num_nodes - len(nodes)
     features = np.zeros((shape.rows[0], graphs.num_features), graphs.nodes.dtype)
     features[: len(heads[0])] = graphs.nodes[heads[0]]
-    return Refined(
+    empty = Refined(
         features,
-        tuple(counts[stage] for stage in colours.stage),
-        tuple(step(*pair) for pair in itertools.pairwise(colours.stage)),
-        tuple(rows[stage] for stage in colours.stage),
+        tuple(counts),
+        (),
+        tuple(rows),
         _filled(nodes, num_nodes, np.int32),
         n_node,
         np.arange(num_graphs) < len(ids),
+        colours.stage,
     )
+    return dataclasses.replace(empty, steps=tuple(step(*pair) for pair in empty.pairs))
 
 
 def _rows(colour: np.ndarray, heads: np.ndarray, nodes: np.ndarray) -> np.ndarray:

@@ -49,6 +49,9 @@ MOST_CHUNK = 32768
 """On an accelerator, enough to fill it."""
 ROUNDS = 8
 """Of colour refinement: message-passing layers of the deepest designs."""
+STAGE_WORK = 3e9
+"""Rows times width times width, of all R models, that a further stage of colours must save a CPU: half a second a
+design, in which it compiles one. An accelerator is hardly slower with one stage."""
 KEPT = 256
 """Numbers kept for a node, in units of the width: about six arrays for each of eight layers."""
 
@@ -233,7 +236,9 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     shape = covering(shape_for(graphs, each.fit, len(each.fit), FINE) for each in (taken, *others))
     near = placed = refined = None
     if graphs.plain:
-        colours, fitted = Colours.refine(graphs, ROUNDS).merged(), [each.fit for each in (taken, *others)]
+        on_cpu, fitted = jax.default_backend() == "cpu", [each.fit for each in (taken, *others)]
+        worth = STAGE_WORK / (config.seeds * config.hidden**2) if on_cpu else np.inf
+        colours = Colours.refine(graphs, ROUNDS).merged(worth)
         sizes = RefinedShape.of(graphs, colours, fitted)
         refined = jax.device_put(refine(graphs, colours, taken.fit, sizes, shape.graphs, shape.nodes))
         # Lists hold neighbours only.

@@ -130,7 +130,7 @@ class GNN(nn.Module):
     def encode_refined(self, graphs: Refined, train: bool = False) -> jax.Array:
         """The same of graphs that are computed colour by colour, [G, H]; see `refinable`."""
         x = self._embed(graphs.features, graphs.counts[0], train)
-        for conv, step, counts in zip(self.mp, graphs.rounds, graphs.counts[1:]):
+        for conv, (step, counts) in zip(self.mp, graphs.rounds):
             x = conv(x, Edges.onward(step, x), counts, train)
         x = l2_normalize(x)[graphs.rows[-1][graphs.nodes]]
         return self._read(_pooled(x, graphs.n_node), graphs.graph_mask, train)

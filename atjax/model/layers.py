@@ -17,7 +17,7 @@ from atjax.batch import EdgeRows, Features
 from atjax.model.draws import glorot_uniform
 from atjax.neighbours import Lists, gather_max, gather_sum
 from atjax.products import matmul
-from atjax.refinement import Round
+from atjax.refinement import Step
 
 Activation = Callable[[jax.Array], jax.Array]
 
@@ -72,8 +72,8 @@ class Edges(NamedTuple):
         )
 
     @classmethod
-    def onward(cls, step: Round, like: jax.Array) -> Edges:
-        """To the next round, for convolutions that know `own`; ``like`` gives the type."""
+    def onward(cls, step: Step, like: jax.Array) -> Edges:
+        """From round to round of `atjax.refinement.Refined`, for convolutions that ask for `own`; as ``like``."""
         none, degree = jnp.zeros(0, jnp.int32), jnp.asarray(step.degree, like.dtype)
         return cls(none, none, degree, Lists(step.near, None, degree), None, None, degree, step.own)
 
