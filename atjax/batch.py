@@ -108,6 +108,8 @@ class Batch(NamedTuple):
         lists: The edges once more as lists, where aggregation should gather; ``senders`` and ``receivers`` may then be
             empty for models that only aggregate.
         pairs: For edge tasks the nodes of each example, int32 [N, 2]; all are real.
+        counts: How many nodes each counts for in the readout of a graph (see `atjax.refinement.Quotient`), float [V];
+            None: itself.
     """
 
     graph: jraph.GraphsTuple
@@ -115,6 +117,7 @@ class Batch(NamedTuple):
     graph_mask: jax.Array
     lists: Lists | None = None
     pairs: jax.Array | None = None
+    counts: jax.Array | None = None
 
 
 class BatchIndex(NamedTuple):

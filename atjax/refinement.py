@@ -1,6 +1,7 @@
 """Nodes that message passing cannot tell apart, and graphs in which each kind of them is computed once.
 
-    graphs -> colours of all nodes after 0 .. K rounds -> a row for every colour and round -> Refined
+    graphs -> colours of all nodes after 0 .. K rounds -> a row for every colour and round, of all graphs -> Refined
+                                       .. until stable -> a node for every colour of a graph -> Quotient
 
 What a node holds after k message-passing layers depends on its features, and on what its neighbours and itself held a
 layer before. So nodes of one colour after k rounds of colour refinement (Weisfeiler and Leman, 1968) hold the same (Xu
@@ -116,23 +117,32 @@ class Colours:
     degree: np.ndarray
 
     @classmethod
-    def refine(cls, graphs: Graphs, rounds: int) -> Colours:
-        """Refine colours by those of the senders, so many times.
+    def refine(cls, graphs: Graphs, rounds: int | None = None, *, backward: bool = False) -> Colours:
+        """Refine colours by those of the senders, so many times, or until nothing changes.
+
+        Args:
+            graphs: The graphs.
+            rounds: K; None until nothing changes.
+            backward: By those of the receivers too, so that gradients of nodes of one colour are alike as well.
 
         Multisets are told apart by sums of random 64-bit numbers, one for each colour: two that differ have equal sums
         with a probability of about 2^-64.
         """
         rng = np.random.default_rng(0)
         stages, stage = [_by_features(graphs.nodes)], [0]
-        for _ in range(rounds):
+        for _ in itertools.count() if rounds is None else range(rounds):
             last = stages[-1]
             count = last.max(initial=-1) + 1
-            own, sent = rng.integers(2**64, size=(2, count), dtype=np.uint64)
-            received = np.zeros(len(last), np.uint64)
-            np.add.at(received, graphs.receivers, sent[last[graphs.senders]])
-            kinds, first, colour = np.unique(own[last] + received, return_index=True, return_inverse=True)
+            own, sent, received = rng.integers(2**64, size=(3, count), dtype=np.uint64)
+            key = own[last]
+            np.add.at(key, graphs.receivers, sent[last[graphs.senders]])
+            if backward:
+                np.add.at(key, graphs.senders, received[last[graphs.receivers]])
+            kinds, first, colour = np.unique(key, return_index=True, return_inverse=True)
             if len(kinds) > count:
                 stages.append(np.argsort(np.argsort(first))[colour])
+            elif rounds is None:
+                break
             stage.append(len(stages) - 1)
         return cls(tuple(stages), tuple(stage), np.bincount(graphs.receivers, minlength=len(stages[0])))
 
@@ -259,6 +269,45 @@ def _rows(colour: np.ndarray, heads: np.ndarray, nodes: np.ndarray) -> np.ndarra
     rows = np.zeros(len(colour), np.int32)
     rows[nodes] = number[colour[nodes]]
     return rows
+
+
+class Quotient(NamedTuple):
+    """Graphs in which nodes of one graph that no network tells apart are one node: their quotients.
+
+    A network makes of a quotient what it makes of the graph, whatever its parameters, if in the readout a node counts
+    for all that it stands for; so the gradients are the same too. That of a node is the sum of theirs, which are alike.
+
+    Attributes:
+        graphs: The quotients. A node receives over as many edges as each of those that it stands for, and of two
+            senders that are one now over two edges.
+        nodes: The first node of those, int [V''].
+        counts: How many there are, int [V''].
+    """
+
+    graphs: Graphs
+    nodes: np.ndarray
+    counts: np.ndarray
+
+    @classmethod
+    def of(cls, graphs: Graphs) -> Quotient:
+        """Of graphs without edge features and weights: colours that further rounds do not change."""
+        colour = Colours.refine(graphs, backward=True).stages[-1]
+        owner = np.repeat(np.arange(len(graphs.n_node)), graphs.n_node)
+        _, first, kind, counts = np.unique(
+            owner * (colour.max(initial=-1) + 1) + colour, return_index=True, return_inverse=True, return_counts=True
+        )
+        order = np.argsort(first)
+        row, heads = np.argsort(order)[kind], first[order]
+        degree = np.bincount(graphs.receivers, minlength=len(colour))[heads]
+        edges = ragged_ranges(np.searchsorted(graphs.receivers, heads), degree)
+        smaller = Graphs(
+            graphs.nodes[heads],
+            row[graphs.senders[edges]].astype(np.int32),
+            np.repeat(np.arange(len(heads), dtype=np.int32), degree),
+            np.bincount(owner[heads], minlength=len(graphs.n_node)).astype(np.int32),
+            np.bincount(owner[heads], degree, minlength=len(graphs.n_node)).astype(np.int32),
+        )
+        return cls(smaller, heads, counts[order])
 
 
 def _filled(values: np.ndarray, size: int, kind: type) -> np.ndarray:

@@ -11,14 +11,19 @@ import pytest
 from dense import random_graphs
 from hypothesis import given
 from hypothesis import strategies as st
-from test_fisher import CONFIG, float64, make_task, model, random_models
+from test_fisher import CONFIG, float64, make_task, model, random_models, random_variables
 
 from atjax.batch import BatchShape, single_batch
+from atjax.fisher.cotangents import Cotangents
+from atjax.fisher.disjoint import slot_sums
 from atjax.fisher.examples import ROUNDS, draw_examples
+from atjax.fisher.kronecker import slot_factors
 from atjax.fisher.preparation import prepare
+from atjax.fisher.score_products import slot_products
+from atjax.fisher.slots import in_places
 from atjax.model.gnn import build
 from atjax.neighbours import lists
-from atjax.refinement import Colours, Refined, RefinedShape, refined
+from atjax.refinement import Colours, Quotient, Refined, RefinedShape, refined
 from atjax.space import ANCHORS, Design
 from atjax.task import Graphs, Task
 
@@ -203,3 +208,79 @@ def test_stages_are_for_work_that_they_save() -> None:
         examples = draw_examples(task, dataclasses.replace(CONFIG, hidden=hidden), 0)
         assert examples.refined is not None
         assert len(examples.refined.counts) == number
+
+
+# Quotients
+
+
+@given(seeds, st.booleans())
+def test_nodes_of_a_quotient_are_those_of_the_book(seed: int, directed: bool) -> None:
+    """Colours that no further round changes, by what comes in and what goes out, graph by graph."""
+    graphs = alike(seed, directed=directed)
+    total, owner = len(graphs.nodes), np.repeat(np.arange(len(graphs.n_node)), graphs.n_node)
+    colour: list[object] = [(tuple(row), g) for row, g in zip(graphs.nodes.tolist(), owner.tolist())]
+    for _ in range(total):
+        near: list[list[str]] = [[repr(own)] for own in colour]
+        for sender, receiver in zip(graphs.senders.tolist(), graphs.receivers.tolist()):
+            near[receiver].append(f"from {colour[sender]}")
+            near[sender].append(f"to {colour[receiver]}")
+        colour = list(numbered([tuple(sorted(each)) for each in near]))
+    expected = numbered(colour)
+    small = Quotient.of(graphs)
+    first = [expected.index(k) for k in range(max(expected) + 1)]
+    assert small.nodes.tolist() == first
+    assert small.counts.tolist() == np.bincount(expected).tolist()
+    assert small.graphs.n_node.tolist() == np.bincount(owner[first], minlength=len(graphs.n_node)).tolist()
+    assert small.graphs.n_node.sum() == len(first)
+    assert small.graphs.n_edge.sum() == len(small.graphs.senders)
+    np.testing.assert_array_equal(small.graphs.nodes, graphs.nodes[first])
+    for row, node in enumerate(first):
+        found = small.graphs.senders[small.graphs.receivers == row]
+        assert sorted(found) == sorted(expected[s] for s in graphs.senders[graphs.receivers == node])
+
+
+def test_a_ring_is_one_node() -> None:
+    ring = np.arange(5)
+    graphs = Graphs.from_edges(
+        np.ones((8, 1)), np.append(ring, [5, 6]), np.append((ring + 1) % 5, [6, 7]), np.array([5, 3])
+    )
+    small = Quotient.of(graphs)
+    assert small.graphs.n_node.tolist() == [1, 2]
+    assert small.counts.tolist() == [5, 2, 1]
+    assert small.graphs.senders.tolist() == [0, 0, 2, 1, 1]
+    assert small.graphs.receivers.tolist() == [0, 0, 1, 2, 2]
+
+
+def twice(graphs: Graphs) -> Graphs:
+    """Every graph beside a copy of itself, as one graph."""
+    both = graphs.take(np.repeat(np.arange(len(graphs.n_node)), 2))
+    return dataclasses.replace(both, n_node=2 * graphs.n_node, n_edge=2 * graphs.n_edge)
+
+
+@pytest.mark.parametrize("directed", [False, True])
+@pytest.mark.parametrize(
+    "design",
+    [*DESIGNS[:5], dataclasses.replace(DESIGNS[0], convolution="gcn", aggregation=None)],
+    ids=lambda d: f"{d.convolution}-{d.aggregation}-{d.connectivity}",
+)
+def test_the_fisher_information_is_that_of_the_graphs(design: Design, directed: bool) -> None:
+    """Sums of f and f^2, products of score rows, Kronecker factors, from quotients and from the graphs themselves."""
+    graphs = twice(alike(5, 12, directed))
+    gnn = build(design, hidden=4, level="graph", num_outputs=3)
+    variables = random_variables(gnn, 3, jax.random.key(1))
+    sent = Cotangents(np.zeros(12, int), jax.random.key(0), np.ones(()), "cross_entropy", "exact")
+    small = Quotient.of(graphs)
+    assert len(small.nodes) <= len(graphs.nodes) // 2
+    ids = [np.arange(12)]
+    each = [
+        in_places(graphs, ids, 30),
+        in_places(small.graphs, ids, 20).standing_for(small.nodes, small.counts),
+    ]
+    every = []
+    for index in each:
+        data = gnn, sent, variables, np.asarray(graphs.nodes, float), index
+        sums = jax.jit(slot_sums, static_argnums=0)(*data)
+        products = jax.jit(slot_products, static_argnums=(0, 5))(*data, 12)
+        order = np.argsort(np.repeat(index.graphs[index.graphs >= 0], 2), kind="stable")
+        every.append((sums, products[order][:, order], jax.jit(slot_factors, static_argnums=0)(*data)))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12), *every)

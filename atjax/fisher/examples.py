@@ -37,7 +37,7 @@ from atjax.fisher.fields import receptive_fields
 from atjax.fisher.slots import FINE, SlotIndex, in_places, list_shapes
 from atjax.model.gnn import GNN, refinable
 from atjax.neighbours import lists
-from atjax.refinement import Colours, Refined, RefinedShape
+from atjax.refinement import Colours, Quotient, Refined, RefinedShape
 from atjax.refinement import refined as refine
 from atjax.task import Graphs, Task, ragged_ranges
 
@@ -81,8 +81,8 @@ class Examples:
             None.
         chunks: The examples differentiated: for graph tasks one `BatchIndex` [M, B, ...] for each padded shape, for
             tasks of nodes or pairs one array of rows of the output [M, B].
-        placed: For graph tasks whose edges have neither features nor weights, the same examples in S batches of many;
-            else None.
+        placed: For graph tasks whose edges have neither features nor weights, the quotients of the same examples (see
+            `atjax.refinement.Quotient`) in S batches of many; else None.
         fields: For node tasks without such edges, the same examples by their receptive fields, after so many
             message-passing layers; None where that does not pay.
         width: For tasks of nodes or pairs, backward passes of one example at once.
@@ -247,7 +247,9 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         # And gradients of edge parameters are no products of what stands at one node. Of training sets that differ in
         # size by one, some may be samples, in parts, and others not.
         alike = [each.parts() for each in others if each.blocks == taken.blocks]
-        placed = jax.device_put(in_places(graphs, taken.parts(), chunk, alike))
+        smaller = Quotient.of(graphs)
+        index = in_places(smaller.graphs, taken.parts(), chunk, alike)
+        placed = jax.device_put(index.standing_for(smaller.nodes, smaller.counts))
     host = np.arange(len(taken.fit)), taken.fit, task.labels[taken.fit], task.labels
     rows, ids, labels, targets = jax.device_put(host)
     return Examples(

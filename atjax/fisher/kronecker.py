@@ -47,11 +47,13 @@ def slot_factors(
         inputs, deltas = passes.run(index)
         # The nodes of an empty place count nothing, even where a batch of graphs was emptied to fill up a block.
         real = jnp.asarray(index.node_mask) & (jnp.arange(index.slots.num_nodes) < jnp.sum(index.places.n_node))
+        # A node that stands for n others has the sum of their deltas, which are alike.
+        counts = jnp.where(real, 1.0 if index.counts is None else jnp.asarray(index.counts), 0)
         names = sorted(inputs.linear)
         return Squares(
-            tuple(_square(inputs.linear[name], real) for name in names),
-            tuple(_square(deltas[name], real) for name in names),
-            jnp.sum(real),
+            tuple(_square(inputs.linear[name], counts) for name in names),
+            tuple(_square(deltas[name], jnp.where(real, 1 / counts, 0)) for name in names),
+            jnp.sum(counts),
         )
 
     return _summed(batch, examples)
@@ -119,9 +121,10 @@ def _backward(
     return values, squares
 
 
-def _square(rows: jax.Array, real: jax.Array) -> jax.Array:
-    """Sum over real nodes of r r^T, from rows [V, ..., d]."""
-    flat = jnp.where(real.reshape(-1, *[1] * (rows.ndim - 1)), rows, 0).reshape(-1, rows.shape[-1])
+def _square(rows: jax.Array, weights: jax.Array) -> jax.Array:
+    """Sum over nodes of r r^T, from rows [V, ..., d], by weight (or mask)."""
+    scale = jnp.sqrt(weights.astype(rows.dtype)).reshape(-1, *[1] * (rows.ndim - 1))
+    flat = jnp.where(scale > 0, scale * rows, 0).reshape(-1, rows.shape[-1])
     return matmul(flat.T, flat)
 
 

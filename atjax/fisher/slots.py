@@ -141,6 +141,7 @@ class SlotIndex:
         node_mask: True for real nodes, bool [V].
         graphs: Id of the graph in every place, -1 if it is empty, int32 [B].
         lists: The edges, as ids within the batch.
+        counts: How many nodes each stands for, float32 [V]; None: itself.
         slots: The places, the same in all batches.
         rooted: Whether the example is the first node of its place, and not the whole graph there.
     """
@@ -149,6 +150,7 @@ class SlotIndex:
     node_mask: Array
     graphs: Array
     lists: Lists
+    counts: Array | None
     slots: Slots = dataclasses.field(metadata={"static": True})
     rooted: bool = dataclasses.field(default=False, metadata={"static": True})
 
@@ -156,6 +158,12 @@ class SlotIndex:
     def places(self) -> Places:
         """Of one batch."""
         return Places(self.slots, jnp.asarray(self.graphs) >= 0)
+
+    def standing_for(self, nodes: np.ndarray, counts: np.ndarray) -> SlotIndex:
+        """The same graphs as quotients of others: which nodes there theirs are, and how many these stand for."""
+        here = np.asarray(self.nodes)
+        each = np.where(self.node_mask, counts[here], 0).astype(np.float32)
+        return dataclasses.replace(self, nodes=nodes[here].astype(np.int32), counts=each)
 
 
 def place_sizes(sizes: np.ndarray, most: int = MOST_SIZES, worth: float = WORTH) -> np.ndarray:
@@ -276,7 +284,7 @@ def lay_out(graphs: Graphs, dealt: Dealt, template: Template) -> SlotIndex:
         edges = ragged_ranges(graphs.edge_start[ids], graphs.n_edge[ids])
         shift = np.repeat(start - graphs.node_start[ids], graphs.n_edge[ids])
         ends = graphs.senders[edges] + shift, graphs.receivers[edges] + shift
-        return SlotIndex(index, mask, places, lists(*ends, slots.num_nodes, template.lists), slots)
+        return SlotIndex(index, mask, places, lists(*ends, slots.num_nodes, template.lists), None, slots)
 
     return jax.tree.map(lambda *arrays: np.stack(arrays), *map(batch, dealt))
 
@@ -302,4 +310,5 @@ def fill(features: jax.Array, index: SlotIndex) -> Batch:
         jnp.asarray(index.node_mask),
         jnp.append(index.places.filled, False),
         index.lists,
+        counts=None if index.counts is None else jnp.asarray(index.counts),
     )

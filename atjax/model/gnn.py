@@ -121,6 +121,8 @@ class GNN(nn.Module):
             x = conv(x, edges, mask, train)
         x = l2_normalize(x)
         if self.level == "graph":
+            if batch.counts is not None:
+                x = jnp.asarray(batch.counts, x.dtype)[:, None] * x
             x, mask = _pooled(x, graph.n_node), batch.graph_mask
         elif self.level == "edge":
             assert batch.pairs is not None
