@@ -29,7 +29,7 @@ Array = Any
 """A `jax.Array` inside a program; on its way there a `np.ndarray`."""
 
 STAGES = 3
-"""The most that a computation is worth: each makes the compiled program longer."""
+"""The most there are: each makes the compiled program longer."""
 
 FINE = 64
 """Sizes an octave that numbers of rows are rounded up to: each is a size of a product."""
@@ -58,8 +58,7 @@ class Refined:
         features: Of the rows of the first stage, [N, D].
         counts: Nodes behind each row of every stage, float32 [N]; 0 for padding.
         steps: One for each of `pairs`.
-        rows: Row of every node of the task in every stage, int32 [V'], 0 of nodes that are not here.
-        nodes: The nodes of these graphs, graph after graph and then padding, int32 [V].
+        rows: In every stage the row of every node, graph after graph and then padding, int32 [V].
         n_node: Nodes of each graph, the last one being padding, int32 [G].
         graph_mask: True for real graphs, bool [G].
         stage: Of each round, [K + 1], ascending.
@@ -69,7 +68,6 @@ class Refined:
     counts: tuple[Array, ...]
     steps: tuple[Step, ...]
     rows: tuple[Array, ...]
-    nodes: Array
     n_node: Array
     graph_mask: Array
     stage: tuple[int, ...] = dataclasses.field(metadata={"static": True})
@@ -198,7 +196,7 @@ class RefinedShape:
         rows, lists = [], []
         for colour in colours.stages:
             degrees = [colours.degree[_heads(colour, here)] for here in nodes]
-            width = width_for(degrees[0])
+            width = width_for(colours.degree[_heads(colour, np.arange(len(colour)))])  # the same for all samples
             more = max(int(rows_beyond(each, width).sum()) for each in degrees)
             rows.append(bucket(max(map(len, degrees)), FINE))
             lists.append((width, bucket(more) if more else 0))
@@ -253,8 +251,7 @@ def refined(
         features,
         tuple(counts),
         (),
-        tuple(rows),
-        _filled(nodes, num_nodes, np.int32),
+        tuple(_filled(each[nodes], num_nodes, np.int32) for each in rows),
         n_node,
         np.arange(num_graphs) < len(ids),
         colours.stage,

@@ -134,7 +134,7 @@ class GNN(nn.Module):
         x = self._embed(graphs.features, graphs.counts[0], train)
         for conv, (step, counts) in zip(self.mp, graphs.rounds):
             x = conv(x, Edges.onward(step, x), counts, train)
-        x = l2_normalize(x)[graphs.rows[-1][graphs.nodes]]
+        x = l2_normalize(x)[graphs.rows[-1]]
         return self._read(_pooled(x, graphs.n_node), graphs.graph_mask, train)
 
     def _read(self, x: jax.Array, mask: jax.Array, train: bool) -> jax.Array:
@@ -148,7 +148,7 @@ class GNN(nn.Module):
 
 
 def refinable(gnn: GNN) -> bool:
-    """Whether `GNN.encode_refined` knows the convolution: those that look at senders beside what they have do not."""
+    """Whether `GNN.encode_refined` knows the convolution: in gcn and gat, what a node sends is more than its row."""
     return gnn.design.convolution in ("general", "sage", "gin")
 
 
