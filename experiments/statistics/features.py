@@ -85,16 +85,31 @@ SPECTRUM = ("full_alpha", "stable_rank", "largest_eigenvalue", "spectral_entropy
 KRONECKER = ("kfac_alpha", "kfac_trace", "kfac_moments")
 LEARNING = ("first_losses", "descent_loss", "descent_accuracy")
 
+FEW: Mapping[str, Any] = {"seeds": 2, "max_passes": {"graph": 256, "node": 48}}
+"""Spectra of large node tasks take a backward pass for every example and direction, so that two initialisations and few
+examples have to do."""
+
+
+def _of_estimator(name: str, nodes: int = FEW["max_passes"]["node"]) -> Plan:
+    """What an estimator makes of the diagonal, on the examples of `few` or on more ``nodes``, in passes of `exact`."""
+    passes = {**FEW["max_passes"], "node": nodes}
+    changes = {**FEW, "max_passes": passes, "draws": 8, "estimator": {"graph": name, "node": name}}
+    return Plan(changes=changes, statistics=DIAGONAL, label=name)
+
+
 PLANS = (
     Plan(statistics=LEARNING),
-    Plan(
-        changes={"seeds": 2, "max_passes": {"graph": 256, "node": 48}},
-        statistics=DIAGONAL + SPECTRUM + KRONECKER,
-        label="few",
-    ),
+    Plan(changes=FEW, statistics=DIAGONAL + SPECTRUM + KRONECKER, label="few"),
+    # Of other matrices than F,
+    _of_estimator("empirical", nodes=240),  # a pass an example, whatever the number of classes
+    _of_estimator("reference"),
+    # and of F by the estimators that are not the level's own in `few`.
+    _of_estimator("sign_sketch"),
+    _of_estimator("monte_carlo"),
+    _of_estimator("exact"),
+    _of_estimator("hutchinson"),
 )
-"""What `run.py` computes. Spectra of large node tasks take a backward pass for every example and direction, so that two
-initialisations and few examples have to do. `participation_ratio` is P / `full_alpha`, and orders tasks alike."""
+"""What `run.py` computes. `participation_ratio` is P / `full_alpha`, and orders tasks alike."""
 
 LAST = ("dd", "amazon_photo", "amazon_computers", "coauthor_cs", "coauthor_physics")
 """Large tasks, after all others."""
