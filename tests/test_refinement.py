@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -52,13 +53,12 @@ def by_the_book(graphs: Graphs, rounds: int) -> list[list[object]]:
             senders[receiver].append(colour[sender])
         # Numbers in place of the tuples themselves, which would grow without end.
         keys = [(own, tuple(sorted(map(repr, near)))) for own, near in zip(colour, senders)]
-        numbers: dict[object, int] = {}
-        colour = [numbers.setdefault(key, len(numbers)) for key in keys]
+        colour = list(numbered(keys))
         found.append(colour)
     return found
 
 
-def numbered(colour: list[object]) -> list[int]:
+def numbered(colour: Sequence[object]) -> list[int]:
     numbers: dict[object, int] = {}
     return [numbers.setdefault(each, len(numbers)) for each in colour]
 
