@@ -65,6 +65,9 @@ MOST_WASTE = 0.3
 TRIAL_DEALS = 32
 """Epochs that are dealt to see which sizes batches have."""
 
+FINE = 64
+"""Sizes an octave for `bucket` where seeds share shapes anyway, and rounding up need not make them."""
+
 LONG_RUN = 100
 """Numbers from which copying slices is faster than a gather."""
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from atjax.batch import bucket
+from atjax.batch import FINE, bucket
 from atjax.neighbours import Neighbours, neighbours, rows_beyond, width_for
 from atjax.task import Graphs, ragged_ranges
 
@@ -30,9 +30,6 @@ Array = Any
 
 STAGES = 3
 """The most there are: each makes the compiled program longer."""
-
-FINE = 64
-"""Sizes an octave that numbers of rows are rounded up to: each is a size of a product."""
 
 
 class Step(NamedTuple):

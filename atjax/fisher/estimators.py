@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from atjax.batch import BatchIndex, bucket
+from atjax.batch import FINE, BatchIndex, bucket
 from atjax.errors import UserError
 from atjax.fisher import sketches
 from atjax.fisher.config import FisherConfig
@@ -34,7 +34,7 @@ from atjax.fisher.kronecker import Squares, graph_inputs, node_factors, sketched
 from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Diagonal, Factors, Gram, Layer, Moments, stages
 from atjax.fisher.score_products import self_product, slot_products, whole
-from atjax.fisher.slots import FINE, SlotIndex
+from atjax.fisher.slots import SlotIndex
 from atjax.fisher.sums import ByExample, ByLabels, BySketch, Found, Source, summed
 from atjax.model.gnn import GNN, Variables
 from atjax.task import Task

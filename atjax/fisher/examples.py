@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from atjax.batch import (
+    FINE,
     SHARED_SPLITS,
     Batch,
     BatchIndex,
@@ -34,7 +35,7 @@ from atjax.batch import (
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import num_directions
 from atjax.fisher.fields import receptive_fields
-from atjax.fisher.slots import FINE, SlotIndex, in_places, list_shapes
+from atjax.fisher.slots import SlotIndex, in_places, list_shapes
 from atjax.model.gnn import GNN, refinable
 from atjax.neighbours import lists
 from atjax.refinement import Colours, Quotient, Refined, RefinedShape

@@ -20,15 +20,15 @@ import jax.numpy as jnp
 import jraph
 import numpy as np
 
-from atjax.batch import Batch, bucket
+from atjax.batch import FINE, Batch, bucket
 from atjax.neighbours import Array, Lists, ListShapes, lists, rows_beyond, width_for
 from atjax.task import Graphs, ragged_ranges
 
 T = TypeVar("T")
 
-MOST_SIZES, WORTH, FINE = 6, 0.04, 64
+MOST_SIZES, WORTH = 6, 0.04
 """Sizes of places, each of which makes the compiled program longer: at most so many, and only those that save such a
-share of the nodes; and how many an octave there are to choose from."""
+share of the nodes."""
 
 ROWS = 128
 """The most nodes of places that are gone through together; a larger one is work enough by itself."""
