@@ -208,6 +208,33 @@ def test_models_at_once_are_the_models_alone(loss: Loss) -> None:
         np.testing.assert_allclose(together["bias"][r], alone["bias"], atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ("loss", "outputs", "hidden_size"),
+    [("cross_entropy", 3, H), ("cross_entropy", 2, NEWTON_SIZE), ("binary_cross_entropy", 2, H), ("mse", 2, H)],
+)
+def test_rows_of_no_weight_count_nothing(loss: Loss, outputs: int, hidden_size: int) -> None:
+    """Whatever is in them; by Newton's method, by L-BFGS and in closed form, with labels missing and without."""
+    rng = np.random.default_rng(8)
+    hidden = rng.normal(size=(N, hidden_size))
+    labels = rng.integers(0, outputs, N) if loss == "cross_entropy" else rng.integers(0, 2, (N, outputs)) * 1.0
+    if loss != "cross_entropy":
+        labels[3, 0] = np.nan
+    fillers = rng.integers(0, N, 7)
+    filled, more = (
+        np.vstack([hidden, 100 * rng.normal(size=(7, hidden_size))]),
+        np.concatenate([labels, labels[fillers]]),
+    )
+    rows = rng.permutation(N + 7)
+    weights = (rows < N).astype(np.float32)
+    settings = {"num_outputs": outputs, "ridge": RIDGE, "tolerance": 1e-11}
+    layer = fit_last_layer(
+        loss, jnp.asarray(filled[rows])[None], jnp.asarray(more[rows]), jnp.asarray(weights), **settings
+    )
+    alone = fit_last_layer(loss, jnp.asarray(hidden)[None], jnp.asarray(labels), **settings)
+    for name in ("kernel", "bias"):
+        np.testing.assert_allclose(layer[name], alone[name], atol=1e-7)
+
+
 # Ridge regression
 
 

@@ -87,6 +87,7 @@ class Examples:
         fields: For node tasks without such edges, the same examples by their receptive fields, after so many
             message-passing layers; None where that does not pay.
         width: For tasks of nodes or pairs, backward passes of one example at once.
+        room: The most examples that a seed has to fit on, no fewer than N.
         sampled: n, how many examples that is.
         population: N, how many training examples there are.
     """
@@ -102,8 +103,15 @@ class Examples:
     placed: SlotIndex | None
     fields: Callable[[int], SlotIndex | None] = dataclasses.field(metadata={"static": True})
     width: int = _static()
+    room: int = _static()
     sampled: int = _static()
     population: int = _static()
+
+    @property
+    def filled(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Rows and labels of the examples to fit on, filled up to `room`, and weights: 0 for what only fills up."""
+        place, weights = filled_up(len(self.rows), self.room)
+        return jax.device_put((np.asarray(self.rows)[place], np.asarray(self.labels)[place], weights))
 
     def fitting(self, gnn: GNN) -> Batch | Refined:
         """The data that a model is calibrated and fitted on."""
@@ -142,6 +150,13 @@ class Examples:
         count = max(-(-length // size) for length, size in zip(lengths, each))
         cut = [_cut(chunk, count, size) for chunk, size in zip(chunks, each)]
         return tuple(cut), np.sum([(self.ids_of(part) >= 0).reshape(count, -1).sum(axis=1) for part in cut], axis=0)
+
+
+def filled_up(count: int, room: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places 0 to ``count`` - 1, then 0 again up to ``room``, int [room], and weights: 0 for what only fills up."""
+    place = np.arange(room)
+    real = place < count
+    return np.where(real, place, 0), real.astype(np.float32)
 
 
 def _cut(chunk: Chunk, count: int, size: int) -> Chunk:
@@ -265,6 +280,7 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         placed,
         _no_fields,
         1,
+        max(len(each.fit) for each in (taken, *others)),
         len(taken.chosen),
         len(taken.train),
     )
@@ -335,6 +351,7 @@ def _whole_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         None,
         functools.cache(fields) if task.pairs is None and graph.plain else _no_fields,
         max(1, chunk // len(kept)),
+        len(fit),
         len(chosen),
         len(train),
     )

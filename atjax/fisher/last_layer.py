@@ -4,7 +4,7 @@
 
 The ridge is the weight decay that training has too; without it separable classes would drive W to infinity. Outputs
 that are each by themselves (binary labels, regression targets) are as many problems of one output. Of a missing label
-(NaN) there is no term.
+(NaN) there is no term, and of a row of weight 0 none.
 """
 
 from __future__ import annotations
@@ -32,11 +32,18 @@ LastLayer = dict[str, jax.Array]
 """``kernel`` [H, C] and ``bias`` [C]."""
 
 
-def objective(loss: Loss, layer: LastLayer, hidden: jax.Array, labels: jax.Array, ridge: float) -> jax.Array:
-    """The function minimised, a scalar; ``hidden`` is [N, H], ``labels`` as in `fit_last_layer`."""
+def objective(
+    loss: Loss,
+    layer: LastLayer,
+    hidden: jax.Array,
+    labels: jax.Array,
+    ridge: float,
+    weights: jax.Array | None = None,
+) -> jax.Array:
+    """The function minimised, a scalar; ``hidden`` is [N, H], ``labels`` and ``weights`` as in `fit_last_layer`."""
     outputs = matmul(hidden, layer["kernel"]) + layer["bias"]
     each = negative_log_likelihood(loss, outputs, labels)
-    return jnp.mean(each) + 0.5 * ridge * jnp.sum(layer["kernel"] ** 2)
+    return jnp.average(each, weights=weights) + 0.5 * ridge * jnp.sum(layer["kernel"] ** 2)
 
 
 @program(static_argnames=("loss", "num_outputs", "max_steps"))
@@ -44,6 +51,7 @@ def fit_last_layer(
     loss: Loss,
     hidden: jax.Array,
     labels: jax.Array,
+    weights: jax.Array | None = None,
     *,
     num_outputs: int,
     ridge: float,
@@ -56,6 +64,7 @@ def fit_last_layer(
         loss: ``cross_entropy``, ``binary_cross_entropy`` or ``mse``.
         hidden: What the layer sees, [R, N, H].
         labels: int [N] for ``cross_entropy``, else float [N, C], NaN where one is missing.
+        weights: 1, or 0 for a row that only fills up, float [N]; None if there is no such row.
         num_outputs: C.
         ridge: L2 penalty on the kernel; the bias is free.
         tolerance: Stop where no entry of the gradient exceeds it.
@@ -64,15 +73,16 @@ def fit_last_layer(
     Returns:
         ``kernel`` [R, H, C] and ``bias`` [R, C].
     """
+    weights = jnp.ones(hidden.shape[1], hidden.dtype) if weights is None else jnp.asarray(weights, hidden.dtype)
 
     def one(hidden: jax.Array) -> LastLayer:
         if loss == "cross_entropy":
-            return _regression(loss, hidden, labels, num_outputs, ridge, tolerance, max_steps)
+            return _regression(loss, hidden, labels, weights, num_outputs, ridge, tolerance, max_steps)
 
         def of_output(column: jax.Array) -> LastLayer:
             if loss == "mse":
-                return _ridge_regression(hidden, column, ridge)
-            return _regression(loss, hidden, column[:, None], 1, ridge, tolerance, max_steps)
+                return _ridge_regression(hidden, column, weights, ridge)
+            return _regression(loss, hidden, column[:, None], weights, 1, ridge, tolerance, max_steps)
 
         # One after the other: each has a matrix over H of its own.
         layers = jax.lax.map(of_output, labels.T)
@@ -81,16 +91,16 @@ def fit_last_layer(
     return over_models(one, hidden)
 
 
-def _ridge_regression(hidden: jax.Array, targets: jax.Array, ridge: float) -> LastLayer:
+def _ridge_regression(hidden: jax.Array, targets: jax.Array, weights: jax.Array, ridge: float) -> LastLayer:
     """Of one output, [N] to a kernel [H, 1] and a bias [1]."""
-    known = ~jnp.isnan(targets)
-    count = jnp.maximum(jnp.sum(known), 1)
+    known = ~jnp.isnan(targets) & (weights > 0)
+    count, total = jnp.maximum(jnp.sum(known), 1), jnp.sum(weights)
     y = jnp.where(known, targets, 0)
     # Centring takes the free bias out of the normal equations.
     mean_h, mean_y = jnp.sum(hidden, axis=0, where=known[:, None]) / count, jnp.sum(y) / count
     h = jnp.where(known[:, None], hidden - mean_h, 0)
-    gram = matmul(h.T, h) / len(h) + ridge * jnp.eye(h.shape[1], dtype=h.dtype)
-    kernel = jax.scipy.linalg.solve(gram, matmul(h.T, y - mean_y)[:, None] / len(h), assume_a="pos")
+    gram = matmul(h.T, h) / total + ridge * jnp.eye(h.shape[1], dtype=h.dtype)
+    kernel = jax.scipy.linalg.solve(gram, matmul(h.T, y - mean_y)[:, None] / total, assume_a="pos")
     return {"kernel": kernel, "bias": mean_y - matmul(mean_h, kernel)}
 
 
@@ -98,6 +108,7 @@ def _regression(
     loss: Loss,
     hidden: jax.Array,
     labels: jax.Array,
+    weights: jax.Array,
     num_outputs: int,
     ridge: float,
     tolerance: float,
@@ -105,15 +116,21 @@ def _regression(
 ) -> LastLayer:
     """Softmax regression over classes, or logistic regression of one binary label."""
     # On centred columns: the same problem, but the free bias is then nearly independent of the kernel.
-    mean = hidden.mean(axis=0)
+    share = weights / jnp.sum(weights)
+    mean = jnp.sum(share[:, None] * hidden, axis=0)
     centred = hidden - mean
-    value = functools.partial(objective, loss, hidden=centred, labels=labels, ridge=ridge)
+    value = functools.partial(objective, loss, hidden=centred, labels=labels, ridge=ridge, weights=weights)
     start = {
         "kernel": jnp.zeros((hidden.shape[1], num_outputs), hidden.dtype),
         "bias": jnp.zeros(num_outputs, hidden.dtype),
     }
     if (hidden.shape[1] + 1) * num_outputs <= NEWTON_SIZE:
-        layer = _newton(value, functools.partial(_curvature, loss, labels), start, centred, ridge, tolerance, max_steps)
+
+        def curvature(outputs: jax.Array) -> jax.Array:
+            """Of the sum that is minimised, by example."""
+            return share[:, None, None] * _curvature(loss, labels, outputs)
+
+        layer = _newton(value, curvature, start, centred, ridge, tolerance, max_steps)
     else:
         layer = _lbfgs(value, start, tolerance, max_steps)
     return {"kernel": layer["kernel"], "bias": layer["bias"] - matmul(mean, layer["kernel"])}
@@ -153,7 +170,7 @@ def _newton(
         weights = curvature(matmul(hidden, layer["kernel"]) + layer["bias"])
         # One class after the other: all pairs at once would need N C^2 H numbers.
         blocks = jax.lax.map(lambda w: einsum("nd,ni,nj->ijd", w, rows, rows), jnp.moveaxis(weights, 1, 0))
-        return jnp.moveaxis(blocks, 0, 1).reshape(len(flat), len(flat)) / len(rows) + penalty
+        return jnp.moveaxis(blocks, 0, 1).reshape(len(flat), len(flat)) + penalty
 
     def unfinished(carry: tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]) -> jax.Array:
         _, _, gradient, moved, count = carry

@@ -24,7 +24,7 @@ from atjax.batch import BatchIndex, BatchShape, balance, covering, deal, gather,
 from atjax.errors import UserError
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted
-from atjax.fisher.examples import Taken
+from atjax.fisher.examples import Taken, filled_up
 from atjax.fisher.last_layer import fit_last_layer
 from atjax.fisher.models import over_models
 from atjax.fisher.moments import Array, Estimate, jackknife
@@ -105,13 +105,16 @@ def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
     return order[: count // 2], order[count // 2 : 2 * (count // 2)]
 
 
-def labels_of(models: Fitted) -> jax.Array:
+def labels_of(models: Fitted) -> np.ndarray:
     """Labels of the training examples; regression targets standardised, as in training."""
-    labels = models.examples.labels
+    labels = np.asarray(models.examples.labels)
     if models.task.loss != "mse":
         return labels
-    deviation = jnp.nanstd(labels, axis=0)
-    return (labels - jnp.nanmean(labels, axis=0)) / jnp.where(deviation > 0, deviation, 1)
+    known = ~np.isnan(labels)
+    count = np.maximum(known.sum(axis=0), 1)
+    centred = labels - np.sum(labels, axis=0, where=known) / count
+    deviation = np.sqrt(np.sum(centred**2, axis=0, where=known) / count)
+    return centred / np.where(deviation > 0, deviation, 1)
 
 
 def blocks_of(loss: Loss, outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> Readout:
@@ -139,24 +142,31 @@ def readout(models: Fitted, config: FisherConfig) -> Readout:
     """
     examples, task = models.examples, models.task
     start = starting_models(models.gnn, models.task, config)
-    _, hidden = prepare(models.gnn, start, examples.fitting(models.gnn), examples.rows)
+    rows, _, _ = examples.filled
+    _, hidden = prepare(models.gnn, start, examples.fitting(models.gnn), rows)
     labels = labels_of(models)
+
+    def half(ids: np.ndarray) -> tuple[np.ndarray, jax.Array]:
+        """With what fills it up to the largest that a seed has, and weights."""
+        place, weights = filled_up(len(ids), examples.room // 2)
+        return ids[place], jax.device_put(weights)
+
     found = []
-    first, second = halves(len(labels))
-    for seen, unseen in ((first, second), (second, first)):
+    first, second = map(half, halves(len(labels)))
+    for (seen, learnt), (unseen, scored) in ((first, second), (second, first)):
         layers = fit_last_layer(
-            task.loss, hidden[:, seen], labels[seen], num_outputs=task.num_outputs, ridge=config.ridge
+            task.loss, hidden[:, seen], labels[seen], learnt, num_outputs=task.num_outputs, ridge=config.ridge
         )
-        found.append(_predict(task.loss, layers, hidden[:, unseen], labels[unseen]))
+        found.append(_predict(task.loss, layers, hidden[:, unseen], labels[unseen], scored))
     return jax.tree.map(lambda *each: np.concatenate([np.asarray(x, np.float64) for x in each], axis=1), *found)
 
 
 @functools.partial(jax.jit, static_argnames="loss")
-def _predict(loss: Loss, layers: Any, hidden: jax.Array, labels: jax.Array) -> Readout:
+def _predict(loss: Loss, layers: Any, hidden: jax.Array, labels: jax.Array, weights: jax.Array) -> Readout:
     def one(model: tuple[Any, jax.Array]) -> Readout:
         layer, hidden = model
         outputs = einsum("nh,hc->nc", hidden, layer["kernel"]) + layer["bias"]
-        return blocks_of(loss, outputs, labels, jnp.ones(len(labels)))
+        return blocks_of(loss, outputs, labels, weights)
 
     return over_models(one, (layers, hidden))
 

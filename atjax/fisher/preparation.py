@@ -66,8 +66,9 @@ def starting_models(gnn: GNN, task: Task, config: FisherConfig) -> Variables:
 def fitted(gnn: GNN, task: Task, examples: Examples, config: FisherConfig) -> Variables:
     """R random models of one design, calibrated, the last layer fitted; leading axis R."""
     models = starting_models(gnn, task, config)
-    variables, hidden = prepare(gnn, models, examples.fitting(gnn), examples.rows)
+    rows, labels, weights = examples.filled
+    variables, hidden = prepare(gnn, models, examples.fitting(gnn), rows)
     layer: LastLayer = fit_last_layer(
-        task.loss, hidden, examples.labels, num_outputs=task.num_outputs, ridge=config.ridge
+        task.loss, hidden, labels, weights, num_outputs=task.num_outputs, ridge=config.ridge
     )
     return {"params": {**variables["params"], "out": layer}, "batch_stats": variables["batch_stats"]}
