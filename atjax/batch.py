@@ -304,14 +304,14 @@ def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> Batch
     begin = (np.cumsum(n_node, axis=1) - n_node)[filled]
     shift = np.repeat((begin - graphs.node_start[ids]).astype(np.int32), lengths)
     last = shape.nodes - 1  # where padding edges begin and end
-    nodes = _padded(ragged_ranges(graphs.node_start[ids], graphs.n_node[ids]), used_nodes, shape.nodes, 0)
+    nodes = _padded(graphs.nodes_of(ids), used_nodes, shape.nodes, 0)
     senders, receivers = (
         _padded(_runs(ends, starts, lengths) + shift, used_edges, shape.edges, last)
         for ends in (graphs.senders, graphs.receivers)
     )
     rows = None
     if not graphs.plain:
-        rows = _padded(ragged_ranges(starts, lengths), used_edges, shape.edges, len(graphs.senders))
+        rows = _padded(graphs.edges_of(ids), used_edges, shape.edges, len(graphs.senders))
 
     def with_padding(counts: np.ndarray, used: np.ndarray, total: int) -> np.ndarray:
         return np.concatenate([counts, total - used[:, None]], axis=1).astype(np.int32)

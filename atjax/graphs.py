@@ -150,10 +150,17 @@ class Graphs:
             weights=encoded.weights,
         )
 
+    def nodes_of(self, ids: np.ndarray) -> np.ndarray:
+        """Ids of the nodes of these graphs, graph after graph, int64."""
+        return ragged_ranges(self.node_start[ids], self.n_node[ids])
+
+    def edges_of(self, ids: np.ndarray) -> np.ndarray:
+        """Ids of their edges, int64."""
+        return ragged_ranges(self.edge_start[ids], self.n_edge[ids])
+
     def take(self, ids: np.ndarray) -> Graphs:
         """The graphs with these ids, in that order."""
-        nodes = ragged_ranges(self.node_start[ids], self.n_node[ids])
-        edges = ragged_ranges(self.edge_start[ids], self.n_edge[ids])
+        nodes, edges = self.nodes_of(ids), self.edges_of(ids)
         new_start = np.concatenate([[0], np.cumsum(self.n_node[ids], dtype=np.int64)])[:-1]
         shift = np.repeat(new_start - self.node_start[ids], self.n_edge[ids])
         return Graphs(

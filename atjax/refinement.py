@@ -69,6 +69,53 @@ class Refined:
     graph_mask: Array
     stage: tuple[int, ...] = dataclasses.field(metadata={"static": True})
 
+    @classmethod
+    def of(
+        cls, graphs: Graphs, colours: Colours, ids: np.ndarray, shape: RefinedShape, num_graphs: int, num_nodes: int
+    ) -> Refined:
+        """Some of the graphs of a task, on the host.
+
+        Args:
+            graphs: All graphs; without edge features and weights, which colours do not know.
+            colours: Of all nodes.
+            ids: The graphs to take, ascending.
+            shape: Padded sizes; the same for samples that are to share programs.
+            num_graphs: G, more than there are.
+            num_nodes: V, at least as many as there are.
+        """
+        nodes = graphs.nodes_of(ids)
+        heads = [_heads(colour, nodes) for colour in colours.stages]
+        rows = [_rows(*each, nodes) for each in zip(colours.stages, heads)]
+        counts = [np.bincount(each[nodes], minlength=size).astype(np.float32) for each, size in zip(rows, shape.rows)]
+
+        def step(here: int, there: int) -> Step:
+            size, degree = shape.rows[there], colours.degree[heads[there]]
+            edges = ragged_ranges(np.searchsorted(graphs.receivers, heads[there]), degree)
+            owners = np.repeat(np.arange(len(degree)), degree)
+            # What fills up a list is the number of rows there, of which there are no fewer than here.
+            near = neighbours(owners, rows[here][graphs.senders[edges]], size, *shape.lists[there])
+            own = None if here == there else _filled(rows[here][heads[there]], size, np.int32)
+            return Step(near, _filled(degree, size, np.float32), own)
+
+        n_node = _filled(graphs.n_node[ids], num_graphs, np.int32)
+        n_node[-1] = num_nodes - len(nodes)
+        features = np.zeros((shape.rows[0], graphs.num_features), graphs.nodes.dtype)
+        features[: len(heads[0])] = graphs.nodes[heads[0]]
+        empty = cls(
+            features,
+            tuple(counts),
+            (),
+            tuple(_filled(each[nodes], num_nodes, np.int32) for each in rows),
+            n_node,
+            np.arange(num_graphs) < len(ids),
+            colours.stage,
+        )
+        return dataclasses.replace(empty, steps=tuple(step(*pair) for pair in empty.pairs))
+
+    def rows_of(self, nodes: np.ndarray) -> tuple[Array, ...]:
+        """After every round, of nodes by where they stand among all: their rows; K + 1 arrays like ``nodes``."""
+        return tuple(self.rows[stage][nodes] for stage in self.stage)
+
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """The different stages that follow each other."""
@@ -189,7 +236,7 @@ class RefinedShape:
     @classmethod
     def of(cls, graphs: Graphs, colours: Colours, samples: Sequence[np.ndarray]) -> RefinedShape:
         """What fits each of these samples of the graphs."""
-        nodes = [_nodes_of(graphs, ids) for ids in samples]
+        nodes = [graphs.nodes_of(ids) for ids in samples]
         rows, lists = [], []
         for colour in colours.stages:
             degrees = [colours.degree[_heads(colour, here)] for here in nodes]
@@ -200,10 +247,6 @@ class RefinedShape:
         return cls(tuple(rows), tuple(lists))
 
 
-def _nodes_of(graphs: Graphs, ids: np.ndarray) -> np.ndarray:
-    return ragged_ranges(graphs.node_start[ids], graphs.n_node[ids])
-
-
 def _heads(colour: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     """The first of these (ascending) nodes of every colour that they have, ascending."""
     first = np.full(colour.max(initial=-1) + 1, -1)
@@ -211,49 +254,6 @@ def _heads(colour: np.ndarray, nodes: np.ndarray) -> np.ndarray:
     head = np.zeros(len(colour), bool)
     head[first[first >= 0]] = True
     return np.flatnonzero(head)
-
-
-def refined(
-    graphs: Graphs, colours: Colours, ids: np.ndarray, shape: RefinedShape, num_graphs: int, num_nodes: int
-) -> Refined:
-    """Some of the graphs of a task, as `Refined` on the host.
-
-    Args:
-        graphs: All graphs; without edge features and weights, which colours do not know.
-        colours: Of all nodes.
-        ids: The graphs to take, ascending.
-        shape: Padded sizes; the same for samples that are to share programs.
-        num_graphs: G, more than there are.
-        num_nodes: V, at least as many as there are.
-    """
-    nodes = _nodes_of(graphs, ids)
-    heads = [_heads(colour, nodes) for colour in colours.stages]
-    rows = [_rows(*each, nodes) for each in zip(colours.stages, heads)]
-    counts = [np.bincount(each[nodes], minlength=size).astype(np.float32) for each, size in zip(rows, shape.rows)]
-
-    def step(here: int, there: int) -> Step:
-        size, degree = shape.rows[there], colours.degree[heads[there]]
-        edges = ragged_ranges(np.searchsorted(graphs.receivers, heads[there]), degree)
-        owners = np.repeat(np.arange(len(degree)), degree)
-        # What fills up a list is the number of rows there, of which there are no fewer than here.
-        near = neighbours(owners, rows[here][graphs.senders[edges]], size, *shape.lists[there])
-        own = None if here == there else _filled(rows[here][heads[there]], size, np.int32)
-        return Step(near, _filled(degree, size, np.float32), own)
-
-    n_node = _filled(graphs.n_node[ids], num_graphs, np.int32)
-    n_node[-1] = num_nodes - len(nodes)
-    features = np.zeros((shape.rows[0], graphs.num_features), graphs.nodes.dtype)
-    features[: len(heads[0])] = graphs.nodes[heads[0]]
-    empty = Refined(
-        features,
-        tuple(counts),
-        (),
-        tuple(_filled(each[nodes], num_nodes, np.int32) for each in rows),
-        n_node,
-        np.arange(num_graphs) < len(ids),
-        colours.stage,
-    )
-    return dataclasses.replace(empty, steps=tuple(step(*pair) for pair in empty.pairs))
 
 
 def _rows(colour: np.ndarray, heads: np.ndarray, nodes: np.ndarray) -> np.ndarray:

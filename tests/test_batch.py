@@ -29,7 +29,7 @@ from atjax.batch import (
     single_batch,
     usual_shape,
 )
-from atjax.task import Graphs, ragged_ranges
+from atjax.task import Graphs
 
 SEEDS = st.integers(0, 10_000)
 
@@ -127,13 +127,6 @@ def test_too_small_a_shape_is_refused() -> None:
     for shape in (BatchShape(5, nodes, edges), BatchShape(5, nodes + 1, edges - 1), BatchShape(4, nodes + 1, edges)):
         with pytest.raises(ValueError, match="exceed"):
             index_batches(graphs, dealt, shape)
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 5)), max_size=8))
-def test_ragged_ranges(pieces: list[tuple[int, int]]) -> None:
-    starts, lengths = (np.array([piece[k] for piece in pieces], np.int64) for k in (0, 1))
-    expected = [i for start, length in pieces for i in range(start, start + length)]
-    np.testing.assert_array_equal(ragged_ranges(starts, lengths), expected)
 
 
 # Batches

@@ -17,14 +17,15 @@ from test_fisher import CONFIG, float64, make_task, model, random_models, random
 from atjax.batch import BatchShape, single_batch
 from atjax.fisher.cotangents import Cotangents
 from atjax.fisher.disjoint import slot_sums
+from atjax.fisher.estimators import Fitted, factors, gram, moments
 from atjax.fisher.examples import ROUNDS, draw_examples
 from atjax.fisher.kronecker import slot_factors
-from atjax.fisher.preparation import prepare
+from atjax.fisher.preparation import fitted, prepare
 from atjax.fisher.score_products import slot_products
 from atjax.fisher.slots import in_places
 from atjax.model.gnn import build
 from atjax.neighbours import lists
-from atjax.refinement import Colours, Quotient, Refined, RefinedShape, refined
+from atjax.refinement import Colours, Quotient, Refined, RefinedShape
 from atjax.space import ANCHORS, Design
 from atjax.task import Graphs, Task
 
@@ -138,7 +139,7 @@ def test_calibration_is_that_of_all_nodes(design: Design) -> None:
     assert colours.stages[2].max() + 1 < len(graphs.nodes)
     for some, others, total in ((colours, [ids], 40), (colours.merged(0, 2), [np.arange(14), ids], 61)):
         shape = RefinedShape.of(graphs, some, others)
-        data = refined(graphs, some, ids, shape, 10 + len(others), total + len(taken.nodes)).first(design.mp_layers)
+        data = Refined.of(graphs, some, ids, shape, 10 + len(others), total + len(taken.nodes)).first(design.mp_layers)
         assert len(data.rounds) == design.mp_layers
         assert all(each.sum() == len(taken.nodes) for each in data.counts)
         found = prepare(gnn, start, data, np.arange(len(ids)))
@@ -155,7 +156,7 @@ def test_hubs_continue_in_further_rows() -> None:
     assert shape.lists[1][1] > 0
     gnn = build(DESIGNS[0], hidden=4, level="graph", num_outputs=2)
     start = random_models(gnn, 3, 2)
-    data = refined(graphs, colours, np.array([0]), shape, 2, 41)
+    data = Refined.of(graphs, colours, np.array([0]), shape, 2, 41)
     found, expected = (prepare(gnn, start, each, np.array([0])) for each in (data, single_batch(graphs)))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11), expected, found)
 
@@ -208,6 +209,48 @@ def test_stages_are_for_work_that_they_save() -> None:
         examples = draw_examples(task, dataclasses.replace(CONFIG, hidden=hidden), 0)
         assert examples.refined is not None
         assert len(examples.refined.counts) == number
+
+
+@pytest.mark.parametrize("design", DESIGNS[:2], ids=lambda d: f"{d.convolution}-{d.aggregation}-{d.connectivity}")
+def test_what_calibration_knows_need_not_be_computed_again(design: Design, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From outputs of linear maps that calibration kept, by stages of colours, the same as from the model alone."""
+    task, settings = task_alike(), dataclasses.replace(CONFIG, max_passes={"graph": 8}, hidden=8)
+    monkeypatch.setattr("atjax.fisher.examples.STAGE_WORK", 1)
+    gnn = build(design, hidden=8, level="graph", num_outputs=2)
+    forms = (moments, gram, factors)
+    every = []
+    for width in (9, 8):
+        monkeypatch.setattr("atjax.fisher.examples.RECALLED", width)
+        examples = draw_examples(task, settings, 0)
+        assert examples.refined is not None
+        assert len(examples.refined.counts) == 3
+        models = Fitted(gnn, task, fitted(gnn, task, examples, settings), examples)
+        assert ("linear" in models.variables) == (width == 8)
+        every.append([form(models, settings) for form in forms])
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12), *every)
+    # And they are what the forms are made of.
+    halved = dict(models.variables, linear=jax.tree.map(lambda y: y / 2, models.variables["linear"]))
+    for form, was in zip(forms, every[1]):
+        other = form(models._replace(variables=halved), settings)
+        assert not all(jax.tree.leaves(jax.tree.map(lambda x, y: np.allclose(x, y, rtol=0.01), other, was)))
+
+
+def test_who_keeps_what_calibration_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide models whose linear maps act on single colours, if it is not too much."""
+    monkeypatch.setattr("atjax.fisher.examples.RECALLED", 8)
+    task = task_alike()
+    wide, narrow = (draw_examples(task, dataclasses.replace(CONFIG, hidden=hidden), 0) for hidden in (8, 7))
+    gnns = [build(design, hidden=8, level="graph", num_outputs=2) for design in DESIGNS]
+    assert [wide.recalls(gnn, 2) for gnn in gnns] == [design.convolution == "general" for design in DESIGNS]
+    assert not any(narrow.recalls(gnn, 2) for gnn in gnns)
+    assert not wide.recalls(dataclasses.replace(gnns[0], design=dataclasses.replace(DESIGNS[0], mp_layers=9)), 2)
+    refined = wide.fitting(gnns[0])
+    assert isinstance(refined, Refined)
+    # Of two layers, each with two linear maps.
+    size = 2 * len(refined.features) * 2 * 8 * refined.features.itemsize
+    for most, kept in ((3 * size, True), (3 * size - 1, False)):
+        monkeypatch.setattr("atjax.fisher.examples.MOST_RECALLED", most)
+        assert wide.recalls(gnns[0], 3) == kept
 
 
 # Quotients

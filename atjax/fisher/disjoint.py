@@ -28,7 +28,7 @@ from atjax.fisher.cotangents import Cotangents
 from atjax.fisher.gradients import Sums, split_params
 from atjax.fisher.slots import ROWS, Places, SlotIndex, fill
 from atjax.model.gnn import GNN, Params, Variables
-from atjax.model.taps import Inputs, Taps, tapped
+from atjax.model.taps import Inputs, Taps, round_of, tapped
 from atjax.products import einsum
 
 MOST_TOGETHER, CACHED = 4, 2**18
@@ -176,6 +176,7 @@ class Passes:
         features: What nodes begin with, [V, D].
         layout: How the parameters theta are grouped.
         taps: Shapes of what the tapped modules yield in a batch.
+        linear: What linear maps yield for the rows that `SlotIndex.recalled` names, where that is known.
     """
 
     gnn: GNN
@@ -184,6 +185,7 @@ class Passes:
     features: jax.Array
     layout: Layout
     taps: Taps
+    linear: Taps
 
     @classmethod
     def over(
@@ -211,7 +213,7 @@ class Passes:
             return outputs
 
         taps = jax.eval_shape(look)
-        return cls(gnn, cotangents, variables, data, layouts[0], taps)
+        return cls(gnn, cotangents, variables, data, layouts[0], taps, variables.get("linear", {}))
 
     def through(self, index: SlotIndex) -> Through:
         """Of one batch, by the groups of the layout; for L cotangents a graph."""
@@ -221,9 +223,10 @@ class Passes:
         """Inputs [V, ...] and deltas [V, L, ...] of one batch."""
         batch = fill(self.features, index)
         shifts = {name: jnp.zeros(shape.shape, shape.dtype) for name, shape in self.taps.items()}
+        known = {name: rows[index.recalled[round_of(name)]] for name, rows in self.linear.items()}
 
         def forward(shifts: Taps) -> tuple[jax.Array, Inputs]:
-            values, inputs, _ = tapped(self.gnn, self.variables, batch, shifts)
+            values, inputs, _ = tapped(self.gnn, self.variables, batch, shifts, known)
             return values[index.places.starts] if index.rooted else values[:-1], inputs
 
         values, pullback, inputs = jax.vjp(forward, shifts, has_aux=True)

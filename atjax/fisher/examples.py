@@ -39,7 +39,6 @@ from atjax.fisher.slots import SlotIndex, in_places, list_shapes
 from atjax.model.gnn import GNN, refinable
 from atjax.neighbours import lists
 from atjax.refinement import Colours, Quotient, Refined, RefinedShape
-from atjax.refinement import refined as refine
 from atjax.task import Graphs, Task, ragged_ranges
 
 BLOCKS = 8
@@ -53,6 +52,9 @@ ROUNDS = 8
 STAGE_WORK = 3e9
 """Rows times width times width, of all R models, that a further stage of colours must save a CPU: half a second a
 design, in which it compiles one. An accelerator is hardly slower with one stage."""
+RECALLED, MOST_RECALLED = 128, 2**29
+"""Width from which examples are given what calibration made of their colours, on a CPU, where a matrix product takes
+longer than to pick rows; and the most bytes of it that the R models of a design may keep."""
 KEPT = 256
 """Numbers kept for a node, in units of the width: about six arrays for each of eight layers."""
 
@@ -119,6 +121,16 @@ class Examples:
         if self.refined is None or not refinable(gnn) or depth > ROUNDS:
             return self.batch
         return self.refined.first(depth)
+
+    def recalls(self, gnn: GNN, seeds: int) -> bool:
+        """Whether models of a design keep what their linear maps yield in calibration, for the examples."""
+        if self.placed is None or not self.placed.recalled or gnn.design.convolution != "general":
+            return False
+        refined = self.fitting(gnn)
+        if not isinstance(refined, Refined):
+            return False
+        rows = sum(len(refined.counts[stage]) for stage in refined.stage[:-1])
+        return seeds * rows * 2 * gnn.hidden * refined.features.itemsize <= MOST_RECALLED
 
     def layouts(self, depth: int | None) -> tuple[Chunk, ...]:
         """The examples, many in a batch if the task allows it for that many message-passing layers, or each by itself.
@@ -249,25 +261,26 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     graphs, chunk = task.graphs.dense(), nodes_in_flight(config)
     taken, others = Taken.of(task, config, seed), Taken.shared(task, config)
     training = graphs.take(taken.fit)
-    shape = covering(shape_for(graphs, each.fit, len(each.fit), FINE) for each in (taken, *others))
+    fitted = [each.fit for each in (taken, *others)]
+    shape = covering(shape_for(graphs, ids, len(ids), FINE) for ids in fitted)
     near = placed = refined = None
     if graphs.plain:
-        on_cpu, fitted = jax.default_backend() == "cpu", [each.fit for each in (taken, *others)]
-        worth = STAGE_WORK / (config.seeds * config.hidden**2) if on_cpu else np.inf
-        colours = Colours.refine(graphs, ROUNDS).merged(worth)
-        sizes = RefinedShape.of(graphs, colours, fitted)
-        refined = jax.device_put(refine(graphs, colours, taken.fit, sizes, shape.graphs, shape.nodes))
         # Lists hold neighbours only.
-        shapes = list_shapes(graphs, fitted)
-        near = jax.device_put(lists(training.senders, training.receivers, shape.nodes, shapes))
+        near = lists(training.senders, training.receivers, shape.nodes, list_shapes(graphs, fitted))
+        refined = _by_colour(graphs, fitted, shape, config)
         # And gradients of edge parameters are no products of what stands at one node. Of training sets that differ in
         # size by one, some may be samples, in parts, and others not.
         alike = [each.parts() for each in others if each.blocks == taken.blocks]
         smaller = Quotient.of(graphs)
-        index = in_places(smaller.graphs, taken.parts(), chunk, alike)
-        placed = jax.device_put(index.standing_for(smaller.nodes, smaller.counts))
-    host = np.arange(len(taken.fit)), taken.fit, task.labels[taken.fit], task.labels
-    rows, ids, labels, targets = jax.device_put(host)
+        placed = in_places(smaller.graphs, taken.parts(), chunk, alike).standing_for(smaller.nodes, smaller.counts)
+        if jax.default_backend() == "cpu" and config.hidden >= RECALLED:
+            position = np.zeros(len(graphs.nodes), int)
+            position[graphs.nodes_of(taken.fit)] = np.arange(len(training.nodes))
+            placed = dataclasses.replace(placed, recalled=refined.rows_of(position[placed.nodes]))
+    near, refined, placed = jax.device_put((near, refined, placed))
+    rows, ids, labels, targets = jax.device_put(
+        (np.arange(len(taken.fit)), taken.fit, task.labels[taken.fit], task.labels)
+    )
     return Examples(
         single_batch(training, shape)._replace(lists=near),
         refined,
@@ -280,10 +293,18 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         placed,
         _no_fields,
         1,
-        max(len(each.fit) for each in (taken, *others)),
+        max(map(len, fitted)),
         len(taken.chosen),
         len(taken.train),
     )
+
+
+def _by_colour(graphs: Graphs, samples: Sequence[np.ndarray], shape: BatchShape, config: FisherConfig) -> Refined:
+    """The first of these samples of the graphs colour by colour, on the host; of one shape whichever comes first."""
+    worth = STAGE_WORK / (config.seeds * config.hidden**2) if jax.default_backend() == "cpu" else np.inf
+    colours = Colours.refine(graphs, ROUNDS).merged(worth)
+    sizes = RefinedShape.of(graphs, colours, samples)
+    return Refined.of(graphs, colours, samples[0], sizes, shape.graphs, shape.nodes)
 
 
 def _by_size(graphs: Graphs, ids: np.ndarray) -> list[np.ndarray]:

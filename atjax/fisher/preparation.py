@@ -19,12 +19,15 @@ from atjax.fisher.examples import Examples
 from atjax.fisher.last_layer import LastLayer, fit_last_layer
 from atjax.fisher.models import over_models, program
 from atjax.model.gnn import GNN, Variables, initialize
+from atjax.model.taps import linear_outputs
 from atjax.refinement import Refined
 from atjax.task import Task
 
 
-@program(static_argnames="gnn")
-def prepare(gnn: GNN, variables: Variables, data: Batch | Refined, rows: jax.Array) -> tuple[Variables, jax.Array]:
+@program(static_argnames=("gnn", "keep"))
+def prepare(
+    gnn: GNN, variables: Variables, data: Batch | Refined, rows: jax.Array, keep: bool = False
+) -> tuple[Variables, jax.Array]:
     """Calibrate BatchNorm by one pass over the training data, and read what the last layer will see.
 
     Args:
@@ -32,6 +35,7 @@ def prepare(gnn: GNN, variables: Variables, data: Batch | Refined, rows: jax.Arr
         variables: Of R models, leading axis R.
         data: The training data as one batch, or colour by colour.
         rows: Rows of the output that are training examples, int [N].
+        keep: Whether ``linear`` is to hold what the linear maps of message passing yield, by path, for every row.
 
     Returns:
         The variables with calibrated statistics, and the last layer's input [R, N, H].
@@ -41,8 +45,10 @@ def prepare(gnn: GNN, variables: Variables, data: Batch | Refined, rows: jax.Arr
 
     def one(variables: Variables) -> tuple[Variables, jax.Array]:
         # In training mode the statistics are those of this very batch, so one pass both sets and uses them.
-        hidden, updated = calibrating.apply(variables, data, train=True, mutable=["batch_stats"], method=method)
-        return {"params": variables["params"], "batch_stats": updated["batch_stats"]}, hidden[rows]
+        with linear_outputs() as outputs:
+            hidden, updated = calibrating.apply(variables, data, train=True, mutable=["batch_stats"], method=method)
+        found = {"params": variables["params"], "batch_stats": updated["batch_stats"]}
+        return found | ({"linear": outputs} if keep else {}), hidden[rows]
 
     return over_models(one, variables)
 
@@ -67,8 +73,8 @@ def fitted(gnn: GNN, task: Task, examples: Examples, config: FisherConfig) -> Va
     """R random models of one design, calibrated, the last layer fitted; leading axis R."""
     models = starting_models(gnn, task, config)
     rows, labels, weights = examples.filled
-    variables, hidden = prepare(gnn, models, examples.fitting(gnn), rows)
+    variables, hidden = prepare(gnn, models, examples.fitting(gnn), rows, examples.recalls(gnn, config.seeds))
     layer: LastLayer = fit_last_layer(
         task.loss, hidden, labels, weights, num_outputs=task.num_outputs, ridge=config.ridge
     )
-    return {"params": {**variables["params"], "out": layer}, "batch_stats": variables["batch_stats"]}
+    return variables | {"params": {**variables["params"], "out": layer}}

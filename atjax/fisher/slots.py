@@ -142,6 +142,8 @@ class SlotIndex:
         graphs: Id of the graph in every place, -1 if it is empty, int32 [B].
         lists: The edges, as ids within the batch.
         counts: How many nodes each stands for, float32 [V]; None: itself.
+        recalled: Its row in every round of the training graphs' colours (see `atjax.refinement.Refined`), where models
+            keep what they made of these, int32 [V] each; else none.
         slots: The places, the same in all batches.
         rooted: Whether the example is the first node of its place, and not the whole graph there.
     """
@@ -151,6 +153,7 @@ class SlotIndex:
     graphs: Array
     lists: Lists
     counts: Array | None
+    recalled: tuple[Array, ...]
     slots: Slots = dataclasses.field(metadata={"static": True})
     rooted: bool = dataclasses.field(default=False, metadata={"static": True})
 
@@ -280,11 +283,11 @@ def lay_out(graphs: Graphs, dealt: Dealt, template: Template) -> SlotIndex:
         start = np.cumsum(sizes[kind]) - sizes[kind]
         here = ragged_ranges(start, graphs.n_node[ids])
         index, mask = np.zeros(slots.num_nodes, np.int32), np.zeros(slots.num_nodes, bool)
-        index[here], mask[here] = ragged_ranges(graphs.node_start[ids], graphs.n_node[ids]), True
-        edges = ragged_ranges(graphs.edge_start[ids], graphs.n_edge[ids])
+        index[here], mask[here] = graphs.nodes_of(ids), True
+        edges = graphs.edges_of(ids)
         shift = np.repeat(start - graphs.node_start[ids], graphs.n_edge[ids])
         ends = graphs.senders[edges] + shift, graphs.receivers[edges] + shift
-        return SlotIndex(index, mask, places, lists(*ends, slots.num_nodes, template.lists), None, slots)
+        return SlotIndex(index, mask, places, lists(*ends, slots.num_nodes, template.lists), None, (), slots)
 
     return jax.tree.map(lambda *arrays: np.stack(arrays), *map(batch, dealt))
 
