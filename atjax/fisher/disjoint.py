@@ -213,7 +213,8 @@ class Passes:
             return outputs
 
         taps = jax.eval_shape(look)
-        return cls(gnn, cotangents, variables, data, layouts[0], taps, variables.get("linear", {}))
+        linear = variables.get("linear", {}) if examples.recalled else {}
+        return cls(gnn, cotangents, variables, data, layouts[0], taps, linear)
 
     def through(self, index: SlotIndex) -> Through:
         """Of one batch, by the groups of the layout; for L cotangents a graph."""
