@@ -92,11 +92,13 @@ class Rows(NamedTuple):
 
     Attributes:
         nodes: Features, [V, D].
-        edges: Rows of all edges, and one of zeros at the end for padding: E + 1.
+        edges: Rows of all edges, and one of zeros at the end for padding: E + 1; None where edges have nothing.
+        counts: How many nodes each stands for, float32 [V]; None: itself.
     """
 
     nodes: jax.Array
-    edges: EdgeRows
+    edges: EdgeRows | None
+    counts: jax.Array | None = None
 
 
 class Batch(NamedTuple):
@@ -111,8 +113,8 @@ class Batch(NamedTuple):
         lists: The edges once more as lists, where aggregation should gather; ``senders`` and ``receivers`` may then be
             empty for models that only aggregate.
         pairs: For edge tasks the nodes of each example, int32 [N, 2]; all are real.
-        counts: How many nodes each counts for in the readout of a graph (see `atjax.refinement.Quotient`), float [V];
-            None: itself.
+        counts: How many nodes each stands for, in the readout of a graph and in BatchNorm's statistics (see
+            `atjax.refinement.Quotient`), float [V], 0 for padding; None: itself.
     """
 
     graph: jraph.GraphsTuple
@@ -121,6 +123,11 @@ class Batch(NamedTuple):
     lists: Lists | None = None
     pairs: jax.Array | None = None
     counts: jax.Array | None = None
+
+    @property
+    def weights(self) -> jax.Array:
+        """Of the nodes in BatchNorm's statistics: `counts`, or the mask."""
+        return self.node_mask if self.counts is None else self.counts
 
 
 class BatchIndex(NamedTuple):
@@ -345,8 +352,8 @@ def _runs(table: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndar
 
 def gather(rows: jax.Array | Rows, index: BatchIndex) -> Batch:
     """Make one batch on the device: pick the rows that ``index`` names, of features [V, D] or of `Rows`."""
-    features, edges = rows if isinstance(rows, Rows) else (rows, None)
-    real = index.n_node[:-1].sum()
+    features, edges, counts = rows if isinstance(rows, Rows) else Rows(rows, None)
+    mask = jnp.arange(index.nodes.shape[0]) < index.n_node[:-1].sum()
     return Batch(
         jraph.GraphsTuple(
             nodes=features[index.nodes],
@@ -357,20 +364,26 @@ def gather(rows: jax.Array | Rows, index: BatchIndex) -> Batch:
             n_edge=index.n_edge,
             globals=None,
         ),
-        jnp.arange(index.nodes.shape[0]) < real,
+        mask,
         jnp.asarray(index.graphs) >= 0,
+        counts=None if counts is None else jnp.where(mask, counts[index.nodes], 0),
     )
 
 
-def device_rows(graphs: Graphs) -> jax.Array | Rows:
-    """What `gather` picks from: the (dense) node features, or `Rows` where edges have features or weights."""
-    return cast(jax.Array | Rows, jax.device_put(_rows(graphs)))
+def device_rows(graphs: Graphs, counts: np.ndarray | None = None) -> jax.Array | Rows:
+    """What `gather` picks from: the (dense) node features, or `Rows` where there is more.
+
+    Args:
+        graphs: All graphs.
+        counts: How many nodes each of theirs stands for, [V], where these are quotients.
+    """
+    return cast(jax.Array | Rows, jax.device_put(_rows(graphs, counts)))
 
 
-def _rows(graphs: Graphs) -> Any:
+def _rows(graphs: Graphs, counts: np.ndarray | None = None) -> Any:
     """The same on the host."""
     if graphs.plain:
-        return graphs.nodes
+        return graphs.nodes if counts is None else Rows(*cast(Any, (graphs.nodes, None, counts.astype(np.float32))))
     # Padding edges name the row at the end.
     padded: list[Any] = [
         None if table is None else np.concatenate([table, np.zeros_like(table, shape=(1, *table.shape[1:]))])

@@ -41,11 +41,15 @@ from atjax.batch import (
 from atjax.budget import Budget, Schedule
 from atjax.likelihood import negative_log_likelihood
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
+from atjax.refinement import Quotient
 from atjax.space import Design
-from atjax.task import Loss, Split, Task
+from atjax.task import Graphs, Loss, Split, Task
 
 WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
+
+MOST_NODES = 0.9
+"""Share of the nodes up to which graphs are trained as their quotients."""
 
 Progress = Callable[[int, int], None]
 State = Literal["complete", "diverged", "failed"]
@@ -305,12 +309,35 @@ def _whole_steps(rates: np.ndarray) -> Steps:
     return Steps(rates.astype(np.float32), None)
 
 
+_quotients: dict[str, Quotient] = {}
+"""Of the task that was trained last, by its content: finding them takes up to seconds, and a bank has many designs."""
+
+
+def trained_graphs(task: Task) -> tuple[Graphs, np.ndarray | None]:
+    """The graphs that training goes through, and how many nodes each of theirs stands for, [V]; None: itself.
+
+    Where many nodes of a graph are alike, its quotient is trained in its place: the same function of the parameters,
+    with the same gradients, from fewer nodes (see `atjax.refinement.Quotient`).
+    """
+    graphs = task.graphs.dense()
+    if not graphs.plain:
+        return graphs, None
+    found = _quotients.get(task.content_hash)
+    if found is None:
+        found = Quotient.of(graphs)
+        _quotients.clear()
+        _quotients[task.content_hash] = found
+    if len(found.nodes) > MOST_NODES * len(graphs.nodes):
+        return graphs, None
+    return found.graphs, found.counts
+
+
 def graph_batches(task: Task, split: Split, batch_size: int) -> tuple[BatchShape, BatchShape | None, BatchIndex]:
     """The shape of training batches, that of most of them where it pays, and the batches of evaluation.
 
     Shapes fit the first splits of a task too (`SHARED_SPLITS`), for a program costs more than a little padding.
     """
-    graphs = task.graphs
+    graphs, _ = trained_graphs(task)
     splits = [split] if task.fixed_split else [split, *map(task.split, range(SHARED_SPLITS))]
     shape = covering(shape_for(graphs, each.train, batch_size) for each in splits)
     usual = usual_shape(graphs, splits[-1].train, batch_size, shape)  # of one split, to be the same for all
@@ -319,9 +346,9 @@ def graph_batches(task: Task, split: Split, batch_size: int) -> tuple[BatchShape
 
 
 def _graph_loader(task: Task, labels: np.ndarray, split: Split, batch_size: int, seed: int) -> _Loader:
-    graphs = task.graphs.dense()
+    graphs, counts = trained_graphs(task)
     shape, usual, evaluation = graph_batches(task, split, batch_size)
-    data = GraphData(device_rows(graphs), jnp.asarray(labels), jax.tree.map(jnp.asarray, evaluation), usual)
+    data = GraphData(device_rows(graphs, counts), jnp.asarray(labels), jax.tree.map(jnp.asarray, evaluation), usual)
     rng = np.random.default_rng([seed, 0xBA7C])
 
     def steps(rates: np.ndarray) -> Steps:

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from dense import random_graphs
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_fisher import CONFIG, float64, make_task, model, random_models, random_variables
 
-from atjax.batch import BatchShape, single_batch
+from atjax.batch import BatchShape, device_rows, index_batches, single_batch
 from atjax.fisher.cotangents import Cotangents
 from atjax.fisher.disjoint import slot_sums
 from atjax.fisher.estimators import Fitted, factors, gram, moments
@@ -28,6 +29,7 @@ from atjax.neighbours import lists
 from atjax.refinement import Colours, Quotient, Refined, RefinedShape
 from atjax.space import ANCHORS, Design
 from atjax.task import Graphs, Task
+from atjax.train import GraphData, Steps, _start, train_block, trained_graphs
 
 __all__ = ["float64"]
 
@@ -327,3 +329,47 @@ def test_the_fisher_information_is_that_of_the_graphs(design: Design, directed: 
         order = np.argsort(np.repeat(index.graphs[index.graphs >= 0], 2), kind="stable")
         every.append((sums, products[order][:, order], jax.jit(slot_factors, static_argnums=0)(*data)))
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-12), *every)
+
+
+@pytest.mark.parametrize("directed", [False, True])
+@pytest.mark.parametrize(
+    "design",
+    [
+        *DESIGNS[:3],
+        *DESIGNS[4:6],
+        dataclasses.replace(DESIGNS[0], convolution="gcn", aggregation=None),
+        dataclasses.replace(DESIGNS[2], convolution="gat", aggregation=None, heads=2),
+    ],
+    ids=lambda d: f"{d.convolution}-{d.aggregation}-{d.connectivity}",
+)
+def test_training_on_quotients_is_training_on_the_graphs(design: Design, directed: bool) -> None:
+    """Two steps and an evaluation: losses, parameters, running statistics and outputs."""
+    graphs = twice(alike(5, 12, directed))
+    small = Quotient.of(graphs)
+    gnn = build(design, hidden=4, level="graph", num_outputs=3)
+    dealt, rest = np.array([[0, 4, 8, 3], [1, 9, 5, 11]]), np.array([[2, 6, 7, 10]])
+    every = []
+    for each, counts in ((graphs, None), (small.graphs, small.counts)):
+        shape = BatchShape(5, int(each.n_node.sum()), int(each.n_edge.sum()))
+        held_out = index_batches(each, rest, shape)
+        data = GraphData(device_rows(each, counts), jnp.arange(12) % 3, held_out)
+        state = _start(random_variables(gnn, 3, jax.random.key(1)))
+        steps = Steps(np.array([0.1, 0.05]), index_batches(each, dealt, shape))
+        state, losses, outputs = train_block(gnn, "cross_entropy", state, data, steps)
+        every.append((losses, state.params, state.batch_stats, outputs[:, :-1]))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-7, atol=1e-9), *every)
+
+
+def test_what_training_goes_through() -> None:
+    """Quotients where they have far fewer nodes and edges have nothing of their own; found once a task."""
+    task = make_task("graph", 2)
+    halved = dataclasses.replace(task, graphs=twice(task.graphs))
+    for each, smaller in ((task, False), (halved, True)):
+        graphs, counts = trained_graphs(each)
+        assert (counts is not None) == smaller
+        assert len(graphs.nodes) == len(each.graphs.nodes) // (1 + smaller)
+    assert trained_graphs(halved)[0] is graphs
+    weighted = dataclasses.replace(halved.graphs, weights=np.ones(len(halved.graphs.senders), np.float32))
+    graphs, counts = trained_graphs(dataclasses.replace(halved, graphs=weighted))
+    assert counts is None
+    assert len(graphs.nodes) == len(halved.graphs.nodes)

@@ -104,7 +104,7 @@ class GNN(nn.Module):
 
     def embed(self, batch: Batch, train: bool = False) -> jax.Array:
         """What the first message-passing layer sees, each node by itself: [V, H]."""
-        return self._embed(batch.graph.nodes, batch.node_mask, train)
+        return self._embed(batch.graph.nodes, batch.weights, train)
 
     def _embed(self, x: Features, mask: jax.Array, train: bool) -> jax.Array:
         for dense in self.pre:
@@ -114,7 +114,7 @@ class GNN(nn.Module):
     def encode(self, batch: Batch, train: bool = False) -> jax.Array:
         """What the last linear layer sees: [V, H] for node tasks, [N, H] for the N pairs of edge tasks, [G, H] for
         graph tasks, padding included."""
-        graph, mask = batch.graph, batch.node_mask
+        graph, mask = batch.graph, batch.weights
         x = self.embed(batch, train)
         edges = Edges.of(graph.senders, graph.receivers, x, batch.lists, graph.edges)
         for conv in self.mp:

@@ -171,8 +171,7 @@ class Linear(nn.Module):
 class MaskedBatchNorm(nn.Module):
     """BatchNorm over the real rows only (Ioffe and Szegedy, 2015), 0 in the others; [V, H] -> [V, H].
 
-    In place of a mask, the nodes behind each row may be given, float [V], as `atjax.refinement.Refined` has them. In
-    training mode the running statistics are then set to those of these rows, whatever the momentum, and used.
+    In place of a mask, the nodes that each row stands for may be given, float [V]: the statistics are theirs then.
     """
 
     momentum: float
@@ -181,18 +180,29 @@ class MaskedBatchNorm(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array, train: bool) -> jax.Array:
         # The two-pass variance: sums over neighbours can have means far larger than their spread.
         norm = nn.BatchNorm(momentum=self.momentum, epsilon=1e-5, use_fast_variance=False, name="norm")
-        if train and mask.dtype != bool:
-            weights = mask.astype(x.dtype)[:, None]
-            share = weights / jnp.sum(weights)
-            mean = jnp.sum(share * x, axis=0)
-            norm.put_variable("batch_stats", "mean", mean)
-            norm.put_variable("batch_stats", "var", jnp.sum(share * (x - mean) ** 2, axis=0))
-            train = False
-        mask = mask[:, None] > 0
-        normalized = norm(x, use_running_average=not train, mask=mask)
-        # All padding edges meet in one node; were it not 0, sums over them would overflow after some layers, and a
-        # NaN there, masked or not, is a NaN in the loss and in every gradient.
-        return jnp.where(mask, normalized, 0)
+        if not train or mask.dtype == bool:
+            return _masked(norm(x, use_running_average=not train, mask=mask[:, None] > 0), mask)
+        # Flax knows no weights. The statistics of this batch take the place of the running ones while it is normalised.
+        weights = mask.astype(x.dtype)[:, None]
+        share = weights / jnp.sum(weights)
+        mean = jnp.sum(share * x, axis=0)
+        seen = {"mean": mean, "var": jnp.sum(share * (x - mean) ** 2, axis=0)}
+        running: dict[str, jax.Array] = {name: norm.get_variable("batch_stats", name) for name in seen}
+        for name, value in seen.items():
+            norm.put_variable("batch_stats", name, value)
+        normalized = norm(x, use_running_average=True)
+        for name, value in seen.items():
+            norm.put_variable("batch_stats", name, self.momentum * running[name] + (1 - self.momentum) * value)
+        return _masked(normalized, mask)
+
+
+def _masked(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """0 in rows that are padding.
+
+    All padding edges meet in one node; were it not 0, sums over them would overflow after some layers, and a NaN there,
+    masked or not, is a NaN in the loss and in every gradient.
+    """
+    return jnp.where(mask[:, None] > 0, x, 0)
 
 
 class GeneralConv(nn.Module):

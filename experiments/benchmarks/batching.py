@@ -2,9 +2,9 @@
 
     python experiments/benchmarks/batching.py
 
-Of every TU set in the data folder (ATJAX_DATA), both versions. Training batches are those of `atjax.train`, Fisher
-batches those of `atjax.fisher.slots`, or of every graph by itself for gin, gat and tasks with edge features. How often
-a design compiles is counted by a test (`tests/test_train.py`).
+Of every TU set in the data folder (ATJAX_DATA), both versions. Training batches are those of `atjax.train`, of graphs
+or of their quotients; Fisher batches those of `atjax.fisher.slots`, or of every graph by itself for gin, gat and tasks
+with edge features. How often a design compiles is counted by a test (`tests/test_train.py`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def wasted(real: int, padded: int) -> float:
 
 def padding(task: Task) -> list[float]:
     """Shares of padding nodes: in training with one shape and as it is, in evaluation, in the Fisher stage thrice."""
-    graphs, split = task.graphs, task.split(0)
+    (graphs, _), split = train.trained_graphs(task), task.split(0)
     batch_size = config.load("budget", "quick").batch_size
     shape, most, evaluation = train.graph_batches(task, split, batch_size)
     usual = most or shape

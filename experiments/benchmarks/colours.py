@@ -1,10 +1,12 @@
-"""What colour refinement saves the Fisher stage: rows of a forward pass, nodes of an example, and seconds.
+"""What colour refinement saves: rows of a forward pass, nodes of an example, and seconds.
 
     python experiments/benchmarks/colours.py
     python experiments/benchmarks/colours.py --time cox2 imdb_multi --hidden 256 --anchors 1 2 5
+    python experiments/benchmarks/colours.py --train cox2 imdb_multi
 
 Rows: colours of all training graphs after so many rounds, as a share of their nodes. Nodes: of their quotients. Times:
-calibration by nodes and by colours, and the sums over examples by graphs and by quotients, in one process, in turns.
+calibration by nodes and by colours, and the sums over examples by graphs and by quotients; or trainings by graphs and
+by quotients, budget `quick`. In one process, in turns.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from atjax import config
+from atjax import config, train
 from atjax.fisher.estimators import Fitted, moments
 from atjax.fisher.examples import Examples, Taken, draw_examples, nodes_in_flight
 from atjax.fisher.preparation import fitted, prepare, starting_models
@@ -92,16 +94,37 @@ def timed(task: Task, number: int, settings: Any, rounds: int) -> None:
     )
 
 
+def trained(task: Task, number: int, rounds: int) -> None:
+    """Print seconds of the training of one anchor."""
+    budget, limit = config.load("budget", "quick"), train.MOST_NODES
+
+    def training(most: float) -> None:
+        train.MOST_NODES = most
+        train.fit(task, ANCHORS[number - 1], budget=budget)
+
+    whole, small = best(rounds, functools.partial(training, 0), functools.partial(training, 1))
+    train.MOST_NODES = limit
+    print(
+        f"{task.name}, anchor {number}: a training takes {whole:.2f} s by graphs, {small:.2f} s by quotients "
+        f"({whole / small:.2f} times)",
+        flush=True,
+    )
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--time", nargs="+", metavar="TASK", help="time these in place of counting rows")
+    parser.add_argument("--train", nargs="+", metavar="TASK", help="time trainings of these")
     parser.add_argument("--anchors", nargs="+", type=int, default=[1, 2, 5])
     parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
-    if not chosen.time:
+    for name in chosen.train or ():
+        for number in chosen.anchors:
+            trained(config.load_task(name), number, chosen.rounds)
+    if not chosen.time and not chosen.train:
         print(
             f"task             nodes  rows after {', '.join(map(str, SHOWN))} rounds   nodes of quotients   refined in"
         )
@@ -109,7 +132,7 @@ def main() -> None:
             shares(config.load_task(name))
         return
     settings = dataclasses.replace(config.load("fisher", "alpha"), hidden=chosen.hidden, seeds=chosen.seeds)
-    for name in chosen.time:
+    for name in chosen.time or ():
         for number in chosen.anchors:
             timed(config.load_task(name), number, settings, chosen.rounds)
 
