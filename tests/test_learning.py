@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,6 +83,16 @@ def test_readout_is_that_of_scikit_learn(level: Level, classes: int | None) -> N
                 hits += list(chances.argmax(axis=1) == labels[unseen])
         np.testing.assert_allclose(loss[r], np.mean(losses), rtol=1e-4)
         np.testing.assert_allclose(accuracy[r], np.mean(hits) if hits else np.nan)
+
+
+def test_room_for_other_seeds_counts_nothing() -> None:
+    """Rows that only fill up are neither learnt from nor scored."""
+    models, config = models_of("graph", 3), settings("graph", ridge=RIDGE)
+    roomy = models._replace(examples=dataclasses.replace(models.examples, room=models.examples.room + 5))
+    jax.tree.map(
+        lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4),  # each fit stops at a gradient of 1e-5
+        *(readout(each, config) for each in (models, roomy)),
+    )
 
 
 def test_errors_are_those_of_means_over_blocks() -> None:
