@@ -41,7 +41,7 @@ from atjax.batch import (
 from atjax.budget import Budget, Schedule
 from atjax.likelihood import negative_log_likelihood
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
-from atjax.refinement import Quotient
+from atjax.refinement import quotient
 from atjax.space import Design
 from atjax.task import Graphs, Loss, Split, Task
 
@@ -309,10 +309,6 @@ def _whole_steps(rates: np.ndarray) -> Steps:
     return Steps(rates.astype(np.float32), None)
 
 
-_quotients: dict[str, Quotient] = {}
-"""Of the task that was trained last, by its content: finding them takes up to seconds, and a bank has many designs."""
-
-
 def trained_graphs(task: Task) -> tuple[Graphs, np.ndarray | None]:
     """The graphs that training goes through, and how many nodes each of theirs stands for, [V]; None: itself.
 
@@ -322,11 +318,7 @@ def trained_graphs(task: Task) -> tuple[Graphs, np.ndarray | None]:
     graphs = task.graphs.dense()
     if not graphs.plain:
         return graphs, None
-    found = _quotients.get(task.content_hash)
-    if found is None:
-        found = Quotient.of(graphs)
-        _quotients.clear()
-        _quotients[task.content_hash] = found
+    found = quotient(task)
     if len(found.nodes) > MOST_NODES * len(graphs.nodes):
         return graphs, None
     return found.graphs, found.counts

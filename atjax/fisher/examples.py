@@ -38,7 +38,7 @@ from atjax.fisher.fields import receptive_fields
 from atjax.fisher.slots import SlotIndex, in_places, list_shapes
 from atjax.model.gnn import GNN, refinable
 from atjax.neighbours import lists
-from atjax.refinement import Colours, Quotient, Refined, RefinedShape
+from atjax.refinement import Colours, Refined, RefinedShape, quotient
 from atjax.task import Graphs, Task, ragged_ranges
 
 BLOCKS = 8
@@ -271,7 +271,7 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         # And gradients of edge parameters are no products of what stands at one node. Of training sets that differ in
         # size by one, some may be samples, in parts, and others not.
         alike = [each.parts() for each in others if each.blocks == taken.blocks]
-        smaller = Quotient.of(graphs)
+        smaller = quotient(task)
         placed = in_places(smaller.graphs, taken.parts(), chunk, alike).standing_for(smaller.nodes, smaller.counts)
         if jax.default_backend() == "cpu" and config.hidden >= RECALLED:
             position = np.zeros(len(graphs.nodes), int)

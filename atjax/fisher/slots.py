@@ -142,8 +142,8 @@ class SlotIndex:
         graphs: Id of the graph in every place, -1 if it is empty, int32 [B].
         lists: The edges, as ids within the batch.
         counts: How many nodes each stands for, float32 [V]; None: itself.
-        recalled: Its row in every round of the training graphs' colours (see `atjax.refinement.Refined`), where models
-            keep what they made of these, int32 [V] each; else none.
+        recalled: Every node's row in each round of the training graphs' colours (see `atjax.refinement.Refined`), where
+            models keep what they made of these, int32 [V] each; else none.
         slots: The places, the same in all batches.
         rooted: Whether the example is the first node of its place, and not the whole graph there.
     """

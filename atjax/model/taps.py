@@ -46,7 +46,7 @@ def linear_outputs() -> Iterator[Taps]:
 
     def listen(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         y = call(*args, **kwargs)
-        if isinstance(context.module, Linear) and context.method_name == "__call__" and _counts(context.module):
+        if isinstance(context.module, Linear) and context.method_name == "__call__" and _in_theta(context.module):
             noted["/".join(context.module.path)] = y
         return y
 
@@ -54,8 +54,8 @@ def linear_outputs() -> Iterator[Taps]:
         yield noted
 
 
-def _counts(module: nn.Module) -> bool:
-    """Whether it belongs to message passing."""
+def _in_theta(module: nn.Module) -> bool:
+    """Whether its parameters are those of message passing."""
     return bool(module.path) and module.path[0].startswith("mp_")
 
 
@@ -100,7 +100,7 @@ def tapped(
 
     def listen(call: Callable[..., Any], args: Any, kwargs: Any, context: nn.module.InterceptorContext) -> Any:
         module = context.module
-        if context.method_name != "__call__" or not _counts(module):
+        if context.method_name != "__call__" or not _in_theta(module):
             return call(*args, **kwargs)
         name = "/".join(module.path)
         if isinstance(module, Linear):
