@@ -1,7 +1,8 @@
-"""What all tests share: the folder of real data, and how hypothesis runs."""
+"""What all tests share: the folder of real data, how hypothesis runs, and that compiled programs do not pile up."""
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,23 @@ os.environ["XLA_FLAGS"] = f"--xla_gpu_deterministic_ops=true {os.environ.get('XL
 
 hypothesis.settings.register_profile("atjax", deadline=None, derandomize=True, max_examples=60)
 hypothesis.settings.load_profile("atjax")
+
+
+MOST_MAPS = 20_000
+"""Memory mappings of a process before programs are dropped. Each compiled one has several, Linux allows 65,530, and
+XLA does not survive the one after that."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs() -> Iterator[None]:
+    """Drop what a module compiled where it has piled up."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        import jax  # not before XLA_FLAGS are set
+
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session", autouse=True)
