@@ -1,7 +1,8 @@
-"""XLA compilation: a cache on disk, and a count of what was compiled."""
+"""XLA compilation: a cache on disk, room for further programs, and a count of what was compiled."""
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jax
+
+MOST_MAPPINGS = 20_000
+"""Memory mappings from which programs are dropped. On a CPU the programs of a design have 500 to 800, Linux allows a
+process 65,530 (``vm.max_map_count``), and XLA does not survive the one after that."""
+
+_MAPPINGS = Path("/proc/self/maps")
 
 _EVENT = "/jax/core/compile/backend_compile_duration"
 
@@ -19,6 +26,13 @@ def keep_compiled(folder: Path) -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def make_room() -> None:
+    """Drop the compiled programs of this process where their memory mappings have piled up; not on other systems."""
+    if _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @dataclass

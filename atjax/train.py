@@ -379,6 +379,7 @@ def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: 
         The outcome. Divergence and a device out of memory are outcomes, not errors.
     """
     start = time.perf_counter()
+    compilation.make_room()
     schedule = budget.schedule(design, task.level)
     gnn = program_of(task, design, budget)
     blank = Fit(design, seed, budget.name, schedule, "failed", "", *(float("nan"),) * 3, 0, 0, 0.0, 0.0, Curve(), None)

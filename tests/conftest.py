@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,21 +16,13 @@ hypothesis.settings.register_profile("atjax", deadline=None, derandomize=True, m
 hypothesis.settings.load_profile("atjax")
 
 
-MOST_MAPS = 20_000
-"""Memory mappings of a process before programs are dropped. Each compiled one has several, Linux allows 65,530, and
-XLA does not survive the one after that."""
-
-
 @pytest.fixture(scope="module", autouse=True)
 def programs() -> Iterator[None]:
     """Drop what a module compiled where it has piled up."""
     yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
-        import jax  # not before XLA_FLAGS are set
+    from atjax import compilation  # not before XLA_FLAGS are set
 
-        jax.clear_caches()
-        gc.collect()
+    compilation.make_room()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,12 +1,16 @@
-"""Counting compilations: of this thread, or of all."""
+"""Counting compilations, of this thread or of all, and dropping programs that pile up."""
 
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
+from atjax import compilation
 from atjax.compilation import counting
 
 
@@ -22,3 +26,27 @@ def test_other_threads_are_counted_only_where_asked_for() -> None:
         jax.jit(lambda x: x * 5 + 1)(data)
     assert own == all_threads
     assert own.count == 1
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells its mappings")
+def test_programs_that_pile_up_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their mappings are given back, and what is needed again compiles again; a few programs stay."""
+
+    def mappings() -> int:
+        return len(Path("/proc/self/maps").read_text().splitlines())
+
+    programs = [jax.jit(lambda x, k=k: jnp.sin(x + k)) for k in range(20)]
+    for program in programs:
+        program(jnp.ones(3))
+    before = mappings()
+    monkeypatch.setattr(compilation, "MOST_MAPPINGS", before + 1000)
+    compilation.make_room()
+    with counting() as compiled:
+        programs[0](jnp.ones(3))
+    assert compiled.count == 0
+    monkeypatch.setattr(compilation, "MOST_MAPPINGS", before - 1)
+    compilation.make_room()
+    assert mappings() < before
+    with counting() as compiled:
+        programs[0](jnp.ones(3))
+    assert compiled.count > 0

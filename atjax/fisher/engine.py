@@ -21,7 +21,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from atjax import runtime
+from atjax import compilation, runtime
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted, diagonal, factors, gram, moments
 from atjax.fisher.examples import Examples, draw_examples
@@ -142,6 +142,7 @@ def task_statistics(
     """
     for name in statistics:
         resolve(name)
+    compilation.make_room()
     devices = jax.local_devices()
     # Deep anchors cost most: begun first, they leave no device waiting at the end.
     order = sorted(range(len(anchors)), key=lambda position: -anchors[position].mp_layers)
