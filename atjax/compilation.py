@@ -11,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-MOST_MAPPINGS = 20_000
+MOST_MAPPINGS = 40_000
 """Memory mappings from which programs are dropped. On a CPU the programs of a design have 500 to 800, Linux allows a
 process 65,530 (``vm.max_map_count``), and XLA does not survive the one after that."""
 
@@ -28,9 +28,9 @@ def keep_compiled(folder: Path) -> None:
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
 
 
-def make_room() -> None:
-    """Drop the compiled programs of this process where their memory mappings have piled up; not on other systems."""
-    if _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
+def make_room(most: int = MOST_MAPPINGS) -> None:
+    """Drop the compiled programs of this process where it has more memory mappings than that; on Linux only."""
+    if _MAPPINGS.exists() and _MAPPINGS.read_bytes().count(b"\n") > most:
         jax.clear_caches()
         gc.collect()
 

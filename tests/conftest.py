@@ -18,11 +18,11 @@ hypothesis.settings.load_profile("atjax")
 
 @pytest.fixture(scope="module", autouse=True)
 def programs() -> Iterator[None]:
-    """Drop what a module compiled where it has piled up."""
+    """Drop what a module compiled, long before atjax itself would: the next one may count compilations."""
     yield
     from atjax import compilation  # not before XLA_FLAGS are set
 
-    compilation.make_room()
+    compilation.make_room(10_000)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from atjax import compilation
-from atjax.compilation import counting
+from atjax.compilation import counting, make_room
 
 
 def test_other_threads_are_counted_only_where_asked_for() -> None:
@@ -29,7 +28,7 @@ def test_other_threads_are_counted_only_where_asked_for() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells its mappings")
-def test_programs_that_pile_up_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_programs_that_pile_up_are_dropped() -> None:
     """Their mappings are given back, and what is needed again compiles again; a few programs stay."""
 
     def mappings() -> int:
@@ -39,13 +38,11 @@ def test_programs_that_pile_up_are_dropped(monkeypatch: pytest.MonkeyPatch) -> N
     for program in programs:
         program(jnp.ones(3))
     before = mappings()
-    monkeypatch.setattr(compilation, "MOST_MAPPINGS", before + 1000)
-    compilation.make_room()
+    make_room(before + 1000)
     with counting() as compiled:
         programs[0](jnp.ones(3))
     assert compiled.count == 0
-    monkeypatch.setattr(compilation, "MOST_MAPPINGS", before - 1)
-    compilation.make_room()
+    make_room(before - 1)
     assert mappings() < before
     with counting() as compiled:
         programs[0](jnp.ones(3))
