@@ -16,13 +16,13 @@ hypothesis.settings.register_profile("atjax", deadline=None, derandomize=True, m
 hypothesis.settings.load_profile("atjax")
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(autouse=True)
 def programs() -> Iterator[None]:
-    """Drop what a module compiled, long before atjax itself would: the next one may count compilations."""
+    """Drop what tests compiled, long before atjax itself would in the middle of one that counts compilations."""
     yield
     from atjax import compilation  # not before XLA_FLAGS are set
 
-    compilation.make_room(10_000)
+    compilation.make_room(20_000)
 
 
 @pytest.fixture(scope="session", autouse=True)
