@@ -548,3 +548,11 @@ def test_splits_share_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({(shape, usual, evaluation.nodes.shape) for shape, usual, evaluation in own}) > 1  # shapes of their own
     assert all(usual is not None for _, usual, _ in own)
     np.testing.assert_allclose(fit(task, DESIGN, budget=budget).curve.train_loss, first.curve.train_loss, rtol=1e-4)
+
+
+def test_a_training_begins_by_making_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a process that trains many designs ends in the middle of one (see `atjax.compilation.make_room`)."""
+    calls: list[int] = []
+    monkeypatch.setattr("atjax.compilation.make_room", lambda: calls.append(len(calls)))
+    fit(graph_task(), DESIGN, budget=TINY)
+    assert calls == [0]
