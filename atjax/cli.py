@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
-import jax
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -47,9 +46,6 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
         except (UserError, OmegaConfBaseException, OSError) as error:
             _remove_empty(Path(HydraConfig.get().runtime.output_dir))
             _fail(_sentence(error))
-        finally:
-            # A sweep would keep the programs of all its jobs mapped, and Linux allows a process 65,530 mappings.
-            jax.clear_caches()
 
     config.teach_omegaconf()
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)

@@ -481,6 +481,14 @@ def test_anchors_side_by_side_are_the_designs_alone() -> None:
     assert np.all(sampled[0] != sampled[1])
 
 
+def test_a_feature_begins_by_making_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a training does: a sweep's features and trainings come to as many programs as a long bank's."""
+    calls: list[int] = []
+    monkeypatch.setattr("atjax.compilation.make_room", lambda: calls.append(len(calls)))
+    anchor_alpha(make_task("graph", 3), CONFIG, anchors=(SMALL,))
+    assert calls == [0]
+
+
 # Calibration
 
 

@@ -36,7 +36,7 @@ from atjax.fisher.config import FisherConfig
 from atjax.fisher.cotangents import num_directions
 from atjax.fisher.fields import receptive_fields
 from atjax.fisher.slots import SlotIndex, in_places, list_shapes
-from atjax.model.gnn import GNN, refinable
+from atjax.model.gnn import GNN, recallable, refinable
 from atjax.neighbours import lists
 from atjax.refinement import Colours, Refined, RefinedShape, quotient
 from atjax.task import Graphs, Task, ragged_ranges
@@ -124,7 +124,7 @@ class Examples:
 
     def recalls(self, gnn: GNN, seeds: int) -> bool:
         """Whether models of a design keep what their linear maps yield in calibration, for the examples."""
-        if self.placed is None or not self.placed.recalled or gnn.design.convolution != "general":
+        if self.placed is None or not self.placed.recalled or not recallable(gnn):
             return False
         refined = self.fitting(gnn)
         if not isinstance(refined, Refined):

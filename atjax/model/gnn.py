@@ -152,6 +152,12 @@ def refinable(gnn: GNN) -> bool:
     return gnn.design.convolution in ("general", "sage", "gin")
 
 
+def recallable(gnn: GNN) -> bool:
+    """Whether every linear map of message passing takes rows as its layer gets them, before any is aggregated: what it
+    yields for a node then depends on the node's colour of that layer."""
+    return gnn.design.convolution == "general"
+
+
 def _pooled(x: jax.Array, n_node: jax.Array) -> jax.Array:
     """Sums over the nodes of each graph, [V, H] -> [G, H]."""
     count = n_node.shape[0]

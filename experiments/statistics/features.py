@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from omegaconf import OmegaConf
 from views import FEATURES, META, padded, structure
@@ -233,8 +232,6 @@ def compute(plan: Plan, names: Sequence[str], folder: Path = FEATURES) -> int:
             except UserError as error:
                 print(f"{name}: {error}", file=sys.stderr)
                 failed += 1
-            # Compiled programs map memory, of which Linux allows a process 65,530 pieces: a few tasks' worth.
-            jax.clear_caches()
     return failed
 
 
