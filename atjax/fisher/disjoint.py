@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -115,31 +115,27 @@ class Layout:
 
     def zeros(self, dtype: Any, squares: bool) -> Packed:
         """Where sums start."""
+        kind = jnp.promote_types(dtype, jnp.complex64) if squares else dtype
         sizes = [(tile_of([one.inputs for one in maps]), maps) for maps in self.maps]
         shapes = [(sum(one.inputs for one in maps) // tile, tile, sum(maps[0].outputs)) for tile, maps in sizes]
-        pairs = [
-            Pair(jnp.zeros(shape, dtype), jnp.zeros(shape, dtype) if squares else None)
-            for shape in [*shapes, (sum(math.prod(shape) for _, shape in self.others),)]
-        ]
-        return Packed(tuple(pairs[:-1]), pairs[-1])
+        others = sum(math.prod(shape) for _, shape in self.others)
+        return Packed(tuple(jnp.zeros(shape, kind) for shape in shapes), jnp.zeros(others, kind))
 
     def unpack(self, packed: Packed, theta: Params) -> Sums:
         """Trees like theta."""
 
-        def tree(maps: Sequence[jax.Array], others: jax.Array) -> Params:
+        def tree(packed: Packed) -> Params:
             leaves: dict[str, jax.Array] = {}
-            for together, blocks in zip(self.maps, maps):
+            for together, blocks in zip(self.maps, packed.maps):
                 rows = blocks.reshape(-1, blocks.shape[-1])
                 for one, part in zip(together, _cut(rows, [one.inputs for one in together], axis=0)):
                     leaves |= zip((f"{name}/kernel" for name in one.names), _cut(part, one.outputs, axis=1))
-            flat = _cut(others, [math.prod(shape) for _, shape in self.others], axis=0)
+            flat = _cut(packed.others, [math.prod(shape) for _, shape in self.others], axis=0)
             leaves |= {key: part.reshape(shape) for (key, shape), part in zip(self.others, flat)}
             return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_key(path)], theta)
 
-        first = tree([pair.first for pair in packed.maps], packed.others.first)
-        if packed.others.second is None:
-            return Sums(first, None)
-        return Sums(first, tree([cast(jax.Array, pair.second) for pair in packed.maps], packed.others.second))
+        first = tree(jax.tree.map(jnp.real, packed))
+        return Sums(first, tree(jax.tree.map(jnp.imag, packed)) if jnp.iscomplexobj(packed.others) else None)
 
 
 def tile_of(widths: Sequence[int]) -> int:
@@ -147,22 +143,15 @@ def tile_of(widths: Sequence[int]) -> int:
     return math.gcd(*widths)
 
 
-class Pair(NamedTuple):
-    """Sums of f_i, and of f_i^2 unless nothing needs them, of one shape."""
-
-    first: jax.Array
-    second: jax.Array | None
-
-    def plus(self, first: jax.Array, second: Callable[[], jax.Array]) -> Pair:
-        """With those of further examples."""
-        return Pair(self.first + first, None if self.second is None else self.second + second())
-
-
 class Packed(NamedTuple):
-    """Sums over theta as a `Layout` keeps them: of each set of maps [K, T, H], and of all other parameters [W]."""
+    """Sums over theta as a `Layout` keeps them: of each set of maps [K, T, H], and of all other parameters [W].
 
-    maps: tuple[Pair, ...]
-    others: Pair
+    Of f_i; or, with squares, of the complex number f_i + f_i^2 j: a CPU adds it up in one sweep over what it has to
+    read, where two sums would take two.
+    """
+
+    maps: tuple[jax.Array, ...]
+    others: jax.Array
 
 
 @dataclass(frozen=True)
@@ -284,7 +273,7 @@ def _add(sums: Packed, through: Through, places: Places) -> Packed:
     """Add f_i and f_i^2 of the examples of one batch."""
     on_cpu = jax.default_backend() == "cpu"
     add_products, add_others = (_add_blocks, _add_rows) if on_cpu else (_add_whole, _add_rows_whole)
-    totals = [add_products(pair, xs, ds, places) for pair, (xs, ds) in zip(sums.maps, through.maps)]
+    totals = [add_products(total, xs, ds, places) for total, (xs, ds) in zip(sums.maps, through.maps)]
     return Packed(tuple(totals), add_others(sums.others, through.others, places))
 
 
@@ -293,22 +282,22 @@ def own_rows(rows: jax.Array, places: Places) -> jax.Array:
     return jnp.concatenate([jnp.sum(part, axis=1) for part in places.cut(rows)])
 
 
-def _add_rows_whole(sums: Pair, rows: jax.Array, places: Places) -> Pair:
+def _add_rows_whole(sums: jax.Array, rows: jax.Array, places: Places) -> jax.Array:
     """Add f_i and f_i^2 of parameters that act on every node alone, from their gradients node by node, [V, L, W]."""
-    return _plus_each(sums, jnp.sum(own_rows(rows, places) ** 2, axis=1))
+    return sums + _total(jnp.sum(own_rows(rows, places) ** 2, axis=1), sums)
 
 
-def _add_rows(sums: Pair, rows: jax.Array, places: Places) -> Pair:
+def _add_rows(sums: jax.Array, rows: jax.Array, places: Places) -> jax.Array:
     """The same sums, one example after another."""
 
-    def step(sums: Pair, start: jax.Array, live: jax.Array, number: int, nodes: int) -> Pair:
+    def step(sums: jax.Array, start: jax.Array, live: jax.Array, number: int, nodes: int) -> jax.Array:
         own = jax.lax.dynamic_slice_in_dim(rows, start, nodes)
-        return _plus_each(sums, jnp.sum(jnp.sum(own, axis=0) ** 2, axis=0)[None])
+        return sums + _counted(jnp.sum(jnp.sum(own, axis=0) ** 2, axis=0), sums)
 
     return places.walk(step, sums)
 
 
-def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], places: Places) -> Pair:
+def _add_blocks(sums: jax.Array, xs: Sequence[jax.Array], ds: Sequence[jax.Array], places: Places) -> jax.Array:
     """Add f_i and f_i^2 of linear maps to sums [K, T, H], block after block.
 
     Args:
@@ -317,7 +306,7 @@ def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], pl
         ds: its deltas, [V, L, H].
         places: The places.
     """
-    _, tile, width = sums.first.shape
+    _, tile, width = sums.shape
     directions = ds[0].shape[1]
     most = int(np.clip(CACHED // (tile * width * directions), 1, MOST_TOGETHER))
     owner = jnp.asarray(np.repeat(np.arange(len(xs), dtype=np.int32), [x.shape[1] // tile for x in xs]))
@@ -326,14 +315,14 @@ def _add_blocks(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], pl
     x = jnp.pad(jnp.concatenate([jnp.moveaxis(x.reshape(len(x), -1, tile), 1, 0) for x in xs]), spare)
     d = jnp.pad(jnp.stack(ds).reshape(len(ds), len(ds[0]), directions * width), spare)
 
-    def block(_: None, here: tuple[jax.Array, jax.Array, Pair]) -> tuple[None, Pair]:
+    def block(_: None, here: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[None, jax.Array]:
         k, owner_k, sums = here
 
-        def step(sums: Pair, start: jax.Array, live: jax.Array, number: int, nodes: int) -> Pair:
-            rows = (_block_nodes(part, which, start, number, nodes) for part, which in ((x, k), (d, owner_k)))
-            products = einsum("int,inh->ith", *rows).reshape(-1, tile, directions, width)
-            f = [jnp.where(live[i], jnp.sum(product**2, axis=1), 0) for i, product in enumerate(products)]
-            return sums.plus(sum(f[1:], f[0]), lambda: sum((each**2 for each in f[1:]), f[0] ** 2))
+        def step(sums: jax.Array, start: jax.Array, live: jax.Array, number: int, nodes: int) -> jax.Array:
+            x_rows = _block_nodes(x, k, start, number, nodes)
+            d_rows = jnp.where(live[:, None, None], _block_nodes(d, owner_k, start, number, nodes), 0)
+            products = einsum("int,inh->ith", x_rows, d_rows).reshape(-1, tile, directions, width)
+            return sums + sum(_counted(jnp.sum(product**2, axis=1), sums) for product in products)
 
         return None, places.walk(step, sums, most)
 
@@ -346,25 +335,27 @@ def _block_nodes(rows: jax.Array, k: jax.Array, start: jax.Array, number: int, n
     return part.reshape(number, nodes, rows.shape[2])
 
 
-def _add_whole(sums: Pair, xs: Sequence[jax.Array], ds: Sequence[jax.Array], places: Places) -> Pair:
+def _add_whole(sums: jax.Array, xs: Sequence[jax.Array], ds: Sequence[jax.Array], places: Places) -> jax.Array:
     """The same sums from one product of all examples a map, for an accelerator."""
 
-    def total(x: jax.Array, delta: jax.Array) -> Pair:
-        added = Pair(jnp.zeros(()), None if sums.second is None else jnp.zeros(()))
-        for x_part, d_part in zip(places.cut(x), places.cut(delta)):
-            added = _plus_each(added, jnp.sum(einsum("ind,inlh->idlh", x_part, d_part) ** 2, axis=2))
-        return added
+    def total(x: jax.Array, delta: jax.Array) -> jax.Array:
+        pairs = zip(places.cut(x), places.cut(delta))
+        return sum(
+            (_total(jnp.sum(einsum("ind,inlh->idlh", *pair) ** 2, axis=2), sums) for pair in pairs), jnp.zeros(())
+        )
 
-    def joined(arrays: Sequence[Any]) -> jax.Array:
-        return jnp.concatenate(arrays).reshape(sums.first.shape)
-
-    first, second = zip(*map(total, xs, ds))
-    return sums.plus(joined(first), lambda: joined(second))
+    return sums + jnp.concatenate([total(x, delta) for x, delta in zip(xs, ds)]).reshape(sums.shape)
 
 
-def _plus_each(sums: Pair, f: jax.Array) -> Pair:
-    """With f_i of further examples, [N, ...]."""
-    return sums.plus(jnp.sum(f, axis=0), lambda: jnp.sum(f**2, axis=0))
+def _counted(f: jax.Array, sums: jax.Array) -> jax.Array:
+    """What an example adds to sums such as these."""
+    return jax.lax.complex(f, f**2) if jnp.iscomplexobj(sums) else f
+
+
+def _total(f: jax.Array, sums: jax.Array) -> jax.Array:
+    """What examples add together, from f_i [N, ...]."""
+    first = jnp.sum(f, axis=0)
+    return jax.lax.complex(first, jnp.sum(f**2, axis=0)) if jnp.iscomplexobj(sums) else first
 
 
 def _cut(array: jax.Array, sizes: Sequence[int], axis: int) -> list[jax.Array]:

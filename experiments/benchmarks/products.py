@@ -63,10 +63,10 @@ def cases(
     slots, here = placed.slots, index.places
     done = int(np.sum(here.n_node))
 
-    def engine(xs: tuple[jax.Array, ...], ds: tuple[jax.Array, ...], sums: disjoint.Pair) -> disjoint.Pair:
+    def engine(xs: tuple[jax.Array, ...], ds: tuple[jax.Array, ...], sums: jax.Array) -> jax.Array:
         return disjoint._add_blocks(sums, xs, ds, here)
 
-    def whole(xs: tuple[jax.Array, ...], ds: tuple[jax.Array, ...], sums: disjoint.Pair) -> disjoint.Pair:
+    def whole(xs: tuple[jax.Array, ...], ds: tuple[jax.Array, ...], sums: jax.Array) -> jax.Array:
         return disjoint._add_whole(sums, xs, ds, here)
 
     def alone(x: jax.Array, d: jax.Array) -> jax.Array:
@@ -76,7 +76,7 @@ def cases(
         return jax.lax.scan(product, jnp.zeros((x.shape[2], d.shape[2])), (x, d))[0]
 
     places, nodes = max(slots.groups, key=lambda group: group[0] * group[1])
-    tile, width = zeros.first.shape[1:]
+    tile, width = zeros.shape[1:]
     directions = ds[0].shape[1]
     key = jax.random.key(0)
     block = (
@@ -84,7 +84,7 @@ def cases(
         jax.random.normal(key, (places, nodes, directions * width)),
     )
     square = jax.random.normal(key, (SQUARE, SQUARE))
-    work = 2.0 * done * directions * zeros.first.size
+    work = 2.0 * done * directions * zeros.size
     real = float(np.sum(index.node_mask)) / done
     return (
         {
