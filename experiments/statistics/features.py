@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 from views import FEATURES, META, padded, structure
 
 import atjax
-from atjax import config, runtime
+from atjax import compilation, config, runtime
 from atjax.bank.importers.names import TASKS
 from atjax.errors import UserError
 from atjax.space import ANCHORS, Design
@@ -269,6 +269,7 @@ def main() -> None:
     changes = OmegaConf.to_container(OmegaConf.from_dotlist(chosen.set))
     seeds = [int(seed) for seed in chosen.seeds.split(",")]
     statistics = None if chosen.statistics is None else list(filter(None, chosen.statistics.split(",")))
+    compilation.keep_compiled(config.cache_dir() / "xla")
     failed = compute(
         Plan(chosen.fisher, changes, chosen.anchors, seeds, statistics),  # type: ignore[arg-type]
         chosen.tasks.split(",") if chosen.tasks else tasks(),

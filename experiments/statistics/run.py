@@ -21,7 +21,7 @@ from banks import Performances, embedded, graphgym
 from entries import Scorer
 from views import FEATURES, Feature, load, of_bank
 
-from atjax import config, load_bank
+from atjax import compilation, config, load_bank
 from atjax.errors import UserError
 
 HERE = Path(__file__).parent
@@ -52,6 +52,7 @@ def main() -> None:
     chosen = parser.parse_args()
     start = time.perf_counter()
     if not chosen.score_only:
+        compilation.keep_compiled(config.cache_dir() / "xla")  # plans share programs
         for plan in features.PLANS:
             features.compute(plan, features.tasks(), folder=chosen.features)
     banks = [embedded()]
