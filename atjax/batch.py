@@ -186,6 +186,12 @@ def shape_for(graphs: Graphs, ids: np.ndarray, batch_size: int, sizes: int = 8) 
     return BatchShape(batch_size + 1, bucket(int(nodes) + 1, sizes), bucket(max(int(edges), 1)))
 
 
+def shape_of(graphs: Graphs, dealt: np.ndarray) -> BatchShape:
+    """The shape that fits these batches, int [S, G - 1], -1 for an empty place; sizes as `bucket` rounds them."""
+    nodes, edges = (np.where(dealt >= 0, sizes[dealt], 0).sum(axis=1).max() for sizes in (graphs.n_node, graphs.n_edge))
+    return BatchShape(dealt.shape[1] + 1, bucket(int(nodes) + 1), bucket(max(int(edges), 1)))
+
+
 def covering(shapes: Iterable[BatchShape]) -> BatchShape:
     """The smallest shape that what fits any of these fits."""
     return BatchShape(*(max(sizes) for sizes in zip(*map(dataclasses.astuple, shapes))))
@@ -280,14 +286,13 @@ def balance(graphs: Graphs, ids: np.ndarray, batch_size: int) -> tuple[np.ndarra
     """
     count = max(1, -(-len(ids) // batch_size))
     dealt = np.full((count, batch_size), -1)
-    used, nodes, edges = (np.zeros(count, np.int64) for _ in range(3))
+    used, nodes = (np.zeros(count, np.int64) for _ in range(2))
     for graph in ids[np.argsort(-graphs.n_node[ids], kind="stable")]:
         batch = int(np.argmin(np.where(used < batch_size, nodes, np.iinfo(np.int64).max)))
         dealt[batch, used[batch]] = graph
         used[batch] += 1
         nodes[batch] += graphs.n_node[graph]
-        edges[batch] += graphs.n_edge[graph]
-    return dealt, BatchShape(batch_size + 1, bucket(int(nodes.max()) + 1), bucket(max(1, int(edges.max()))))
+    return dealt, shape_of(graphs, dealt)
 
 
 def index_batches(graphs: Graphs, dealt: np.ndarray, shape: BatchShape) -> BatchIndex:

@@ -31,6 +31,9 @@ Array = Any
 STAGES = 3
 """The most there are: each makes the compiled program longer."""
 
+MOST_NODES = 0.9
+"""Share of the nodes up to which models learn from quotients in place of graphs."""
+
 
 class Step(NamedTuple):
     """What leads from the rows of one stage, N, to those of the same or of a finer one, N'.
@@ -316,6 +319,20 @@ def quotient(task: Task) -> Quotient:
         _found.clear()
         _found[task.content_hash] = found
     return found
+
+
+def trained_graphs(task: Task) -> tuple[Graphs, np.ndarray | None]:
+    """The graphs that models learn from, and how many nodes each of theirs stands for, [V]; None: itself.
+
+    Quotients where these have far fewer nodes: the same function of the parameters, with the same gradients.
+    """
+    graphs = task.graphs.dense()
+    if not graphs.plain:
+        return graphs, None
+    found = quotient(task)
+    if len(found.nodes) > MOST_NODES * len(graphs.nodes):
+        return graphs, None
+    return found.graphs, found.counts
 
 
 def _filled(values: np.ndarray, size: int, kind: type) -> np.ndarray:

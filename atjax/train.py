@@ -41,15 +41,12 @@ from atjax.batch import (
 from atjax.budget import Budget, Schedule
 from atjax.likelihood import negative_log_likelihood
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
-from atjax.refinement import quotient
+from atjax.refinement import trained_graphs
 from atjax.space import Design
-from atjax.task import Graphs, Loss, Split, Task
+from atjax.task import Loss, Split, Task
 
 WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
-
-MOST_NODES = 0.9
-"""Share of the nodes up to which graphs are trained as their quotients."""
 
 Progress = Callable[[int, int], None]
 State = Literal["complete", "diverged", "failed"]
@@ -307,21 +304,6 @@ def _edge_loader(task: Task, labels: np.ndarray, split: Split) -> _Loader:
 def _whole_steps(rates: np.ndarray) -> Steps:
     """One step an epoch, on the whole graph."""
     return Steps(rates.astype(np.float32), None)
-
-
-def trained_graphs(task: Task) -> tuple[Graphs, np.ndarray | None]:
-    """The graphs that training goes through, and how many nodes each of theirs stands for, [V]; None: itself.
-
-    Where many nodes of a graph are alike, its quotient is trained in its place: the same function of the parameters,
-    with the same gradients, from fewer nodes (see `atjax.refinement.Quotient`).
-    """
-    graphs = task.graphs.dense()
-    if not graphs.plain:
-        return graphs, None
-    found = quotient(task)
-    if len(found.nodes) > MOST_NODES * len(graphs.nodes):
-        return graphs, None
-    return found.graphs, found.counts
 
 
 def graph_batches(task: Task, split: Split, batch_size: int) -> tuple[BatchShape, BatchShape | None, BatchIndex]:

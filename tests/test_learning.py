@@ -14,7 +14,7 @@ from dense import CHUNK, MODELS, PLAIN, TARGETS, make_task, random_models, setti
 from jax.flatten_util import ravel_pytree
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from atjax.batch import single_batch
+from atjax.batch import BatchIndex, single_batch
 from atjax.errors import UserError
 from atjax.fisher import learning, preparation, statistics
 from atjax.fisher.engine import evaluate
@@ -125,6 +125,24 @@ def test_what_has_no_weight_counts_nothing() -> None:
         np.testing.assert_array_equal(getattr(nothing, part), getattr(something, part))
         # Sums of another length may be taken in another order, as on a GPU.
         np.testing.assert_allclose(getattr(nothing, part), getattr(alone, part), rtol=1e-14)
+
+
+def test_descent_on_quotients_is_that_on_the_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of graphs that each stand beside a copy of themselves, in the same lots."""
+    models = models_of("graph", 3)
+    both = models.task.graphs.take(np.repeat(np.arange(len(models.task.labels)), 2))
+    doubled = dataclasses.replace(both, n_node=both.n_node[::2] * 2, n_edge=both.n_edge[::2] * 2)
+    task = dataclasses.replace(models.task, graphs=doubled)
+    models = models._replace(task=task, examples=draw_examples(task, settings("graph", chunk=CHUNK["graph"]), 0))
+    found = []
+    for most in (0, 0.9):
+        monkeypatch.setattr("atjax.refinement.MOST_NODES", most)
+        steps, _ = learning._graph_lots(models, settings("graph"))
+        assert isinstance(steps.source, BatchIndex)
+        found.append((descent(models, settings("graph")), steps.source.nodes.shape[1]))
+    (by_graphs, nodes), (by_quotients, fewer) = found
+    assert fewer < 0.6 * nodes
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-7), by_graphs, by_quotients)
 
 
 class Adam:

@@ -28,10 +28,10 @@ from atjax.fisher.score_products import slot_products
 from atjax.fisher.slots import in_places
 from atjax.model.gnn import build
 from atjax.neighbours import lists
-from atjax.refinement import Colours, Quotient, Refined, RefinedShape
+from atjax.refinement import Colours, Quotient, Refined, RefinedShape, trained_graphs
 from atjax.space import ANCHORS, Design
 from atjax.task import Graphs, Task
-from atjax.train import GraphData, Steps, _start, train_block, trained_graphs
+from atjax.train import GraphData, Steps, _start, train_block
 
 __all__ = ["float64"]
 

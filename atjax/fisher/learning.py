@@ -11,7 +11,7 @@ Both learn from halves of the training examples, drawn at random, and are scored
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from atjax.batch import BatchIndex, BatchShape, balance, covering, deal, gather, index_batches, shape_for
+from atjax.batch import BatchIndex, balance, covering, deal, device_rows, gather, index_batches, shape_of
 from atjax.errors import UserError
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted
@@ -32,7 +32,8 @@ from atjax.fisher.preparation import prepare, starting_models
 from atjax.likelihood import negative_log_likelihood
 from atjax.model.gnn import GNN, Variables
 from atjax.products import einsum
-from atjax.task import Loss
+from atjax.refinement import trained_graphs
+from atjax.task import Graphs, Loss
 
 BLOCKS = 8
 """Of held-out examples, for standard errors."""
@@ -193,9 +194,13 @@ def descent(models: Fitted, config: FisherConfig) -> Descent:
     Adam from random parameters, BatchNorm in training mode: on batches of `LOT` graphs, or on the whole graph. Held-out
     graphs are `HELD` at most.
     """
-    lots = _graph_lots(models, config) if models.task.level == "graph" else _whole_lots(models)
+    data: Any
+    if models.task.level == "graph":
+        data, lots = device_rows(*trained_graphs(models.task)), _graph_lots(models, config)
+    else:
+        data, lots = models.data, _whole_lots(models)
     start = starting_models(models.gnn, models.task, config)
-    found = _descend(models.gnn, models.task.loss, start, models.data, *lots)
+    found = _descend(models.gnn, models.task.loss, start, data, *lots)
     return jax.tree.map(lambda x: np.asarray(x, np.float64), found)
 
 
@@ -207,31 +212,33 @@ def _whole_lots(models: Fitted) -> tuple[Lot, Lot]:
 
 
 def _graph_lots(models: Fitted, config: FisherConfig) -> tuple[Lot, Lot]:
-    """A lot for every step, and the held-out graphs in lots; of one shape for all seeds."""
-    graphs, ids, labels = models.task.graphs, np.asarray(models.examples.ids), labels_of(models)
-    each = [_halved(taken) for taken in (ids, *(other.fit for other in Taken.shared(models.task, config)))]
-    seen, unseen, rng = each[0]
-    epochs = [deal(graphs, seen, LOT, rng) for _ in range(-(-STEPS * LOT // len(seen)))]
-    held, _ = balance(graphs, unseen, LOT)
+    """A lot for every step, and the held-out graphs in lots; of one shape for all seeds.
+
+    Lots are dealt by the sizes of the graphs, whatever the model goes through (see `trained_graphs`).
+    """
+    graphs, _ = trained_graphs(models.task)
+    ids, labels = np.asarray(models.examples.ids), labels_of(models)
+    samples = (ids, *(other.fit for other in Taken.shared(models.task, config)))
+    every = zip(*(_dealt(models.task.graphs, taken) for taken in samples))
     place = np.zeros(len(graphs.n_node), int)
     place[ids] = np.arange(len(ids))  # labels are those of the training graphs
 
-    def lots(dealt: np.ndarray, shapes: Iterable[BatchShape]) -> Lot:
-        index = index_batches(graphs, dealt, covering(shapes))
+    def lots(dealt: np.ndarray, *others: np.ndarray) -> Lot:
+        index = index_batches(graphs, dealt, covering(shape_of(graphs, each) for each in (dealt, *others)))
         rows = np.broadcast_to(np.arange(LOT), dealt.shape)
         return Lot(index, rows, labels[place[dealt]], (dealt >= 0).astype(np.float32))
 
-    return (
-        lots(np.concatenate(epochs)[:STEPS], (shape_for(graphs, seen, LOT) for seen, _, _ in each)),
-        lots(held, (balance(graphs, unseen, LOT)[1] for _, unseen, _ in each)),
-    )
+    steps, held = (lots(*each) for each in every)
+    return steps, held
 
 
-def _halved(ids: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.random.Generator]:
-    """Graphs to learn from, those held out, and what draws further."""
+def _dealt(graphs: Graphs, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Graphs for every step, int [T, LOT], and those held out, int [S, LOT]; -1 marks an empty place."""
     seen, unseen = (ids[half] for half in halves(len(ids)))
     rng = np.random.default_rng([len(ids), 0xDE5C])
-    return seen, rng.permutation(unseen)[:HELD], rng
+    held, _ = balance(graphs, rng.permutation(unseen)[:HELD], LOT)
+    epochs = [deal(graphs, seen, LOT, rng) for _ in range(-(-STEPS * LOT // len(seen)))]
+    return np.concatenate(epochs)[:STEPS], held
 
 
 @functools.partial(jax.jit, static_argnames=("gnn", "loss"))

@@ -21,6 +21,7 @@ from atjax.batch import BatchIndex, Rows, deal, gather
 from atjax.config import data_root
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.model.gnn import build, initialize
+from atjax.refinement import trained_graphs
 from atjax.sources import tu
 from atjax.space import Design
 from atjax.task import Task
@@ -53,7 +54,7 @@ def wasted(real: int, padded: int) -> float:
 
 def padding(task: Task) -> list[float]:
     """Shares of padding nodes: in training with one shape and as it is, in evaluation, in the Fisher stage thrice."""
-    (graphs, _), split = train.trained_graphs(task), task.split(0)
+    (graphs, _), split = trained_graphs(task), task.split(0)
     batch_size = config.load("budget", "quick").batch_size
     shape, most, evaluation = train.graph_batches(task, split, batch_size)
     usual = most or shape

@@ -21,7 +21,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from atjax import config, train
+from atjax import config, refinement, train
 from atjax.fisher.estimators import Fitted, moments
 from atjax.fisher.examples import Examples, Taken, draw_examples, nodes_in_flight
 from atjax.fisher.preparation import fitted, prepare, starting_models
@@ -96,14 +96,14 @@ def timed(task: Task, number: int, settings: Any, rounds: int) -> None:
 
 def trained(task: Task, number: int, rounds: int) -> None:
     """Print seconds of the training of one anchor."""
-    budget, limit = config.load("budget", "quick"), train.MOST_NODES
+    budget, limit = config.load("budget", "quick"), refinement.MOST_NODES
 
     def training(most: float) -> None:
-        train.MOST_NODES = most
+        refinement.MOST_NODES = most
         train.fit(task, ANCHORS[number - 1], budget=budget)
 
     whole, small = best(rounds, functools.partial(training, 0), functools.partial(training, 1))
-    train.MOST_NODES = limit
+    refinement.MOST_NODES = limit
     print(
         f"{task.name}, anchor {number}: a training takes {whole:.2f} s by graphs, {small:.2f} s by quotients "
         f"({whole / small:.2f} times)",
