@@ -89,24 +89,23 @@ FEW: Mapping[str, Any] = {"seeds": 2, "max_passes": {"graph": 256, "node": 48}}
 examples have to do."""
 
 
-def _of_estimator(name: str, nodes: int = FEW["max_passes"]["node"]) -> Plan:
-    """What an estimator makes of the diagonal, on the examples of `few` or on more ``nodes``, in passes of `exact`."""
+def _of_estimators(label: str, graph: str, node: str, nodes: int = FEW["max_passes"]["node"]) -> Plan:
+    """What estimators make of the diagonal, on the examples of `few` or on more ``nodes``, in passes of `exact`."""
     passes = {**FEW["max_passes"], "node": nodes}
-    changes = {**FEW, "max_passes": passes, "draws": 8, "estimator": {"graph": name, "node": name}}
-    return Plan(changes=changes, statistics=DIAGONAL, label=name)
+    changes = {**FEW, "max_passes": passes, "draws": 8, "estimator": {"graph": graph, "node": node}}
+    return Plan(changes=changes, statistics=DIAGONAL, label=label)
 
 
 PLANS = (
     Plan(statistics=LEARNING),
     Plan(changes=FEW, statistics=DIAGONAL + SPECTRUM + KRONECKER, label="few"),
     # Of other matrices than F,
-    _of_estimator("empirical", nodes=240),  # a pass an example, whatever the number of classes
-    _of_estimator("reference"),
+    _of_estimators("empirical", "empirical", "empirical", nodes=240),  # a pass an example, however many classes
+    _of_estimators("reference", "reference", "reference"),
     # and of F by the estimators that are not the level's own in `few`.
-    _of_estimator("sign_sketch"),
-    _of_estimator("monte_carlo"),
-    _of_estimator("exact"),
-    _of_estimator("hutchinson"),
+    _of_estimators("swapped", "sign_sketch", "exact"),
+    _of_estimators("monte_carlo", "monte_carlo", "monte_carlo"),
+    _of_estimators("hutchinson", "hutchinson", "hutchinson"),
 )
 """What `run.py` computes. `participation_ratio` is P / `full_alpha`, and orders tasks alike."""
 
