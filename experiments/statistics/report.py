@@ -26,7 +26,8 @@ from pairs of tasks of one level only, so that node against graph says nothing. 
 the features shuffled among the tasks of one level (projections are trained anew). *p*: one-sided against it. \
 *Holm*: for all statistics and views tried on this bank; *max*: by the null of the largest (Westfall and Young), \
 where all of them have one. In brackets, what a feature was made with: plans of `features.py` (`few`: two \
-initialisations, at most 256 passes for graphs and 48 for nodes), or the alphas that the embedded `bank` holds."""
+initialisations, at most 256 passes for graphs and 48 for nodes, graphs by `exact` and nodes by `sign_sketch`; \
+`swapped`: the other way round), or the alphas that the embedded `bank` holds."""
 
 
 def number(value: float, digits: int = 2) -> str:
