@@ -82,7 +82,7 @@ def _told(changes: Mapping[str, Any], within: str = "") -> list[str]:
 DIAGONAL = ("alpha", "layer_alpha", "layer_trace")
 SPECTRUM = ("full_alpha", "stable_rank", "largest_eigenvalue", "spectral_entropy", "log_determinant")
 KRONECKER = ("kfac_alpha", "kfac_trace", "kfac_moments")
-LEARNING = ("first_losses", "descent_loss", "descent_accuracy")
+LEARNING = ("first_losses", "descent_loss", "descent_accuracy", "readout_loss", "readout_accuracy")
 
 FEW: Mapping[str, Any] = {"seeds": 2, "max_passes": {"graph": 256, "node": 48}}
 """Spectra of large node tasks take a backward pass for every example and direction, so that two initialisations and few
