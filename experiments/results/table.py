@@ -2,6 +2,7 @@
 
     python experiments/results/table.py        # from scores.csv
     python experiments/results/table.py runs   # with searches of one's own in place of those of the same task and seed
+    python experiments/results/table.py --tasks cora,citeseer
 
 Pairs searches of the same task and seed from transferred and from the uniform prior, and compares the test score of the
 trial that validation picks after 3 transferred, 3 uniform and 10 uniform trials. The 3 uniform trials are the first 3
@@ -59,13 +60,17 @@ def main() -> None:
     """Update scores.csv and print the tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="folder of runs; none: what is in scores.csv")
-    folder = parser.parse_args().folder
+    parser.add_argument("--tasks", type=lambda names: names.split(","), help="these tasks alone, by comma")
+    chosen = parser.parse_args()
+    folder = chosen.folder
     scores = pd.read_csv(SCORES, index_col=KEYS)
     if folder is not None:
         scores = collect(folder).set_index(KEYS).combine_first(scores).sort_index()[METHODS]
         scores.to_csv(SCORES)
 
     scores = scores.dropna()
+    if chosen.tasks:
+        scores = scores[scores.index.isin(chosen.tasks, level="task")]
     print("| task | seeds | " + " | ".join(method.replace("_", ", ") for method in METHODS) + " |")
     print("|---" * (2 + len(METHODS)) + "|")
     for task, rows in [*scores.groupby("task"), ("all", scores)]:
