@@ -62,28 +62,36 @@ def test_sums_are_those_of_every_graph_alone(design: Design, classes: int | None
             jax.tree.map(lambda g, e: np.testing.assert_allclose(g, e, rtol=1e-10, atol=1e-10 * e.max()), got, expected)
 
 
+SLOTS = Slots(((8, 3), (1, 7), (3, 8)), 45)
+
+
+@jax.jit
+def summed(
+    start: tuple[jax.Array, jax.Array], filled: jax.Array, xs: list[jax.Array], ds: list[jax.Array], rows: jax.Array
+) -> list[tuple[jax.Array, jax.Array]]:
+    """Sums of linear maps and of other parameters, as a CPU adds them up and as an accelerator does."""
+    places, (maps, others) = Places(SLOTS, filled), start
+    ways = (_add_blocks, _add_rows), (_add_whole, _add_rows_whole)
+    return [(products(maps, xs, ds, places), each(others, rows, places)) for products, each in ways]
+
+
 @pytest.mark.parametrize("directions", [1, 3])
-@pytest.mark.parametrize("used", [(7, 1, 2), (4, 0, 1), (0, 0, 0)])
+@pytest.mark.parametrize("used", [(7, 1, 2), (4, 0, 1), (0, 0, 0)])  # in steps of four, with a rest or without
 def test_products_on_a_cpu_are_those_on_an_accelerator(used: tuple[int, ...], directions: int) -> None:
     rng = np.random.default_rng(directions)
-    slots = Slots(((8, 3), (1, 7), (3, 8)), 45)  # in steps of four, with a rest or without
-    filled = np.concatenate([np.arange(most) < count for (most, _), count in zip(slots.groups, used)])
-    places = Places(slots, jnp.asarray(filled))
-    xs = [jnp.asarray(rng.normal(size=(slots.num_nodes, d))) for d in (4, 12)]
-    ds = [jnp.asarray(rng.normal(size=(slots.num_nodes, directions, 6))) for _ in xs]
-    rows = jnp.asarray(rng.normal(size=(slots.num_nodes, directions, 5)))
-    ones, row = jnp.ones((4, 4, 6)), jnp.ones(5)
-    both = 1 + 1j
-    found, others = _add_blocks(both * ones, xs, ds, places), _add_rows(both * row, rows, places)
-    np.testing.assert_allclose(found, _add_whole(both * ones, xs, ds, places), rtol=1e-12)
-    np.testing.assert_allclose(others, _add_rows_whole(both * row, rows, places), rtol=1e-12)
-    for add in (_add_blocks, _add_whole):
-        first = add(ones, xs, ds, places)
-        np.testing.assert_allclose(first, found.real, rtol=1e-12)
-        assert first.dtype == ones.dtype
+    filled = np.concatenate([np.arange(most) < count for (most, _), count in zip(SLOTS.groups, used)])
+    xs = [rng.normal(size=(SLOTS.num_nodes, d)) for d in (4, 12)]
+    ds = [rng.normal(size=(SLOTS.num_nodes, directions, 6)) for _ in xs]
+    rows = rng.normal(size=(SLOTS.num_nodes, directions, 5))
+    ones, both = (np.ones((4, 4, 6)), np.ones(5)), 1 + 1j
+    (found, others), there = summed((both * ones[0], both * ones[1]), filled, xs, ds, rows)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-12), (found, others), there)
+    for first in summed(ones, filled, xs, ds, rows):
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y.real, rtol=1e-12), first, (found, others))
+        assert first[0].dtype == float
     start, f, squares, own = 0, np.zeros((12, 6)), np.zeros((12, 6)), np.zeros((2, 5))
-    for nodes in slots.sizes[filled]:  # the second map of each example, plainly, and the parameters of no map
-        x, d, r = (np.asarray(each[start : start + nodes]) for each in (xs[1], ds[1], rows))
+    for nodes in SLOTS.sizes[filled]:  # the second map of each example, plainly, and the parameters of no map
+        x, d, r = (each[start : start + nodes] for each in (xs[1], ds[1], rows))
         one = sum((x.T @ d[:, direction]) ** 2 for direction in range(directions))
         f, squares = f + one, squares + one**2
         row_f = (r.sum(axis=0) ** 2).sum(axis=0)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from dense import make_task, random_graphs
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from test_fisher import ANCHORS, CONFIG, float64
 
@@ -70,38 +70,44 @@ def test_dealt_batches_are_of_nearly_equal_size(nodes: list[int], batches: int) 
     assert max(totals) - min(totals) <= sizes.max()  # of any list schedule
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.integers(0, 2**32 - 1))
-def test_places_are_cut_and_walked_as_loops_find_them(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    sizes = np.sort(rng.choice(np.arange(1, 9), 3, replace=False))
-    most = rng.integers(1, 8, 3)
-    used = rng.integers(0, most + 1)
-    slots = Slots(tuple(zip(most.tolist(), sizes.tolist())), int(used @ sizes) + int(rng.integers(1, 5)))
-    filled = np.concatenate([np.arange(limit) < count for limit, count in zip(most, used)])
-    places = Places(slots, jnp.asarray(filled))
+@pytest.mark.parametrize("groups", [((7, 2), (3, 5), (1, 8)), ((2, 1), (6, 3), (4, 4)), ((1, 6), (5, 7), (7, 8))])
+def test_places_are_cut_and_walked_as_loops_find_them(groups: tuple[tuple[int, int], ...]) -> None:
+    rng, (most, sizes) = np.random.default_rng(0), np.array(groups).T
+    slots = Slots(groups, int(most @ sizes) * 2 // 3)
     rows = rng.normal(size=(slots.num_nodes, 2))
-    starts, sums, begin = [], [], 0
-    for nodes, here in zip(slots.sizes, filled):
-        starts.append(begin if here else 0)
-        size = int(nodes) if here else 0
-        sums.append(rows[begin : begin + size].sum(axis=0))
-        begin += size
-    np.testing.assert_array_equal(places.starts, starts)
-    np.testing.assert_array_equal(places.n_node, np.where(filled, slots.sizes, 0))
-    found = np.concatenate([part.sum(axis=1) for part in places.cut(jnp.asarray(rows))])
-    np.testing.assert_allclose(found, sums, rtol=1e-12, atol=1e-12)
-    first = np.array(starts)[filled]
 
-    def note(seen: tuple[jax.Array, jax.Array], start: jax.Array, live: jax.Array, number: int, nodes: int) -> Any:
-        (noted, count), which = seen, jnp.arange(number)
-        where = jnp.where(live, count + which, len(noted))
-        return noted.at[where].set(start + nodes * which, mode="drop"), count + live.sum()
+    @jax.jit
+    def found(filled: jax.Array) -> tuple[Any, ...]:
+        places = Places(slots, filled)
 
-    for together in (1, 2, 4):
-        noted, count = places.walk(note, (jnp.full(len(filled), -1), jnp.asarray(0)), together)
-        np.testing.assert_array_equal(noted[: len(first)], first)
-        assert count == len(first)
+        def note(seen: tuple[jax.Array, jax.Array], start: jax.Array, live: jax.Array, number: int, nodes: int) -> Any:
+            (noted, count), which = seen, jnp.arange(number)
+            where = jnp.where(live, count + which, len(noted))
+            return noted.at[where].set(start + nodes * which, mode="drop"), count + live.sum()
+
+        blank = jnp.full(len(filled), -1), jnp.asarray(0)
+        walked = [places.walk(note, blank, together) for together in (1, 2, 4)]
+        cut = jnp.concatenate([part.sum(axis=1) for part in places.cut(jnp.asarray(rows))])
+        return places.starts, places.n_node, cut, walked
+
+    fills = [used for used in rng.integers(0, most + 1, (200, 3)) if used @ sizes <= slots.num_nodes][:40]
+    assert len({tuple(used) for used in fills}) > 20
+    for used in [np.zeros(3, int), *fills]:
+        filled = np.concatenate([np.arange(limit) < count for limit, count in zip(most, used)])
+        starts, sums, begin = [], [], 0
+        for nodes, here in zip(slots.sizes, filled):
+            starts.append(begin if here else 0)
+            size = int(nodes) if here else 0
+            sums.append(rows[begin : begin + size].sum(axis=0))
+            begin += size
+        got_starts, n_node, cut, walked = found(filled)
+        np.testing.assert_array_equal(got_starts, starts)
+        np.testing.assert_array_equal(n_node, np.where(filled, slots.sizes, 0))
+        np.testing.assert_allclose(cut, sums, rtol=1e-12, atol=1e-12)
+        first = np.array(starts)[filled]
+        for noted, count in walked:
+            np.testing.assert_array_equal(noted[: len(first)], first)
+            assert count == len(first)
 
 
 def check_places(graphs: Graphs, placed: SlotIndex) -> None:
