@@ -191,7 +191,10 @@ def report(bank: Recorded, found: Searches) -> str:
 
 
 def figure(bank: Recorded, found: Searches, file: Path) -> None:
-    """Best so far by trial, mean and a band of one standard deviation over seeds, one panel a task."""
+    """Best so far by trial, mean and a band of one standard deviation over seeds, one panel a task.
+
+    The dotted line is where the first of `GOALS` comes in the end. Panels begin at the lowest mean.
+    """
     columns = 4
     rows = -(-len(bank.tasks) // columns)
     with plt.rc_context({"svg.hashsalt": "atjax", "font.size": 8}):
@@ -199,14 +202,20 @@ def figure(bank: Recorded, found: Searches, file: Path) -> None:
         for panel in panels.flat[len(bank.tasks) :]:
             panel.set_axis_off()
         for task, (name, panel) in enumerate(zip(bank.tasks, panels.flat)):
+            ends = []
             for method in (m for m in SHOWN if m in found):
                 curve = 100 * curves(bank, task, found[method][task], bank.test)
                 steps, mean, spread = np.arange(1, curve.shape[1] + 1), curve.mean(axis=0), curve.std(axis=0)
-                panel.plot(steps, mean, label=method)
+                (line,) = panel.plot(steps, mean, label=method)
                 panel.fill_between(steps, mean - spread, mean + spread, alpha=0.15)
+                ends += [mean.min(), (mean + spread)[-1]]
+                if method == GOALS[0]:
+                    panel.axhline(mean[-1], color=line.get_color(), linestyle=":", linewidth=1)
             panel.set_title(name)
-        panels.flat[0].legend()
-        panels[-1, 0].set_xlabel("trials")
+            panel.set_ylim(min(ends), max(ends) + 0.05 * (max(ends) - min(ends)))
+        grid.legend(*panels.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(SHOWN))
+        grid.supxlabel("trials")
+        grid.supylabel("test score of the trial that validation picks")
         grid.savefig(file, metadata={"Date": None})
         plt.close(grid)
 
