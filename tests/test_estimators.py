@@ -244,7 +244,7 @@ def replications(level: Level, classes: int | None, size: int) -> Diagonal:
     first = d.reshape(-1, size, d.shape[-1])
     count = len(first)
     layers = random_fit(level, classes).layers
-    return Diagonal(first, first**2, np.ones((count, size)), np.full(count, np.inf), np.zeros(count), layers)
+    return Diagonal(first, first**2, np.ones((count, size)), np.full(count, np.inf), layers)
 
 
 def test_square_of_the_diagonal_from_pairs_of_draws_is_unbiased() -> None:

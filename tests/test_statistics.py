@@ -40,7 +40,7 @@ MAPS = ((2, 3), (2, 3), (3, 2))
 SCALE = np.logspace(-1, 0.5, P)[np.random.default_rng(0).permutation(P)]
 FISHER = [name for name in names() if reads(resolve(name)) in ("moments", "diagonal", "gram", "factors")]
 """Statistics of F; those of a little learning have tests of their own."""
-TRUE_UNITS = {"layer_trace": 1, "largest_eigenvalue": 1, "kfac_trace": 1, "kfac_moments": np.repeat([1, 2], 3)}
+GROWTH = {"layer_trace": 1, "largest_eigenvalue": 1, "kfac_trace": 1, "kfac_moments": np.repeat([1, 2], 3)}
 """By how much each statistic grows where F grows by a factor e; the others not at all."""
 
 
@@ -64,28 +64,26 @@ def blocked(units: np.ndarray, blocks: int = 8) -> np.ndarray:
     return np.stack([units[j::blocks].sum(axis=0) for j in range(blocks)])
 
 
-def diagonal_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: float = 0.0) -> Diagonal:
+def diagonal_of(rows: np.ndarray, population: float, blocks: int = 8) -> Diagonal:
     d = (rows**2).sum(axis=1)
     sums = (blocked(x, blocks) for x in (d, d**2, np.ones(len(rows))))
-    return Diagonal(*sums, np.float64(population), np.float64(log_scale), LAYERS)
+    return Diagonal(*sums, np.float64(population), LAYERS)
 
 
-def moments_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: float = 0.0) -> Moments:
-    form = diagonal_of(rows, population, blocks, log_scale)
+def moments_of(rows: np.ndarray, population: float, blocks: int = 8) -> Moments:
+    form = diagonal_of(rows, population, blocks)
     parts = [(form.first[:, cut], np.asarray(form.second)[:, cut]) for cut in (slice(15), slice(15, P))]
     first, second = (np.stack([part[k].sum(axis=1) for part in parts], axis=1) for k in (0, 1))
     products = np.stack([part @ part.T for part, _ in parts], axis=2)
-    scalars = form.counts, form.population, form.log_scale
-    return Moments(first, second, products, *scalars, np.array([15.0, P - 15]), ("mp_0", "mp_1"))
+    return Moments(first, second, products, form.counts, form.population, np.array([15.0, P - 15]), ("mp_0", "mp_1"))
 
 
-def gram_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: float = 0.0, room: int = 80) -> Gram:
+def gram_of(rows: np.ndarray, population: float, blocks: int = 8, room: int = 80) -> Gram:
     """Rows of padding are strewn among the others, so that there are ``room``."""
     place = np.sort(np.random.default_rng(0).permutation(room)[: rows.shape[0] * rows.shape[1]])
     flat, unit = np.zeros((room, P)), np.full(room, -1)
     flat[place], unit[place] = rows.reshape(-1, P), np.repeat(np.arange(len(rows)), rows.shape[1])
-    numbers = map(np.float64, (len(rows), population, log_scale))
-    return Gram(flat @ flat.T, unit, *numbers, np.float64(P), blocks)
+    return Gram(flat @ flat.T, unit, *map(np.float64, (len(rows), population, P)), blocks)
 
 
 def passing(rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -94,12 +92,12 @@ def passing(rows: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield rows[:, :, start : start + d], rows[:, :, 6 + start : 6 + start + h]
 
 
-def factors_of(rows: np.ndarray, population: float, blocks: int = 8, log_scale: float = 0.0) -> Factors:
+def factors_of(rows: np.ndarray, population: float, blocks: int = 8) -> Factors:
     counts = blocked(np.ones(len(rows)), blocks)
     inputs, deltas = (
         tuple(blocked(np.einsum("nva,nvb->nab", x, x), blocks) for x in column) for column in zip(*passing(rows))
     )
-    return Factors(inputs, deltas, 2 * counts, counts, np.float64(population), np.float64(log_scale))
+    return Factors(inputs, deltas, 2 * counts, counts, np.float64(population))
 
 
 FORMS: dict[str, Callable[..., Any]] = {
@@ -116,7 +114,7 @@ def compiled(statistic: Statistic, many: bool = False) -> Statistic:
 
 
 def of(name: str, rows: np.ndarray, *arguments: float) -> Estimate:
-    """The statistic of score rows; arguments are the population, blocks and log_scale."""
+    """The statistic of score rows; arguments are the population and blocks."""
     return compiled(resolve(name))(FORMS[reads(resolve(name))](rows, *arguments))
 
 
@@ -170,12 +168,12 @@ def oracle(name: str, rows: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("name", FISHER)
 def test_a_statistic_of_all_examples_is_exact(name: str) -> None:
-    """Fewer rows than parameters, with empty blocks, and more; the scale shows only in true units."""
-    for units, log_scale in ((5, 0.0), (40, 300.0)):
+    """Fewer rows than parameters, with empty blocks, and more."""
+    for units in (5, 40):
         rows = draw(np.random.default_rng(units), units)
         expected = oracle(name, rows)
-        value, error = of(name, rows, units, 8, log_scale)
-        np.testing.assert_allclose(value, expected + log_scale * TRUE_UNITS.get(name, 0), rtol=1e-8)
+        value, error = of(name, rows, units)
+        np.testing.assert_allclose(value, expected, rtol=1e-8)
         np.testing.assert_array_equal(error, np.zeros_like(expected))
 
 
@@ -186,7 +184,7 @@ def test_scale_and_order_change_nothing(name: str) -> None:
     value, error = of(name, rows, 50)
     assert np.all(error > 0)
     large = of(name, 1e3 * rows, 50)
-    growth = np.log(1e6) * (2 if name.startswith("kfac") else 1) * TRUE_UNITS.get(name, 0)
+    growth = np.log(1e6) * (2 if name.startswith("kfac") else 1) * GROWTH.get(name, 0)
     np.testing.assert_allclose(large.value, value + growth, rtol=1e-8)
     np.testing.assert_allclose(large.error, error, rtol=1e-6)
     shuffled = of(name, np.random.default_rng(2).permutation(rows), 50)
@@ -204,7 +202,7 @@ def test_empty_blocks_and_padding_change_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", FISHER)
 def test_no_information(name: str) -> None:
     value = of(name, np.zeros((9, 2, P)), 9).value
-    assert np.all(np.isneginf(value) if name in TRUE_UNITS else np.isnan(value))
+    assert np.all(np.isneginf(value) if name in GROWTH else np.isnan(value))
 
 
 @pytest.mark.parametrize("name", ["alpha", "full_alpha"])
@@ -235,7 +233,7 @@ def test_kfac_is_exact_for_one_layer_whose_input_never_changes() -> None:
     inputs = blocked(np.tile(np.outer(x, x), (12, 1, 1)))
     counts = blocked(np.ones(12))
     outer = blocked(np.einsum("nqa,nqb->nab", deltas, deltas))
-    factors = Factors((inputs,), (outer,), counts, counts, np.float64(12), np.float64(0))
+    factors = Factors((inputs,), (outer,), counts, counts, np.float64(12))
     np.testing.assert_allclose(compiled(statistics.kfac_alpha)(factors), of("full_alpha", rows, 12), rtol=1e-12)
     np.testing.assert_allclose(compiled(statistics.kfac_trace)(factors).value, np.log((rows**2).sum() / 12), rtol=1e-12)
 
@@ -326,18 +324,15 @@ def test_two_standard_errors_cover_the_truth(statistic: Statistic, population: f
 
 @pytest.mark.parametrize("name", FISHER)
 def test_standard_errors_are_as_large_as_the_spread(name: str) -> None:
-    """Over samples of half the population, drawn without replacement; many at once, the same as one alone.
-
-    In single precision, where without their scale squares of numbers this size would overflow.
-    """
+    """Over samples of half the population, drawn without replacement; many at once in single precision, one alone."""
     rng = np.random.default_rng(7)
     everything = draw(rng, 80)
     draws = [everything[rng.permutation(80)[:40]] for _ in range(100)]
-    value, error = of_each(resolve(name), draws, 80, 8, 150.0, dtype=np.float32)
+    value, error = of_each(resolve(name), draws, 80, dtype=np.float32)
     assert value.dtype == error.dtype == np.float32
     ratio = np.sqrt(np.mean(error**2, axis=0)) / np.std(value, axis=0)
     assert np.all((ratio > 0.75) & (ratio < 1.4)), ratio
-    alone = of(name, draws[0], 80, 8, 150.0)
+    alone = of(name, draws[0], 80)
     np.testing.assert_allclose(value[0], alone.value, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(error[0], alone.error, rtol=2e-2)
 

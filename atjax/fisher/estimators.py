@@ -152,7 +152,6 @@ def moments(models: Fitted, config: FisherConfig) -> Moments:
         products,
         _each(count, plan.counts.astype(float)),
         _each(count, plan.population),
-        _each(count, 0.0),
         _each(count, np.array([size for _, size in layers])),
         tuple(name for name, _ in layers),
     )
@@ -200,7 +199,6 @@ def _diagonal(models: Fitted, plan: Plan, first: np.ndarray, second: np.ndarray 
         None if second is None else filled(second),
         _each(count, np.where(np.arange(len(plan.counts)) < done, plan.counts, 0.0)),
         _each(count, plan.population),
-        _each(count, 0.0),
         models.layers,
     )
 
@@ -267,7 +265,6 @@ def gram(models: Fitted, config: FisherConfig) -> Gram:
         np.stack([np.repeat(places, products.shape[1] // len(ids))] * count),
         _each(count, examples.sampled),
         _each(count, examples.population),
-        _each(count, 0.0),
         _each(count, sum(layer.size for layer in models.layers)),
     )
 
@@ -333,4 +330,4 @@ def factors(models: Fitted, config: FisherConfig) -> Factors:
         found = _node_factors(models.gnn, cotangents, models.variables, models.training, units, drawn)
     inputs, deltas, nodes = jax.tree.map(lambda x: np.asarray(x, np.float64), found)
     count = len(nodes)
-    return Factors(inputs, deltas, nodes, _each(count, counts), _each(count, population), _each(count, 0.0))
+    return Factors(inputs, deltas, nodes, _each(count, counts), _each(count, population))

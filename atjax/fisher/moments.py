@@ -11,8 +11,6 @@ A unit is what is drawn independently: a training example (of N, without replace
 Statistics that are not linear in F are corrected for the noise of a sample where a closed form is known, and every
 statistic has a standard error, by leaving out one block of units after another (Efron and Stein, 1981; the
 finite-population factor of Cochran, 1977, makes it 0 where every example was used).
-
-Numbers are kept in units of exp(log_scale), so that squares neither overflow nor underflow in single precision.
 """
 
 from __future__ import annotations
@@ -144,7 +142,6 @@ class Moments:
         products: Sums over each layer's k of S1_ik S1_jk, [J, J, L].
         counts: Units in each block, float [J].
         population: N, the number of training examples, or infinity for independent draws; a scalar.
-        log_scale: The diagonal is exp(log_scale) times what is kept here; a scalar.
         sizes: Parameters of each layer, float [L]; P in all. An array, so that designs of one depth share programs.
         layers: Name of each message-passing layer.
     """
@@ -154,7 +151,6 @@ class Moments:
     products: Array
     counts: Array
     population: Array
-    log_scale: Array
     sizes: Array
     layers: tuple[str, ...] = dataclasses.field(metadata={"static": True})
 
@@ -163,7 +159,7 @@ class Moments:
 
         Args:
             function: Maps the sums over each layer of the diagonal [L] and of its square [L], both unbiased, to a
-                scalar or [K]. They are in units of exp(log_scale) and exp(2 log_scale).
+                scalar or [K].
         """
 
         def of(weights: jax.Array) -> jax.Array:
@@ -199,7 +195,6 @@ class Diagonal:
         second: Sums of d_u^2, or of unbiased estimates of it, [J, P]; None if the units are the whole population.
         counts: Units in each block, float [J].
         population: N, the number of training examples, or infinity for independent draws; a scalar.
-        log_scale: The diagonal is exp(log_scale) times what is kept here; a scalar.
         layers: Which part of P belongs to which layer.
     """
 
@@ -207,15 +202,13 @@ class Diagonal:
     second: Array | None
     counts: Array
     population: Array
-    log_scale: Array
     layers: tuple[Layer, ...] = dataclasses.field(metadata={"static": True})
 
     def estimate(self, function: Callable[[jax.Array, jax.Array], jax.Array]) -> Estimate:
         """A statistic of the diagonal and its standard error.
 
         Args:
-            function: Maps the diagonal [P] and its square [P], both unbiased, to a scalar or [K]. They are in units of
-                exp(log_scale) and exp(2 log_scale).
+            function: Maps the diagonal [P] and its square [P], both unbiased, to a scalar or [K].
         """
 
         # Converted once, for all choices of blocks.
@@ -238,7 +231,6 @@ class Diagonal:
             layer_products(self.first, layers),
             self.counts,
             self.population,
-            self.log_scale,
             jnp.asarray([size for _, size in layers], self.counts.dtype),
             tuple(name for name, _ in layers),
         )
@@ -265,7 +257,6 @@ class Gram:
         unit: The unit that each row belongs to, int [M], 0 to n - 1; -1 for padding.
         count: n, a scalar.
         population: N, or infinity; a scalar.
-        log_scale: K is exp(log_scale) times what is kept here; a scalar.
         parameters: P, a scalar; an array, so that designs share programs.
         blocks: J, into how many the units are dealt for standard errors.
     """
@@ -274,7 +265,6 @@ class Gram:
     unit: Array
     count: Array
     population: Array
-    log_scale: Array
     parameters: Array
     blocks: int = dataclasses.field(default=8, metadata={"static": True})
 
@@ -322,7 +312,6 @@ class Factors:
         nodes: Nodes behind the inputs of each block, [J] or [1].
         counts: Units in each block, [J]: examples, or draws of all of them.
         population: N, or infinity for draws; a scalar.
-        log_scale: B is exp(log_scale) times what is kept here; a scalar.
     """
 
     inputs: tuple[Array, ...]
@@ -330,7 +319,6 @@ class Factors:
     nodes: Array
     counts: Array
     population: Array
-    log_scale: Array
 
     def estimate(self, function: Callable[[list[tuple[jax.Array, jax.Array]]], jax.Array]) -> Estimate:
         """A statistic of the factors and its standard error.

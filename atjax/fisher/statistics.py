@@ -10,8 +10,8 @@ returns an `Estimate`, a scalar or [K] with its standard error. A function of an
         return diagonal.estimate(lambda d, square: jnp.max(d) / jnp.mean(d))
 
 Each is exact where every training example was used; what is said of n is about a sample of n of them. "Scale-free":
-F times a constant gives the same. "In true units": the scale of the moments is undone, F times c adds log c. Logarithms
-are natural. Where the Fisher information is 0, what is scale-free is NaN, and logarithms in true units are -inf.
+F times a constant gives the same; what is not is a natural logarithm, to which F times c adds log c, or of a square
+2 log c. Where the Fisher information is 0, what is scale-free is NaN, and these logarithms are -inf.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ def log_alpha(moments: Moments) -> Estimate:
 def layer_trace(moments: Moments) -> Estimate:
     """log of the trace of F over each message-passing layer, [K], one a layer in the order of the parameters.
 
-    In true units. The traces of a sample are unbiased, and their logs low by half the squared standard error.
+    The traces of a sample are unbiased, and their logs low by half the squared standard error.
     """
-    return moments.estimate(lambda trace, square: jnp.log(trace) + moments.log_scale)
+    return moments.estimate(lambda trace, square: jnp.log(trace))
 
 
 def layer_alpha(moments: Moments) -> Estimate:
@@ -135,11 +135,11 @@ def stable_rank(gram: Gram) -> Estimate:
 
 
 def largest_eigenvalue(gram: Gram) -> Estimate:
-    """log of the largest eigenvalue of F, in true units; a scalar.
+    """log of the largest eigenvalue of F; a scalar.
 
     Of a sample, lambda_max is too large on average, by O(1/n): it is convex in F.
     """
-    return gram.estimate(lambda products, count: jnp.log(_eigenvalues(products, count)[-1]) + gram.log_scale)
+    return gram.estimate(lambda products, count: jnp.log(_eigenvalues(products, count)[-1]))
 
 
 def spectral_entropy(gram: Gram) -> Estimate:
@@ -195,20 +195,20 @@ def kfac_alpha(factors: Factors) -> Estimate:
 
 
 def kfac_trace(factors: Factors) -> Estimate:
-    """log sum_l tr A_l tr B_l, in true units: the log of tr F under K-FAC; a scalar.
+    """log sum_l tr A_l tr B_l: the log of tr F under K-FAC; a scalar.
 
     Of a sample, the factors' traces are unbiased and taken from the same examples, so that their product is biased by
     O(1/n).
     """
 
     def trace(pairs: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
-        return jnp.log(sum(_kronecker(a, b)[1] for a, b in pairs)) + factors.log_scale
+        return jnp.log(sum(_kronecker(a, b)[1] for a, b in pairs))
 
     return factors.estimate(trace)
 
 
 def kfac_moments(factors: Factors) -> Estimate:
-    """log m1 and log m2 of every linear map under K-FAC, [2 L]: first all log m1, then all log m2; in true units.
+    """log m1 and log m2 of every linear map under K-FAC, [2 L]: first all log m1, then all log m2.
 
     m1 = tr A tr B / (d H) and m2 = tr A^2 tr B^2 / (d H) are the mean and the mean square of the eigenvalues of
     A (x) B, as in the paper's equation 1. The bias is that of `kfac_trace` and `kfac_alpha`.
@@ -216,8 +216,8 @@ def kfac_moments(factors: Factors) -> Estimate:
 
     def moments(pairs: list[tuple[jax.Array, jax.Array]]) -> jax.Array:
         rows = [_kronecker(a, b) for a, b in pairs]
-        first = [jnp.log(first / size) + factors.log_scale for size, first, _ in rows]
-        second = [jnp.log(second / size) + 2 * factors.log_scale for size, _, second in rows]
+        first = [jnp.log(first / size) for size, first, _ in rows]
+        second = [jnp.log(second / size) for size, _, second in rows]
         return jnp.stack([*first, *second])
 
     return factors.estimate(moments)
