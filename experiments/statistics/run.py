@@ -12,6 +12,8 @@ are not.
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 import time
 from pathlib import Path
 
@@ -75,7 +77,8 @@ def main() -> None:
         )
         levels = ", ".join(f"{sum(bank.levels == level)} {level}" for level in sorted(set(bank.levels)))
         sizes[bank.name] = f"{len(bank.tasks)} tasks ({levels}), {len(bank.values)} designs: {', '.join(bank.tasks)}."
-    text = report.markdown(frames, ceilings, sizes, lacks, "python experiments/statistics/run.py")
+    command = shlex.join(["python", "experiments/statistics/run.py", *sys.argv[1:]])
+    text = report.markdown(frames, ceilings, sizes, lacks, command)
     report.write(chosen.out, text, frames, ceilings)
     print(text)
     print(f"{time.perf_counter() - start:.0f} s")
