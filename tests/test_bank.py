@@ -358,6 +358,15 @@ def test_without_drops_by_content_and_by_name(folder: Path) -> None:
     same(bank.without(content_hash="none", name="none"), bank)
 
 
+@pytest.mark.parametrize("name", ["COX2", "IMDB-BINARY", "PTC_MR", "Amazon Photo"])
+def test_without_drops_a_task_by_its_name_however_it_is_written(name: str) -> None:
+    """As the collection itself writes it: with other features its content is another."""
+    bank = load_bank()
+    rest = bank.without(content_hash="another", name=name)
+    (gone,) = set(bank.tasks.values()) - set(rest.tasks.values())
+    assert gone == name.lower().replace("-", "_").replace(" ", "_")
+
+
 def test_where_narrows_the_frames_that_have_the_column(folder: Path) -> None:
     append(folder, record(0, budget="paper"))
     bank = load_bank(folder)

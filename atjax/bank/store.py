@@ -63,10 +63,14 @@ class Bank:
         return dict(zip(first.index, first))
 
     def without(self, *, content_hash: str, name: str) -> Bank:
-        """The bank without a task: neither what has its content nor what has its name."""
+        """The bank without a task: neither what has its content nor what has its name, however that is written.
+
+        A set read with other features has another content, and under the collection's own name for it, as COX2 for
+        cox2, another name.
+        """
 
         def other(frame: pd.DataFrame) -> pd.DataFrame:
-            return frame[(frame["content_hash"] != content_hash) & (frame["task"] != name)]
+            return frame[(frame["content_hash"] != content_hash) & (frame["task"].map(_plain) != _plain(name))]
 
         return dataclasses.replace(self, records=other(self.records), features=other(self.features))
 
@@ -83,6 +87,11 @@ class Bank:
             records = records[records[column] == value] if column in records else records
             features = features[features[column] == value] if column in features else features
         return dataclasses.replace(self, records=records, features=features)
+
+
+def _plain(name: str) -> str:
+    """A task's name in lower case, without what stands between its words."""
+    return re.sub(r"[\W_]+", "", name.lower())
 
 
 def append(folder: Path, record: Record) -> None:
