@@ -70,7 +70,7 @@ class Bank:
         """
 
         def other(frame: pd.DataFrame) -> pd.DataFrame:
-            return frame[(frame["content_hash"] != content_hash) & (frame["task"].map(_plain) != _plain(name))]
+            return frame[(frame["content_hash"] != content_hash) & (frame["task"].map(_letters) != _letters(name))]
 
         return dataclasses.replace(self, records=other(self.records), features=other(self.features))
 
@@ -89,7 +89,7 @@ class Bank:
         return dataclasses.replace(self, records=records, features=features)
 
 
-def _plain(name: str) -> str:
+def _letters(name: str) -> str:
     """A task's name in lower case, without what stands between its words."""
     return re.sub(r"[\W_]+", "", name.lower())
 
