@@ -22,7 +22,9 @@ import replay
 import tables
 from recorded import Recorded
 
+from atjax import config
 from atjax.bank import Bank, load_bank
+from atjax.prior import prior_from_bank
 from atjax.samplers import Follow, History, Random, WholeSpace, table_of
 from atjax.space import Dimension, Space
 
@@ -50,6 +52,15 @@ SPACE = Space("pair", (Dimension("a", (1, 2, 3, 4)), Dimension("b", (1, 2, 3))),
 ROWS = SPACE.numbers(Pair(a, b) for a, b in itertools.product((1, 2, 3, 4), (1, 2, 3)))
 
 
+def best_of(known: np.ndarray) -> dict[str, dict[int, float]]:
+    """Marginals of the best three of the 12 designs."""
+    best = ROWS[np.argsort(-known)[:3]]
+    return {
+        d.name: {choice: np.mean(best[:, k] == number) for number, choice in enumerate(d.choices)}
+        for k, d in enumerate(SPACE.dimensions)
+    }
+
+
 def bank(whole: bool = True, tasks: int = 5) -> Recorded:
     rng = np.random.default_rng(0)
     common = rng.normal(size=(12, 1))
@@ -64,9 +75,11 @@ def bank(whole: bool = True, tasks: int = 5) -> Recorded:
         np.array(["node", "graph", "graph", "node", "graph"][:tasks]),
         ROWS,
         validation,
+        np.full(validation.shape, np.inf),
         validation + 10,
         True,
         validation[0],
+        tuple(best_of(column) for column in validation[0].T),
         lambda row: place.get(row.tobytes(), -1),
         whole,
         {name: 1 + rng.random(12) for name in "vwxy"},
@@ -90,7 +103,9 @@ def test_nothing_of_the_left_out_task_reaches_its_prior() -> None:
     some, rng = bank(), np.random.default_rng(1)
     other = some.validation.copy()
     other[:, :, 2] = rng.normal(size=(2, 12))
-    changed = Recorded(**{**vars(some), "validation": other, "test": other, "known": other[0], "name": "changed"})
+    best = (*some.best[:2], best_of(other[0, :, 2]), *some.best[3:])
+    scores = {"validation": other, "test": other, "known": other[0], "best": best}
+    changed = Recorded(**{**vars(some), **scores, "name": "changed"})
     one, two = (priors.prepare(b, 2) for b in (some, changed))
     np.testing.assert_array_equal(one.shares, two.shares)
     np.testing.assert_array_equal(one.smooth, two.smooth)
@@ -131,6 +146,18 @@ def test_the_best_so_far_by_hand() -> None:
             done = [design for design in row[: number + 1] if design >= 0]
             assert found[number] == max(done, key=lambda design: scores[design])
             assert tables.curves(some, 3, tried, some.test)[seed, number] == scores[found[number]] + 10
+
+
+def test_ties_go_to_the_lower_validation_loss_then_to_the_earlier_trial() -> None:
+    some = bank()
+    losses = np.random.default_rng(3).integers(0, 3, size=some.validation.shape).astype(float)
+    losses[:, 9] = np.inf  # not known
+    ties = dataclasses.replace(some, validation=np.round(some.validation), validation_loss=losses)
+    tried = np.stack([np.random.default_rng(seed).permutation(12) for seed in range(40)])
+    for seed, (row, found) in enumerate(zip(tried, replay.best_so_far(ties, 3, tried))):
+        for number in range(12):
+            ranks = [(-ties.validation[seed % 2, d, 3], losses[seed % 2, d, 3]) for d in row[: number + 1]]
+            assert found[number] == row[ranks.index(min(ranks))]
 
 
 def test_the_expected_best_of_n_random_designs_by_brute_force() -> None:
@@ -229,6 +256,29 @@ def test_tasks_take_turns_with_their_splits() -> None:
     assert [each["t"] for each in seen] == [0, 5, 0, 5, 0, 5]
     assert [each["u"] for each in seen] == [1, 2, 4, 1, 2, 4]
     assert [each["v"] for each in seen] == [3] * 6
+
+
+@pytest.mark.parametrize("name", ["mutag", "cora"])
+def test_priors_are_those_of_the_live_search(name: str) -> None:
+    """Marginals of `prior=product` and ranks of `prior=rank`, with the task left out."""
+    some, every = recorded.embedded(), load_bank()
+    task = some.tasks.index(name)
+    source = priors.prepare(some, task)
+    content = next(content for content, other in every.tasks.items() if other == name)
+    settings = {"exclude_hash": content, "exclude_name": name, "budget": "quick"}
+    settings["fisher"] = config.load("fisher", "alpha").key
+    for kind in ("product", "rank"):
+        prior, _ = prior_from_bank(
+            some.features[name], some.levels[task], every, every.space, **settings, config=config.load("prior", kind)
+        )
+        table = table_of(every.space, prior.probabilities)
+        np.testing.assert_allclose(priors.product(source, "fisher"), table, atol=1e-6)
+    assert prior.ranking is not None
+    seen = ~np.isnan(some.known[:, source.others[source.weights["fisher"] > 0]]).all(axis=1)
+    live = {row.tobytes(): score for row, score in zip(prior.ranking.rows, prior.ranking.scores(prior.ranking.weights))}
+    mine = source.shares[seen] @ source.weights["fisher"]
+    assert set(live) == {row.tobytes() for row in some.rows[seen]}
+    np.testing.assert_allclose([live[row.tobytes()] for row in some.rows[seen]], mine, atol=1e-5)
 
 
 def test_the_embedded_bank_as_a_benchmark() -> None:

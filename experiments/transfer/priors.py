@@ -12,27 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from recorded import Recorded
+from recorded import PRODUCT, Recorded
 from sklearn.ensemble import GradientBoostingRegressor
 
+from atjax import config
 from atjax.affinity import fit_affinity, held_out_distances, mean_distances
 from atjax.bank import kendall_distance, taskonomy_affinity
 from atjax.embedding import MINIMUM_TASKS, embedding_distance, train_projection
-from atjax.prior import close_weights
+from atjax.prior import PriorConfig, close_weights, mix
 from atjax.ranking import Ranking, fill_shares, rank_shares
 from atjax.samplers import TPE, WARM_UP, Evolution, Follow, History, Random, Rule, table_of
 
-FLOOR = 0.05
-"""Smaller distances count as this one, as in `atjax.prior.PriorConfig`."""
-TOP = 16
-"""K of the marginals; never more than a quarter of a task's designs."""
-EPSILON = 0.1
-RIDGE = 3.0
-REWEIGH = 1.0
-KEEP = 0.5
-"""What counts of a recorded rank where ranks are smoothed, and the exponent of calibrated weights, as in
-conf/prior/calibrated.yaml."""
-POWER = 4.0
+RANK: PriorConfig = config.load("prior", "rank")
+CALIBRATED: PriorConfig = config.load("prior", "calibrated")
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,20 +56,27 @@ def prepare(bank: Recorded, task: int) -> Source:
     choices = np.arange(max(len(d.choices) for d in bank.space.dimensions))
     one_hot = (bank.rows[:, :, None] == choices).reshape(len(bank.rows), -1).astype(float)
     recorded = rank_shares(bank.known[:, others])
-    shares, smooth = (fill_shares(one_hot, recorded, RIDGE, keep) for keep in (1.0, KEEP))
+    shares, smooth = (fill_shares(one_hot, recorded, each.ridge, each.keep) for each in (RANK, CALIBRATED))
     same = (bank.levels[others] == bank.levels[task]).astype(float)
     distances = _kendall(bank)
-    inverse = {
+    weights = {
         "equal": np.ones(len(others)),
         "level": same if same.any() else np.ones(len(others)),
-        "fisher": 1 / np.maximum(learned_distances(bank.features, bank, task, others), FLOOR),
-        "losses": 1 / np.maximum(learned_distances(bank.losses, bank, task, others), FLOOR),
+        "fisher": _close(learned_distances(bank.features, bank, task, others)),
+        "losses": _close(learned_distances(bank.losses, bank, task, others)),
         "calibrated, alpha": calibrated(bank.features, bank, task, others),
         "calibrated": calibrated(_together(bank), bank, task, others),
-        "kendall": close_weights(distances[task, others], np.sort(distances[task, others])[2], FLOOR),
+        "kendall": close_weights(distances[task, others], np.sort(distances[task, others])[2], RANK.distance_floor),
         "taskonomy": _taskonomy(bank)[task, others],
     }
-    return Source(bank, task, others, {k: w / w.sum() for k, w in inverse.items()}, one_hot, shares, smooth)
+    return Source(bank, task, others, {k: w / w.sum() for k, w in weights.items()}, one_hot, shares, smooth)
+
+
+def _close(distances: np.ndarray) -> np.ndarray:
+    """Weights by distance d_e, as `prior=product` and `prior=rank` have them, [T - 1]."""
+    weights = close_weights(distances, RANK.threshold, RANK.distance_floor)
+    assert weights.any(), "no task is close: the live search would take the uniform prior"
+    return weights
 
 
 MOST_COMPARED = 2000
@@ -138,27 +137,15 @@ def calibrated(features: dict[str, np.ndarray], bank: Recorded, task: int, other
     near = mean_distances(inputs, between, features[bank.tasks[task]])
     found = np.full(len(others), np.median(near))
     found[has] = near
-    return fit_affinity(held_out_distances(inputs, between), between, FLOOR).weights(found, POWER)
+    affinity = fit_affinity(held_out_distances(inputs, between), between, CALIBRATED.distance_floor)
+    return affinity.weights(found, CALIBRATED.power)
 
 
 @functools.cache
 def product(source: Source, similarity: str) -> np.ndarray:
-    """The paper's product of marginals as a table [D, C]: Equation 3, with atjax's correction and uniform share."""
-    space, bank = source.bank.space, source.bank
-    sizes = np.array([len(d.choices) for d in space.dimensions])
-    choices = np.arange(sizes.max())
-    table = np.zeros((len(sizes), len(choices)))
-    for weight, task in zip(source.weights[similarity], source.others):
-        tried = np.flatnonzero(~np.isnan(bank.known[:, task]))
-        count = min(TOP, max(1, len(tried) // 4))
-        best = tried[np.argsort(-bank.known[tried, task], kind="stable")[:count]]
-        counts = [(bank.rows[part][:, :, None] == choices).sum(axis=0) for part in (best, tried)]
-        share = counts[0] / np.maximum(counts[1], 1)
-        total = share.sum(axis=1, keepdims=True)
-        table += weight * np.where(
-            total > 0, share / np.maximum(total, 1e-12), (choices < sizes[:, None]) / sizes[:, None]
-        )
-    return (1 - EPSILON) * table + EPSILON * (choices < sizes[:, None]) / sizes[:, None]
+    """The paper's product of marginals as a table [D, C]: Equation 3, as `prior=product` has it."""
+    distributions = [source.bank.best[task] for task in source.others]
+    return table_of(source.bank.space, mix(distributions, source.weights[similarity], PRODUCT.epsilon))
 
 
 def resampled(source: Source, similarity: str, seed: int) -> np.ndarray:
@@ -173,12 +160,12 @@ def resampled(source: Source, similarity: str, seed: int) -> np.ndarray:
 def ranking(
     source: Source, similarity: str, seed: int, reweigh: float, everything: bool = False, smooth: bool = False
 ) -> Ranking:
-    """The joint score over the designs that the bank has seen, or over `everything` by prediction.
+    """The joint score over the designs that the tasks with a weight have, or over `everything` by prediction.
 
     A replay can follow those only that the left-out task has results of.
     """
     bank = source.bank
-    seen = everything | ~np.isnan(bank.known[:, source.others]).all(axis=1)
+    seen = everything | ~np.isnan(bank.known[:, source.others[source.weights[similarity] > 0]]).all(axis=1)
     own = np.flatnonzero(seen & ~np.isnan(bank.validation[bank.split(seed), :, source.task]))
     shares = source.smooth if smooth else source.shares
     return Ranking(bank.rows[own], shares[own], resampled(source, similarity, seed), reweigh)
@@ -191,9 +178,9 @@ class Mixture:
         joint = ranking(source, similarity, seed, 0.0)
         self.rows, weights = joint.rows, np.zeros(len(joint.rows))
         for share, column in zip(source.weights[similarity], joint.shares.T):
-            count = min(TOP, max(1, len(self.rows) // 4))
+            count = min(PRODUCT.top_k, max(1, len(self.rows) // 4))
             weights[np.argsort(-column, kind="stable")[:count]] += share / count
-        self.weights = (1 - EPSILON) * weights + EPSILON / len(self.rows)
+        self.weights = (1 - PRODUCT.epsilon) * weights + PRODUCT.epsilon / len(self.rows)
 
     def propose(self, history: History, rng: np.random.Generator) -> np.ndarray:
         """See `atjax.samplers.Rule`."""
@@ -288,13 +275,13 @@ METHODS: dict[str, Build] = {
     "rank, losses": _rank("losses"),
     "rank, kendall (upper bound)": _rank("kendall"),
     "rank, taskonomy (upper bound)": _rank("taskonomy"),
-    "rank, equal, trials": _rank("equal", REWEIGH),
-    "rank, fisher, trials": _rank("fisher", REWEIGH),
+    "rank, equal, trials": _rank("equal", CALIBRATED.reweigh),
+    "rank, fisher, trials": _rank("fisher", CALIBRATED.reweigh),
     "rank, calibrated alpha": _rank("calibrated, alpha"),
     "rank, calibrated": _rank("calibrated"),
     "rank, calibrated, smooth": _rank("calibrated", smooth=True),
-    "rank, calibrated, trials": _rank("calibrated", REWEIGH),
-    "rank, calibrated, smooth, trials": _rank("calibrated", REWEIGH, smooth=True),
+    "rank, calibrated, trials": _rank("calibrated", CALIBRATED.reweigh),
+    "rank, calibrated, smooth, trials": _rank("calibrated", CALIBRATED.reweigh, smooth=True),
     "rank tpe": _rank_first(TPE, "fisher"),
     "rank evolution": _rank_first(Evolution, "fisher"),
     "rank tpe, equal": _rank_first(TPE, "equal"),

@@ -13,15 +13,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import atjax
 from atjax import config, load_bank
 from atjax.bank import Bank, performance_matrix
 from atjax.bank.importers import read_graphgym, read_nas_bench_graph
 from atjax.bank.importers.names import TASKS
 from atjax.bank.importers.nas_bench_graph import canonical
 from atjax.bank.records import frame_designs
+from atjax.prior import PriorConfig, design_distribution
 from atjax.samplers import Candidates, Listed, WholeSpace
-from atjax.space import Space
+from atjax.space import Probabilities, Space
 
+PRODUCT: PriorConfig = config.load("prior", "product")
+PRIORS = ("product", "rank", "calibrated")
 LOSSES = Path(__file__).parents[1] / "statistics" / "features"
 """Features that `experiments/statistics/features.py` has computed."""
 
@@ -38,10 +42,12 @@ class Recorded:
         rows: The designs, int8 [N, D].
         validation: More is better, [S, N, T]; NaN where a design was not run, -inf where it failed. A task with fewer
             than S splits has them again and again.
+        validation_loss: Which of equals is better, less is, [S, N, T]; infinity where it is not known.
         test: More is better, [S, N, T]; the validation scores where the bank has no others.
         tested: Whether the bank has test scores.
         known: What the bank may tell of other tasks: validation performance over all splits, or that of some designs
             only, [N, T].
+        best: P(c | t) of every task, from the same records (`atjax.prior.design_distribution`), [T].
         find: The number of a design by its row, or -1.
         whole: Whether every design of the space has results; if not, searches are kept to the recorded ones.
         features: Mean alphas of the tasks that have any, by name, [A] each.
@@ -54,9 +60,11 @@ class Recorded:
     levels: np.ndarray
     rows: np.ndarray
     validation: np.ndarray
+    validation_loss: np.ndarray
     test: np.ndarray
     tested: bool
     known: np.ndarray
+    best: tuple[Probabilities, ...]
     find: Callable[[np.ndarray], int]
     whole: bool
     features: dict[str, np.ndarray]
@@ -64,9 +72,10 @@ class Recorded:
 
     @functools.cached_property
     def key(self) -> str:
-        """The bank's name and a hash of what searches depend on, so that none is taken for one of another bank."""
+        """The bank's name and a hash of what searches depend on, code included, so that none is taken for another."""
         named = [each[name] for each in (self.features, self.losses) for name in sorted(each)]
-        content = b"".join(array.tobytes() for array in (self.rows, self.validation, self.known, *named))
+        arrays = (self.rows, self.levels.astype("S"), self.validation, self.known, *named)
+        content = b"".join(array.tobytes() for array in arrays) + repr(self.best).encode() + _code()
         return f"{self.name}-{hashlib.sha256(content).hexdigest()[:8]}"
 
     def split(self, seed: int | np.ndarray) -> int | np.ndarray:
@@ -82,13 +91,32 @@ class Recorded:
         return WholeSpace(self.space) if self.whole else Listed(self.space, self.rows[self.designs(task, seed)])
 
 
+@functools.cache
+def _code() -> bytes:
+    """What decides how searches go: the rules, the priors and their settings."""
+    package, here = Path(atjax.__file__).parent, Path(__file__).parent
+    files = [here / "priors.py", here / "replay.py", *sorted((package / "samplers").glob("*.py"))]
+    files += [package / f"{name}.py" for name in ("affinity", "embedding", "prior", "ranking")]
+    return (
+        b"".join(file.read_bytes() for file in files) + repr([config.load("prior", name) for name in PRIORS]).encode()
+    )
+
+
 def _recorded(
-    name: str, bank: Bank, *, whole: bool, lookup: Callable[[Space, list], Callable] | None = None
+    name: str,
+    bank: Bank,
+    *,
+    whole: bool,
+    lookup: Callable[[Space, list], Callable] | None = None,
+    told: Callable[[Bank], Bank] = lambda bank: bank,
 ) -> Recorded:
-    known = performance_matrix(bank)
+    """A bank as a benchmark; ``told`` is what of it the others tell of their tasks."""
+    every = performance_matrix(bank)
+    said = told(bank)
+    known = performance_matrix(said).reindex(index=every.index, columns=every.columns)
     tested = bool(bank.records["test"].notna().any())
-    validation, test = (_by_split(bank, known, score) for score in ("validation", "test" if tested else "validation"))
-    first = bank.records.drop_duplicates("design").set_index("design").loc[known.index].reset_index()
+    validation, test = (_by_split(bank, every, score) for score in ("validation", "test" if tested else "validation"))
+    first = bank.records.drop_duplicates("design").set_index("design").loc[every.index].reset_index()
     designs = frame_designs(first, bank.space)
     rows = bank.space.numbers(designs)
     place = {row.tobytes(): number for number, row in enumerate(rows)}
@@ -100,9 +128,11 @@ def _recorded(
         levels[known.columns].to_numpy(str),
         rows,
         validation,
+        _losses_by_split(bank, every),
         test,
         tested,
         known.to_numpy(float),
+        tuple(_best(said, task) for task in known.columns),
         lookup(bank.space, designs) if lookup else lambda row: place.get(row.tobytes(), -1),
         whole,
         features(),
@@ -114,6 +144,20 @@ def _by_split(bank: Bank, known: pd.DataFrame, score: str) -> np.ndarray:
     """Performances on every split, [S, N, T], of the designs and tasks of ``known``."""
     matrices = (performance_matrix(part, score) for part in splits(bank))
     return np.stack([m.reindex(index=known.index, columns=known.columns).to_numpy(float) for m in matrices])
+
+
+def _losses_by_split(bank: Bank, every: pd.DataFrame) -> np.ndarray:
+    """Validation losses on every split, [S, N, T]; infinity where there is none."""
+    frames = (
+        part.records.pivot(index="design", columns="content_hash", values="validation_loss") for part in splits(bank)
+    )
+    return np.nan_to_num(np.stack([f.reindex_like(every).to_numpy(float) for f in frames]), nan=np.inf)
+
+
+def _best(bank: Bank, content_hash: str) -> Probabilities:
+    """What the best designs of a task are like, as `prior=product` sees it."""
+    own = bank.records[bank.records["content_hash"] == content_hash]
+    return design_distribution(own, bank.space, PRODUCT.top_k, PRODUCT.correct)
 
 
 def splits(bank: Bank) -> list[Bank]:
@@ -141,18 +185,20 @@ def losses() -> dict[str, np.ndarray]:
     return found
 
 
+def _embedded() -> Bank:
+    bank = load_bank().where(budget="quick")
+    inside = [design in bank.space for design in frame_designs(bank.records)]
+    return dataclasses.replace(bank, records=bank.records[inside])
+
+
 def embedded() -> Recorded:
     """The bank that atjax ships; designs of the paper's space only."""
-    bank = load_bank()
-    bank = bank.where(budget="quick")
-    inside = [design in bank.space for design in frame_designs(bank.records)]
-    return _recorded("embedded", dataclasses.replace(bank, records=bank.records[inside]), whole=False)
+    return _recorded("embedded", _embedded(), whole=False)
 
 
 def embedded_one_split() -> Recorded:
     """The same, where the bank knows of every task what the first split says: what the others add to a prior."""
-    bank = embedded()
-    return dataclasses.replace(bank, name="embedded-one-split", known=bank.validation[0])
+    return _recorded("embedded-one-split", _embedded(), whole=False, told=lambda bank: splits(bank)[0])
 
 
 def graphgym(file: Path | None = None) -> Recorded:
@@ -169,11 +215,13 @@ def nas_bench_graph() -> Recorded:
 
 def nas_bench_graph_72() -> Recorded:
     """The same, where the other tasks were run with 72 random designs only: searches leave what the bank has seen."""
-    bank = nas_bench_graph()
-    known = np.full(bank.known.shape, np.nan)
-    few = np.random.default_rng(0).choice(len(known), 72, replace=False)
-    known[few] = bank.known[few]
-    return dataclasses.replace(bank, name="nas-bench-graph-72", known=known)
+
+    def few(bank: Bank) -> Bank:
+        designs = np.sort(bank.records["design"].unique())
+        chosen = np.random.default_rng(0).choice(designs, 72, replace=False)
+        return dataclasses.replace(bank, records=bank.records[bank.records["design"].isin(chosen)])
+
+    return _recorded("nas-bench-graph-72", read_nas_bench_graph(), whole=True, lookup=_equivalent, told=few)
 
 
 def _equivalent(space: Space, designs: list) -> Callable[[np.ndarray], int]:

@@ -58,7 +58,9 @@ def optuna_search(
 
 
 def best_so_far(bank: Recorded, task: int, tried: np.ndarray) -> np.ndarray:
-    """For every trial the design that validation picks among those up to it; ties go to the earlier.
+    """For every trial the design that validation picks among those up to it, as in the live search.
+
+    Ties go to the lower validation loss, then to the earlier trial (`atjax.report.best_so_far`).
 
     Args:
         bank: The bank.
@@ -67,9 +69,12 @@ def best_so_far(bank: Recorded, task: int, tried: np.ndarray) -> np.ndarray:
     """
     split = bank.split(np.arange(len(tried)))[:, None]
     scores = np.where(tried >= 0, bank.validation[split, tried, task], -np.inf)
+    losses = np.where(tried >= 0, bank.validation_loss[split, tried, task], np.inf)
     best = np.zeros_like(tried)
     for number in range(1, tried.shape[1]):
         last = best[:, number - 1]
-        better = scores[:, number] > np.take_along_axis(scores, last[:, None], 1)[:, 0]
+        score, loss = (np.take_along_axis(each, last[:, None], 1)[:, 0] for each in (scores, losses))
+        equal = scores[:, number] == score
+        better = (scores[:, number] > score) | (equal & (losses[:, number] < loss))
         best[:, number] = np.where(better, number, last)
     return np.take_along_axis(tried, best, 1)

@@ -12,6 +12,7 @@ printed in Markdown, and written with the figures beside the results.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import time
 from collections.abc import Sequence
@@ -97,7 +98,9 @@ def main() -> None:
         if not chosen.tables_only:
             with ProcessPoolExecutor(chosen.processes, get_context("spawn")) as pool:
                 size = (methods, chosen.seeds, chosen.trials, chosen.out)
-                count = sum(pool.map(_job, [name] * len(bank.tasks), range(len(bank.tasks)), *([x] * 99 for x in size)))
+                count = sum(
+                    pool.map(_job, [name] * len(bank.tasks), range(len(bank.tasks)), *map(itertools.repeat, size))
+                )
             took = f"{time.perf_counter() - start:.0f} s, {chosen.processes} processes"
             print(f"{name}: {count} searches of {chosen.trials} trials in {took}.\n")
         found = {

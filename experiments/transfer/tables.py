@@ -167,7 +167,7 @@ def report(bank: Recorded, found: Searches) -> str:
         lines += _head(["method", *bank.tasks, "median", f"within {SHORT}"])
         for method in found:
             needed = [passes(curve[method][t], curve[goal][t][-1]) for t in range(len(bank.tasks))]
-            cells = [f"{n:.0f}" if np.isfinite(n) else f"> {trials}" for n in (*needed, np.median(needed))]
+            cells = [f"{n:g}" if np.isfinite(n) else f"> {trials}" for n in (*needed, np.median(needed))]
             lines.append(_row([method, *cells, str(sum(n <= SHORT for n in needed))]))
 
     lines += ["", "**What a method's first trials are worth, and its gain over uniform random**", ""]
