@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from atjax import config
 from atjax.errors import UserError
 from atjax.space import Design
 from atjax.task import Level
@@ -24,7 +26,8 @@ class Budget:
     """How much computing a trial may take; named in every output.
 
     Attributes:
-        name: ``paper``, ``quick``, or the user's own.
+        name: ``paper``, ``quick``, or the user's own. Other values than those of ``paper`` or ``quick`` under that name
+            make it another name, such as ``quick-3f2a1c``, so that what they trained is not mixed.
         hidden: Nominal width (as text) to real width; a width that is not listed is built as it is.
         epochs_scale: By level, real epochs for a nominal epoch.
         eval_every: By level, epochs between two records of the metrics.
@@ -47,6 +50,7 @@ class Budget:
             raise UserError(f"budget.epochs_scale must be positive; it is {dict(self.epochs_scale)}.")
         if self.batch_size < 1:
             raise UserError(f"budget.batch_size must be at least 1; it is {self.batch_size}.")
+        object.__setattr__(self, "name", config.name_of_budget(dataclasses.asdict(self)))
 
     def width(self, hidden: int) -> int:
         """The real width for a nominal one."""

@@ -7,9 +7,12 @@ programs and `load_task` both read them.
 from __future__ import annotations
 
 import difflib
+import functools
+import hashlib
+import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +55,42 @@ def name_of_prior(source: str, name: str) -> str:
     return name if source == "transfer" else source
 
 
+def name_of_budget(budget: Mapping[Any, Any]) -> str:
+    """The name of a budget, from its name and its values.
+
+    Records of a bank are known by it. So one that is named as a file under ``conf/budget`` and has other values gets
+    the start of a hash of its values beside the name, such as ``quick-3f2a1c``; all others keep their name.
+    """
+    given = str(budget.get("name"))
+    name = re.sub(r"-[0-9a-f]{6}$", "", given)  # as it was before, if it has been through here already
+    shipped = _shipped_budgets()
+    if name not in shipped or _values(budget) == shipped[name]:
+        return name if name in shipped else given
+    return f"{name}-{hashlib.sha256(_values(budget).encode()).hexdigest()[:6]}"
+
+
+@functools.cache
+def _shipped_budgets() -> dict[str, str]:
+    """The values of the budgets under ``conf/budget``, by name."""
+    budgets = [OmegaConf.load(file) for file in (conf_dir() / "budget").glob("*.yaml")]
+    return {str(budget.name): _values(budget) for budget in budgets}  # type: ignore[arg-type]
+
+
+def _values(budget: Mapping[Any, Any]) -> str:
+    """The values of a budget as text, the same however its numbers and names of widths were written."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {str(key): plain(item) for key, item in value.items()}
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    held = {key: value for key, value in budget.items() if key not in FIXED_KEYS}
+    return json.dumps(plain(held), sort_keys=True, default=str)
+
+
 def teach_omegaconf() -> None:
-    """Let configuration files call `name_of_path` and `name_of_prior`; once is enough, and again does no harm."""
-    for resolver in (name_of_path, name_of_prior):
+    """Let configuration files call the functions that make names; once is enough, and again does no harm."""
+    for resolver in (name_of_path, name_of_prior, name_of_budget):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 

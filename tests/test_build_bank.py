@@ -341,4 +341,13 @@ def test_two_processes_one_killed_and_one_more(tmp_path: Path, made_up: list[str
 def test_budgets_are_kept_apart(tmp_path: Path) -> None:
     assert tiny.run("build_bank", *command(tmp_path, designs=2)) == 0
     assert tiny.run("build_bank", *command(tmp_path, "budget.name=other", designs=2)) == 0
-    assert Counter(load_bank(tmp_path).records["budget"]) == {"quick": 2, "other": 2}
+    assert Counter(load_bank(tmp_path).records["budget"]) == {tiny.BUDGET.name: 2, "other": 2}
+
+
+def test_a_budget_with_other_values_is_another_budget(tmp_path: Path) -> None:
+    for _ in range(2):
+        for arguments in ((), ("budget.batch_size=16",), ("budget.batch_size=32",)):
+            assert tiny.run("build_bank", *command(tmp_path, *arguments, designs=1)) == 0
+    names = list(load_bank(tmp_path).records["budget"])
+    assert len(names) == len(set(names)) == 2
+    assert all(re.fullmatch(r"quick-[0-9a-f]{6}", name) for name in names)

@@ -233,13 +233,13 @@ def test_a_sweep_has_a_run_directory_for_each_job(
     monkeypatch.setattr("atjax.search.run.write_html", tiny.no_page)
     assert tiny.run("search", "-m", *tiny.SMALL, UNIFORM, "search.trials=2", "seed=0,1") == 0
     for seed in (0, 1):
-        assert read(here / "runs" / "digits" / f"random-uniform-quick-seed{seed}")["seed"] == seed
+        assert read(here / "runs" / "digits" / f"random-uniform-{tiny.BUDGET.name}-seed{seed}")["seed"] == seed
     capsys.readouterr()
     assert tiny.run("search", "-m", *tiny.SMALL, UNIFORM, "search.trials=2", "seed=2,x") == 2
     err = capsys.readouterr().err
     assert err == "atjax: seed must be a whole number, 0 or more and below 2^63; it is 'x'.\n"
     names = {path.name for path in (here / "runs" / "digits").iterdir()}
-    assert names == {f"random-uniform-quick-seed{seed}" for seed in (0, 1, 2)}
+    assert names == {f"random-uniform-{tiny.BUDGET.name}-seed{seed}" for seed in (0, 1, 2)}
 
 
 def test_exit_codes_of_the_process(here: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pooch
@@ -113,3 +114,21 @@ def test_searches_from_other_priors_have_run_directories_of_their_own() -> None:
     names = [f"digits/random-{name}-quick-seed0" for name in ("product", "rank", "calibrated", "uniform")]
     assert [hydra.sweep.subdir for hydra in composed] == names
     assert [hydra.run.dir for hydra in composed] == [f"runs/{name}" for name in names]
+
+
+def test_a_budget_is_named_by_its_values() -> None:
+    config.teach_omegaconf()
+    quick = config.load("budget", "quick")
+    assert (quick.name, config.load("budget", "paper").name) == ("quick", "paper")
+    less = dataclasses.replace(quick, batch_size=16)
+    assert re.fullmatch(r"quick-[0-9a-f]{6}", less.name)
+    assert dataclasses.replace(quick, batch_size=8).name not in (less.name, "quick")
+    assert dataclasses.replace(less, batch_size=32) == quick  # not quick-...-...
+    assert dataclasses.replace(less, name="mine").name == "mine"
+    whole = dataclasses.replace(config.load("budget", "paper"), epochs_scale={"graph": 1, "edge": 1, "node": 1})
+    assert whole.name == "paper"
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        composed = compose("search", ["budget.batch_size=16"], return_hydra_config=True)
+    assert config.build(composed.budget) == less
+    assert composed.hydra.run.dir == f"runs/digits/random-product-{less.name}-seed0"
+    assert composed.hydra.sweep.subdir == f"digits/random-product-{less.name}-seed0"

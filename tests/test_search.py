@@ -94,7 +94,7 @@ def test_the_result(trained: Path) -> None:
         for dimension in tiny.space().dimensions
     }
     assert result["budget"] == {
-        **{"name": "quick", "hidden": {"64": 4, "256": 4}, "batch_size": 32},
+        **{"name": tiny.BUDGET.name, "hidden": {"64": 4, "256": 4}, "batch_size": 32},
         "epochs_scale": {"graph": 0.01, "edge": 0.025, "node": 0.025},
         "eval_every": {"graph": 2, "edge": 5, "node": 5},
     }

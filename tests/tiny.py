@@ -41,7 +41,7 @@ SMALL = (
     *("space._target_=tiny.space", "budget.hidden.64=4", "budget.hidden.256=4"),
     *("budget.epochs_scale.graph=0.01", "budget.epochs_scale.edge=0.025", "budget.epochs_scale.node=0.025"),
 )
-"""Arguments of a small search, or a small build of a bank."""
+"""Arguments of a small search, or a small build of a bank, under `BUDGET`."""
 
 PROGRAMS: dict[str, ModuleType] = {
     "search": search_program,
