@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -44,12 +45,12 @@ class Budget:
         # YAML reads an unquoted 64 as a number.
         object.__setattr__(self, "hidden", {str(nominal): real for nominal, real in self.hidden.items()})
         for what, table in {"hidden": self.hidden, "eval_every": self.eval_every}.items():
-            if any(not isinstance(value, int) or value < 1 for value in table.values()):
+            if not all(map(_whole, table.values())):
                 raise UserError(f"budget.{what} must hold whole numbers of at least 1; it is {dict(table)}.")
-        if any(value <= 0 for value in self.epochs_scale.values()):
-            raise UserError(f"budget.epochs_scale must be positive; it is {dict(self.epochs_scale)}.")
-        if self.batch_size < 1:
-            raise UserError(f"budget.batch_size must be at least 1; it is {self.batch_size}.")
+        if any(isinstance(value, bool) or not 0 < value < math.inf for value in self.epochs_scale.values()):
+            raise UserError(f"budget.epochs_scale must be positive and finite; it is {dict(self.epochs_scale)}.")
+        if not _whole(self.batch_size):
+            raise UserError(f"budget.batch_size must be a whole number of at least 1; it is {self.batch_size!r}.")
         object.__setattr__(self, "name", config.name_of_budget(dataclasses.asdict(self)))
 
     def width(self, hidden: int) -> int:
@@ -64,3 +65,7 @@ class Budget:
         every = self.eval_every[level]
         records = max(1, round(design.epochs * self.epochs_scale[level] / every))
         return Schedule(self.width(design.hidden), records * every, every)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

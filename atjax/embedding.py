@@ -11,8 +11,9 @@ y = 1 if d_g(i, j) < d_g(i, k) else -1,
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +28,10 @@ MINIMUM_TASKS = 3
 
 _SMALLEST = 1e-12
 """Keeps logarithms and norms finite."""
+
+
+Inputs = Literal["log", "paper", "plain"]
+"""What goes into the projection; see `ProjectionConfig.inputs`."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,26 @@ class ProjectionConfig:
         batch: Triplets an update.
     """
 
-    inputs: Literal["log", "paper", "plain"] = "log"
+    inputs: Inputs = "log"
     hidden: int = 16
     dimension: int = 16
     margin: float = 0.1
     learning_rate: float = 5e-3
     iterations: int = 1000
     batch: int = 128
+
+    def __post_init__(self) -> None:
+        if self.inputs not in get_args(Inputs):
+            raise UserError(f"projection.inputs must be one of {', '.join(get_args(Inputs))}; it is {self.inputs!r}.")
+        for name in ("hidden", "dimension", "iterations", "batch"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise UserError(f"projection.{name} must be a whole number of at least 1; it is {value!r}.")
+        if not 0 <= self.margin < math.inf or not 0 < self.learning_rate < math.inf:
+            raise UserError(
+                "projection.margin must not be negative and projection.learning_rate must be positive; "
+                f"they are {self.margin} and {self.learning_rate}."
+            )
 
 
 class Weights(NamedTuple):

@@ -11,6 +11,7 @@ possible, and frequencies are corrected for how often the bank tried a choice at
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -75,18 +76,20 @@ class PriorConfig:
     power: float = 4.0
 
     def __post_init__(self) -> None:
-        if self.top_k < 1:
-            raise UserError(f"prior.top_k must be at least 1; it is {self.top_k}.")
+        if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
+            raise UserError(f"prior.top_k must be a whole number of at least 1; it is {self.top_k!r}.")
+        if not self.threshold >= 0:  # as NaN is neither
+            raise UserError(f"prior.threshold must be a number that is not negative; it is {self.threshold}.")
         if not 0 <= self.epsilon <= 1:
             raise UserError(f"prior.epsilon must lie between 0 and 1; it is {self.epsilon}.")
-        if self.distance_floor <= 0:
+        if not 0 < self.distance_floor < math.inf:
             raise UserError(f"prior.distance_floor must be positive; it is {self.distance_floor}.")
-        if self.ridge <= 0 or self.reweigh < 0:
+        if not 0 < self.ridge < math.inf or not 0 <= self.reweigh < math.inf:
             raise UserError(
-                "prior.ridge must be positive and prior.reweigh not negative; "
+                "prior.ridge must be positive and prior.reweigh must not be negative; "
                 f"they are {self.ridge} and {self.reweigh}."
             )
-        if not 0 <= self.keep <= 1 or self.power < 0:
+        if not 0 <= self.keep <= 1 or not 0 <= self.power < math.inf:
             raise UserError(
                 "prior.keep must lie between 0 and 1 and prior.power must not be negative; "
                 f"they are {self.keep} and {self.power}."

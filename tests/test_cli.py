@@ -63,8 +63,10 @@ BAD_SEARCHES = [
     (("search.resume=maybe",), "search.resume must be true or false; it is 'maybe'."),
     (("task.count=abc",), "digits: count='abc' is out of range; give a whole number, 10 to 1797."),
     (("task.count=5",), "digits: count=5 is out of range"),
-    (("budget.batch_size=0",), "budget.batch_size must be at least 1; it is 0."),
-    (("budget.batch_size=x",), "atjax.budget.Budget does not take name=quick, "),
+    (("budget.batch_size=0",), "budget.batch_size must be a whole number of at least 1; it is 0."),
+    (("budget.batch_size=x",), "budget.batch_size must be a whole number of at least 1; it is 'x'."),
+    (("budget.epochs_scale=x",), "atjax.budget.Budget does not take name=quick, "),
+    (("budget.epochs_scale.graph=nan",), "budget.epochs_scale must be positive and finite; it is {"),
     (("bank=nowhere", "search.prior=transfer"), "There is no bank at nowhere; build one"),
     (("bank=null", "search.prior=transfer"), "bank must be the path of a folder; it is None."),
     (("bank=5", "search.prior=transfer"), "bank must be the path of a folder; it is 5."),
@@ -111,7 +113,8 @@ def test_sets_that_cannot_be(
         ("fisher.hidden=x", "atjax.fisher.FisherConfig does not take hidden=x, "),
         ("prior.epsilon=7", "prior.epsilon must lie between 0 and 1; it is 7."),
         ("prior.epsilon=x", "atjax.prior.PriorConfig does not take "),
-        ("prior.top_k=0", "prior.top_k must be at least 1; it is 0."),
+        ("prior.top_k=0", "prior.top_k must be a whole number of at least 1; it is 0."),
+        ("projection.inputs=foo", "projection.inputs must be one of log, paper, plain; it is 'foo'."),
     ],
 )
 @pytest.mark.parametrize("program", ["search", "embed"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -206,3 +208,15 @@ def test_order_needs_two_different_known_distances() -> None:
     assert has_order(np.array([[0, 1, 2], [1, 0, nan], [2, nan, 0]]))
     assert not has_order(np.array([[0, 1, nan], [1, 0, nan], [nan, nan, 0]]))
     assert not has_order(1 - np.eye(4))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("inputs", "foo"), ("hidden", 0), ("dimension", 0), ("iterations", 0), ("iterations", 2.5), ("batch", True)),
+        *(("margin", -1), ("margin", math.nan), ("learning_rate", 0), ("learning_rate", math.nan)),
+    ],
+)
+def test_settings_are_checked(name: str, value: Any) -> None:
+    with pytest.raises(UserError, match=f"projection.{name} must"):
+        ProjectionConfig(**{name: value})

@@ -441,7 +441,11 @@ def test_a_feature_that_does_not_fit(feature: np.ndarray, sentence: str) -> None
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("top_k", 0), ("epsilon", 1.5), ("distance_floor", 0.0), ("keep", 1.1), ("power", -1), ("weights", "equal")],
+    [
+        *(("top_k", 0), ("epsilon", 1.5), ("distance_floor", 0.0), ("keep", 1.1), ("power", -1), ("weights", "equal")),
+        *((name, math.nan) for name in ("threshold", "epsilon", "distance_floor", "ridge", "reweigh", "keep", "power")),
+        *(("top_k", 2.5), ("top_k", True), ("threshold", -1)),
+    ],
 )
 def test_settings_are_checked(name: str, value: float | str) -> None:
     with pytest.raises(UserError, match=f"prior.{name} must"):

@@ -496,7 +496,9 @@ def test_schedule_is_the_nearest_whole_number_of_records(nominal: int, scale: fl
         ({"eval_every": {"node": 1, "graph": -5}}, "budget.eval_every must hold whole numbers of at least 1"),
         ({"eval_every": {"node": 1, "graph": 0.5}}, "budget.eval_every must hold whole numbers of at least 1"),
         ({"hidden": {"64": "x"}}, "budget.hidden must hold whole numbers of at least 1"),
-        ({"batch_size": 0}, "budget.batch_size must be at least 1; it is 0."),
+        *(({"epochs_scale": {"node": bad}}, "budget.epochs_scale must be positive") for bad in (np.nan, np.inf, True)),
+        ({"hidden": {"64": True}}, "budget.hidden must hold whole numbers of at least 1"),
+        *(({"batch_size": bad}, f"budget.batch_size must be a whole number .*is {bad}.") for bad in (0, 2.5, True)),
     ],
 )
 def test_a_budget_that_trains_nothing_is_refused(change: dict[str, Any], message: str) -> None:
