@@ -160,13 +160,14 @@ def default(group: str) -> Any:
 
 
 def build(node: DictConfig) -> Any:
-    """The object that a configuration node's ``_target_`` and values describe.
+    """The object that a configuration node's ``_target_`` and values describe; its name is text, also where it is 7.
 
     Raises:
         UserError: A value is missing, unknown or of the wrong type; or the object's own, without Hydra's wrapping.
     """
+    named = "name" in node and not OmegaConf.is_missing(node, "name") and not isinstance(node["name"], str)
     try:
-        return hydra.utils.instantiate(node, _convert_="all")
+        return hydra.utils.instantiate(node, _convert_="all", **({"name": str(node["name"])} if named else {}))
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, UserError):

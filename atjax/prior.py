@@ -76,6 +76,7 @@ class PriorConfig:
     power: float = 4.0
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", str(self.name))
         if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
             raise UserError(f"prior.top_k must be a whole number of at least 1; it is {self.top_k!r}.")
         if not self.threshold >= 0:  # as NaN is neither

@@ -99,6 +99,7 @@ class Task:
     encoding: Encoding | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", str(self.name))
         if self.loss != "cross_entropy":
             object.__setattr__(self, "labels", _by_output(self.labels, self.loss))
         check(self)

@@ -344,6 +344,13 @@ def test_budgets_are_kept_apart(tmp_path: Path) -> None:
     assert Counter(load_bank(tmp_path).records["budget"]) == {tiny.BUDGET.name: 2, "other": 2}
 
 
+def test_names_that_are_numbers_are_text(tmp_path: Path) -> None:
+    assert tiny.run("build_bank", *command(tmp_path, "task.name=2024", "budget.name=7", designs=1)) == 0
+    bank = load_bank(tmp_path)
+    assert (set(bank.records["task"]), set(bank.records["budget"])) == ({"2024"}, {"7"})
+    assert set(bank.features["task"]) == {"2024"}
+
+
 def test_a_budget_with_other_values_is_another_budget(tmp_path: Path) -> None:
     for _ in range(2):
         for arguments in ((), ("budget.batch_size=16",), ("budget.batch_size=32",)):

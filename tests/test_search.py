@@ -23,7 +23,7 @@ from atjax.bank.records import frame_designs
 from atjax.bank.store import append_feature
 from atjax.errors import UserError
 from atjax.fisher import Values
-from atjax.prior import Prior, uniform_prior
+from atjax.prior import Prior, PriorConfig, uniform_prior
 from atjax.report import Result, read
 from atjax.search.loop import SearchConfig, run_trials
 from atjax.space import FIELDS, Design
@@ -311,6 +311,17 @@ def test_resume_refuses_another_search(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     search(run, "search.trials=3", "search.resume=true", code=2)
     assert "Trial 0 on record is" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_names_that_are_numbers_are_text(tmp_path: Path) -> None:
+    names = ("task.name=2024", "prior.name=5", "budget.name=7", "prior.threshold=2", "projection.iterations=20")
+    bank = tiny.fill_bank(tmp_path / "bank", budget="7")
+    result = search(tmp_path / "run", *names, f"bank={bank}", f"search.append={tmp_path / 'own'}", base=tiny.SMALL)
+    assert (result["task"]["name"], result["prior_name"], result["budget"]["name"]) == ("2024", "5", "7")
+    assert (result["prior_source"], checkpoint.load(tmp_path / "run").info["task"]) == ("transfer", "2024")
+    assert set(load_bank(tmp_path / "own").records["task"]) == {"2024"}
+    assert PriorConfig(name=5).name == tiny.path_task(2024).name.replace("2024", "5") == "5"  # type: ignore[arg-type]
 
 
 MADE_UP = (

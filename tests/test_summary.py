@@ -139,3 +139,20 @@ def test_a_fault_of_the_user_is_one_sentence_and_exit_code_2(
     assert captured.err == sentence
     assert captured.out == ""
     assert not Path("report").exists()
+
+
+def test_a_result_that_cannot_be_read_is_left_out_with_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs(tmp_path / "runs" / "good", np.full((2, 2), 0.5))
+    numbered = result(trial(0, 0.5, 0.5))
+    write(tmp_path / "runs" / "number", {**numbered, "task": {**numbered["task"], "name": 2024}})
+    write_text(tmp_path / "runs" / "broken" / "result.json", "{")
+    assert main(["runs"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert out.count("Left out: ") == 2
+    assert "Left out: runs/broken/result.json is cut off or is not JSON" in out
+    page = (tmp_path / "report" / "summary.html").read_text()
+    assert "Left out: runs/number/result.json is not a result of an atjax search (task.name is no text)" in page

@@ -1,6 +1,7 @@
 """`python -m atjax.report DIR...`: many searches in one table, `summary.csv`, `summary.html` and figures."""
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("folders", metavar="DIR", type=Path, nargs="+", help="folders that hold runs of atjax.search")
     parser.add_argument("--out", type=Path, default=Path("report"), help="folder to write into (default: report)")
     options = parser.parse_args(arguments)
+    unreadable: list[str] = []
     try:
-        summary = summarise(find(options.folders))
+        summary = summarise(find(options.folders, unreadable))
+        summary = dataclasses.replace(summary, notes=(*unreadable, *summary.notes))
         written = _write(options.out, summary)
     except UserError as error:
         print(f"atjax: {error}", file=sys.stderr)

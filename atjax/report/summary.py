@@ -107,13 +107,18 @@ def mean_and_deviation(values: Iterable[float | None]) -> tuple[float | None, fl
     )
 
 
-def find(folders: Sequence[Path]) -> list[Run]:
+def find(folders: Sequence[Path], notes: list[str] | None = None) -> list[Run]:
     """All searches under the folders, each once, by path.
+
+    Args:
+        folders: Folders that hold runs.
+        notes: Gets a sentence on each result that cannot be read, as long as others can; None: the first one raises.
 
     Raises:
         UserError: A folder does not exist or holds no result, or a result cannot be read.
     """
     found: dict[Path, Run] = {}
+    faults: dict[Path, UserError] = {}
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"There is no folder {folder}; give folders that hold runs of atjax.search.")
@@ -121,8 +126,15 @@ def find(folders: Sequence[Path]) -> list[Run]:
         if not files:
             raise UserError(f"There is no {FILE} under {folder}; give folders that hold runs of atjax.search.")
         for file in files:
-            if file.resolve() not in found:
-                found[file.resolve()] = Run(file, read(file))
+            if file.resolve() not in found | faults:
+                try:
+                    found[file.resolve()] = Run(file, read(file))
+                except UserError as error:
+                    faults[file.resolve()] = error
+    if faults and (notes is None or not found):
+        raise next(iter(faults.values()))
+    if notes is not None:
+        notes += [f"Left out: {error}" for error in faults.values()]
     return [found[path] for path in sorted(found)]
 
 
