@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -51,15 +53,52 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
     try:
         compilation.keep_compiled(config.cache_dir() / "xla")
-        program()
+        with _noting_ctrl_c():
+            program()
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         if composed:  # by Hydra, that is; what the job raises now is a fault of ours
             raise
         _fail(_sentence(error))
     except KeyboardInterrupt:
         print("atjax: stopped.", file=sys.stderr)
-        sys.exit(130)
+        _leave(130)
     sys.exit(0)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process here and now: in the usual end of Python, what XLA was broken off at may crash."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
+_ctrl_c = threading.Event()
+"""Set once Ctrl-C was pressed in a program that runs."""
+
+
+@contextmanager
+def _noting_ctrl_c() -> Iterator[None]:
+    """Note Ctrl-C for the ``with`` block, beside raising KeyboardInterrupt, which `_Progress` then raises again.
+
+    Python drops what is raised in callbacks, as of the garbage collector. Where Ctrl-C is ignored, as in the
+    background, or handled by others, that stays so.
+    """
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not usual or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def note(*_: object) -> None:
+        _ctrl_c.set()
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _ctrl_c.clear()
 
 
 def _fail(sentence: str) -> NoReturn:
@@ -122,6 +161,15 @@ def folder(value: object, name: str) -> Path:
     return Path(value)
 
 
+class _Progress(Progress):
+    """A progress display that is told of Ctrl-C where Python has dropped it."""
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        if _ctrl_c.is_set():
+            raise KeyboardInterrupt
+        super().update(*args, **kwargs)
+
+
 @contextmanager
 def progress(console: Console) -> Iterator[Progress]:
     """A progress display with time left."""
@@ -133,7 +181,7 @@ def progress(console: Console) -> Iterator[Progress]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with _Progress(*columns, console=console, transient=True) as bar:
         yield bar
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 import tiny
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from atjax import build_bank, cli
 from atjax.errors import UserError
@@ -264,6 +269,51 @@ def test_ctrl_c_before_there_is_a_run(monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr("atjax.config.build_task", interrupted)
     assert tiny.run("search", *tiny.TASK, UNIFORM) == 130
     assert capsys.readouterr().err == "atjax: stopped.\n"
+
+
+def test_ctrl_c_leaves_without_the_end_of_python(here: Path) -> None:
+    """Threads of XLA may crash there."""
+    code = (
+        "import atexit, os, runpy; from atjax import config; atexit.register(os.abort);"
+        "config.build_task = lambda cfg: (print('begun', end=''), exec('raise KeyboardInterrupt'));"
+        "runpy.run_module('atjax.search', run_name='__main__', alter_sys=True)"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, *tiny.TASK, UNIFORM]
+    done = subprocess.run(command, capture_output=True, text=True, env=tiny.environment())
+    assert (done.returncode, done.stdout, done.stderr) == (130, "begun", "atjax: stopped.\n")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_ctrl_c_that_python_drops_is_raised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As what is raised while garbage is collected, where XLA has callbacks."""
+    steps: list[int] = []
+    collected: list[str] = []
+
+    def press(phase: str, _: object) -> None:
+        if not collected:
+            collected.append(phase)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def job(cfg: object) -> None:
+        with cli.progress(Console(quiet=True)) as bar:
+            row = bar.add_task("steps", total=2)
+            bar.update(row, completed=1)
+            steps.append(1)
+            gc.callbacks.append(press)
+            gc.collect()
+            gc.callbacks.remove(press)
+            steps.append(2)
+            bar.update(row, completed=2)
+            steps.append(3)
+
+    monkeypatch.setitem(tiny.PROGRAMS, "embed", types.SimpleNamespace(main=job))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert tiny.run("embed") == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert steps == [1, 2]
 
 
 # The values of settings

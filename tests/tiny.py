@@ -78,6 +78,7 @@ def run(program: str, *arguments: str) -> int:
         patch.setattr(sys, "argv", [f"python -m atjax.{program}", *arguments])
         patch.setenv("HYDRA_FULL_ERROR", "1")
         patch.setattr("atjax.compilation.keep_compiled", lambda folder: None)  # not for the rest of the tests
+        patch.setattr("atjax.cli._leave", sys.exit)  # the tests go on after Ctrl-C
         with pytest.raises(SystemExit) as stop:
             cli.run(PROGRAMS[program].main, program)
     return int(stop.value.code or 0)
