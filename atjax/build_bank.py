@@ -19,7 +19,7 @@ MACHINE = ("bank", "data.root", "task.root", "workers")
 def main(cfg: DictConfig) -> None:
     """The job behind the command line; see ``conf/build_bank.yaml``."""
     console = Console()
-    folder = cli.folder(cfg.bank, "bank")
+    folder = cli.own_bank(cfg.bank, "bank")
     seed = cli.whole(cfg.seed, "seed", 0)
     feature, compact = cli.flag(cfg.feature, "feature"), cli.flag(cfg.compact, "compact")
     budget, space, fisher = config.build(cfg.budget), config.build(cfg.space), config.build(cfg.fisher)

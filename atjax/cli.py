@@ -23,6 +23,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from atjax import compilation, config
 from atjax.bank.store import load_bank
+from atjax.bank.target import check_target
 from atjax.budget import Budget
 from atjax.errors import UserError
 from atjax.overview import warnings
@@ -159,6 +160,13 @@ def folder(value: object, name: str) -> Path:
     if not isinstance(value, str) or not value:
         raise UserError(f"{name} must be the path of a folder; it is {value!r}.")
     return Path(value)
+
+
+def own_bank(value: object, name: str) -> Path:
+    """A configuration value that must be the path of a folder that a bank can be written into."""
+    path = folder(value, name)
+    check_target(path, name)
+    return path
 
 
 class _Progress(Progress):

@@ -82,6 +82,20 @@ def test_merging_adds_what_is_lacking_and_changes_nothing_else(tmp_path: Path) -
     pd.testing.assert_frame_equal(load_bank(tmp_path / "new").records, after.records)
 
 
+def test_merging_adds_nothing_unless_all_can_be_read_and_the_target_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tiny.fill_bank(tmp_path / "one", tasks=("a",), designs=1)
+    assert main(["merge", "new", "one", "nope"]) == 2
+    assert "There is no bank at nope" in capsys.readouterr().err
+    assert main(["merge", "embedded", "one"]) == 2
+    assert (
+        "The bank to merge into is embedded, the bank that atjax ships, which is read only" in capsys.readouterr().err
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
 def test_merging_keeps_failures_and_curves(tmp_path: Path) -> None:
     bank = tiny.fill_bank(tmp_path / "one", tasks=("a",), designs=1)
     record = tiny.record("a", "x" * 64, bank_designs(paper_space(), 7)[-1], 0.5)
@@ -100,8 +114,8 @@ def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     records = load_bank(bank).records
     np.testing.assert_allclose(frame["validation"], records["validation"])
     assert "validation_curve" not in frame
-    assert main(["export", str(bank), str(tmp_path / "x.parquet")]) == 0
-    assert pq.read_table(tmp_path / "x.parquet")["validation_curve"].to_pylist() == [
+    assert main(["export", str(bank), str(tmp_path / "new" / "x.parquet")]) == 0
+    assert pq.read_table(tmp_path / "new" / "x.parquet")["validation_curve"].to_pylist() == [
         list(curve) for curve in records["validation_curve"]
     ]
     capsys.readouterr()

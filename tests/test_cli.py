@@ -153,6 +153,32 @@ def test_a_bad_build_leaves_no_bank(
     assert tiny.files(here) == []
 
 
+@pytest.mark.parametrize(
+    ("program", "name"), [("search", "search.append"), ("build_bank", "bank")], ids=["search", "build_bank"]
+)
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("embedded", "is embedded, the bank that atjax ships, which is only read; give one of your own."),
+        ("file", "cannot be file (file is no folder); give another folder."),
+        ("file/bank", "cannot be file/bank (file is no folder); give another folder."),
+        ("half", "cannot be half (half/records is no folder); give another folder."),
+        ("n" * 300, "cannot be " + "n" * 300 + " (File name too long); give another folder."),
+    ],
+)
+def test_a_bank_that_cannot_be_written_is_told_before_the_data_are_loaded(
+    program: str, name: str, folder: str, message: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "file").write_text("")
+    (here / "half").mkdir()
+    (here / "half" / "records").write_text("")
+    before = tiny.files(here)
+    arguments = (UNIFORM,) if program == "search" else ()
+    sentence = refused(capsys, program, "task=mutag", "data.root=nowhere", *arguments, f"{name}={folder}")
+    assert sentence == f"{name} {message}"
+    assert tiny.files(here) == before
+
+
 def test_no_data_and_no_network(
     tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

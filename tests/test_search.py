@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 
@@ -454,6 +455,36 @@ def test_trials_are_added_to_a_bank_of_ones_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.stack(grown.features["alphas"].iloc[0]), result["embedding"]["alpha"])
     search(tmp_path / "other", "seed=1", f"search.append={own}", "search.trials=1")
     assert len(load_bank(own).records) == 4
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_bank_named_on_resuming_gets_the_trials_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(trial: int, outcome: Fit) -> Fit:
+        return tiny.unsuccessful(outcome, "failed", "memory") if trial == 1 else outcome
+
+    run, timeless = tmp_path / "run", ["date", "versions", "device"]
+    replace_fit(monkeypatch, change)
+    search(tmp_path / "whole", "search.trials=4", f"search.append={tmp_path / 'whole_bank'}")
+    replace_fit(monkeypatch, change)
+    search(run, "search.trials=2")
+    monkeypatch.setattr("atjax.search.loop.fit", tiny.made_up)
+    search(run, "search.trials=4", f"search.append={tmp_path / 'bank'}", "search.resume=true")
+    grown, whole = load_bank(tmp_path / "bank").records, load_bank(tmp_path / "whole_bank").records
+    pd.testing.assert_frame_equal(grown.drop(columns=timeless), whole.drop(columns=timeless))
+    assert set(grown["state"]) == {"complete", "failed"}
+
+
+def test_a_trial_is_on_record_before_it_goes_to_the_bank(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(folder: Path, record: object) -> None:
+        raise OSError(28, "No space left on device", str(folder))
+
+    replace_fit(monkeypatch, lambda _, outcome: outcome)
+    monkeypatch.setattr("atjax.bank.store.append", full)
+    result = search(tmp_path / "run", "search.trials=2", f"search.append={tmp_path / 'own'}", code=2)
+    assert "No space left on device" in capsys.readouterr().err
+    assert len(result["trials"]) == 1
 
 
 @pytest.mark.usefixtures("quick", "features")

@@ -275,10 +275,21 @@ def keep_feature(task: Task, feature: TaskFeature, *, folder: Path, fisher: str,
 
 
 def kept(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> Iterator[Fit]:
-    """Outcomes as they come, each added to a bank before it is passed on."""
+    """Outcomes as they come, each added to a bank once the next one is asked for.
+
+    So whoever takes them has each of them in its own files before the bank has, which may fail.
+    """
     for outcome in outcomes:
-        store.append(folder, record_of(task, outcome))
         yield outcome
+        store.append(folder, record_of(task, outcome))
+
+
+def add_missing(records: Iterable[Record], *, folder: Path) -> None:
+    """Add the records that a bank lacks."""
+    present = store.keys(folder)
+    for record in records:
+        if record.key not in present:
+            store.append(folder, record)
 
 
 def note_provenance(folder: Path, command: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from atjax.bank.records import (
     record_key,
 )
 from atjax.bank.store import Bank
+from atjax.bank.target import check_target
 from atjax.errors import UserError
 
 _FLAT = [name for name, kind in zip(RECORD_SCHEMA.names, RECORD_SCHEMA.types) if not pa.types.is_list(kind)]
@@ -85,11 +86,11 @@ def merge(target: Path, sources: Sequence[str | Path]) -> int:
         How many records and features were added.
 
     Raises:
-        UserError: A source cannot be read.
+        UserError: A source cannot be read, and nothing is added then; or the target cannot be written.
     """
+    check_target(target, "The bank to merge into")
     added = 0
-    for source in sources:
-        bank = store.load_bank(source)
+    for bank in [store.load_bank(source) for source in sources]:
         held = store.keys(target)
         new = bank.records[~bank.records["key"].isin(held)]
         for record in frame_records(new):
@@ -124,6 +125,7 @@ def export(bank: Bank, file: Path) -> None:
     if file.suffix == ".csv":
         write_text(file, bank.records[[name for name in bank.records if name in _FLAT]].to_csv(index=False))
     elif file.suffix == ".parquet":
+        file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_name(f".{file.name}")
         pq.write_table(pa.Table.from_pandas(bank.records, preserve_index=False), temporary, compression="zstd")
         temporary.replace(file)

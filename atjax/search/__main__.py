@@ -14,6 +14,7 @@ from atjax.bank import build
 from atjax.prior import Prior, uniform_prior
 from atjax.report import print_summary
 from atjax.search.loop import SearchConfig, run_trials
+from atjax.search.recorded import records
 from atjax.search.run import Recorder, new_result
 from atjax.transfer import Transfer
 
@@ -27,7 +28,7 @@ def main(cfg: DictConfig) -> None:
     source = cli.choice(cfg.search.prior, "search.prior", PRIORS)
     settings = SearchConfig(str(cfg.search.algorithm), cli.whole(cfg.search.trials, "search.trials", 1))
     resume = cli.flag(cfg.search.resume, "search.resume")
-    own = None if cfg.search.append is None else cli.folder(cfg.search.append, "search.append")
+    own = None if cfg.search.append is None else cli.own_bank(cfg.search.append, "search.append")
     budget, space = config.build(cfg.budget), config.build(cfg.space)
     prepared = cli.prepare_transfer(cfg) if source == "transfer" else None
     folder = Path(HydraConfig.get().runtime.output_dir)
@@ -49,7 +50,9 @@ def main(cfg: DictConfig) -> None:
     result["seconds"]["data"] = data_seconds
     recorder = Recorder(folder, task, result, resume=resume, config=OmegaConf.to_yaml(cfg))
     if recorder.recorded:
-        console.print(f"{task.name}: going on after {len(recorder.recorded)} trials on record.")
+        console.print(f"{task.name}: going on after {len(recorder.recorded)} trials on record.", markup=False)
+        if own is not None:  # named for the first time now, or the search was stopped between the two
+            build.add_missing(records(recorder.result, task, budget), folder=own)
     with cli.progress(console) as bar:
         trials = bar.add_task(f"{task.name}: trials", total=settings.trials, completed=len(recorder.recorded))
         epochs = bar.add_task("epochs", total=None)
