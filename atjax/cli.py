@@ -162,6 +162,24 @@ def folder(value: object, name: str) -> Path:
     return Path(value)
 
 
+def new_file(value: object, name: str) -> Path:
+    """A configuration value that must be the path of a file that can be written, whether it is there or not."""
+    if not isinstance(value, str) or not value:
+        raise UserError(f"{name} must be the path of a file; it is {value!r}.")
+    path = Path(value)
+    try:
+        there = next(above for above in (*path.parents, path) if above.exists())
+        folder = path.is_dir() or value.endswith(("/", os.sep))
+    except OSError as error:  # as of a name that is too long
+        raise UserError(f"{name} cannot be {value} ({error.strerror}); give another file.") from None
+    if folder:
+        raise UserError(f"{name} must be the path of a file; {value} is a folder.")
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = "may not be written into" if there.is_dir() else "is no folder"
+        raise UserError(f"{name} cannot be {value} ({there} {reason}); give another file.")
+    return path
+
+
 def own_bank(value: object, name: str) -> Path:
     """A configuration value that must be the path of a folder that a bank can be written into."""
     path = folder(value, name)

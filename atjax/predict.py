@@ -16,9 +16,9 @@ from atjax.sources import custom
 
 def main(cfg: DictConfig) -> None:
     """The job behind the command line; see ``conf/predict.yaml``."""
+    output = cli.new_file(cfg.output, "output")
     model = checkpoint.load(cli.folder(cfg.model, "model"))
     table = predictions(model, custom.read(str(cfg.path), label=str(cfg.label)))
-    output = cli.folder(cfg.output, "output")
     write_text(output, table.to_csv(index=False))
     level = model.info["level"]
     Console().print(f"{model.info['task']}: {len(table):,} {level}s predicted: {output}", markup=False, soft_wrap=True)

@@ -99,6 +99,12 @@ BAD_SETS = [
     ("describe", ("picture=5",), "picture must be true or false; it is 5."),
     ("predict", ("path=x",), "The setting model must be given, as model=VALUE; see --help for what there is."),
     ("predict", ("path=x", "model=nowhere"), "There is no model at nowhere; give the run folder of a search"),
+    ("predict", ("path=x", "model=y", "output=."), "output must be the path of a file; . is a folder."),
+    ("predict", ("path=x", "model=y", "output=new/"), "output must be the path of a file; new/ is a folder."),
+    ("predict", ("path=x", "model=y", "output=null"), "output must be the path of a file; it is None."),
+    ("predict", ("path=x", "model=y", "output=5"), "output must be the path of a file; it is 5."),
+    ("predict", ("path=x", "model=y", "output=/dev/null/x"), "output cannot be /dev/null/x (/dev/null is no folder)"),
+    ("predict", ("path=x", "model=y", f"output={'n' * 300}"), f"output cannot be {'n' * 300} (File name too long)"),
     ("embed", ("task=tu", "task.name=../x"), "../x: dataset='../x' is no name of a set; give letters, "),
 ]
 
