@@ -69,8 +69,8 @@ def task_feature(
     header = f"{task.content_hash} {seed} {config.key} {runtime.versions()}"
     name = hash_arrays(header, [task.split(seed).train])[:24]
     path = None if cache is None else cache / f"{name}.json"
-    if path is not None and (stored := _read(path)) is not None:
-        return TaskFeature(np.array(stored["alphas"]), config.key, stored["seconds"], cached=True)
+    if path is not None and (stored := _read(path, config.key)) is not None:
+        return stored
     start = time.perf_counter()
     values = task_statistics(task, config, config.statistic, seed=seed, progress=progress)
     alphas = entries(values)
@@ -97,9 +97,12 @@ def entries(statistics: Mapping[str, Values]) -> np.ndarray:
     return np.stack(rows)
 
 
-def _read(path: Path) -> dict | None:
+def _read(path: Path, fisher: str) -> TaskFeature | None:
     """A cached feature; None if there is none, or if it is broken and must be made anew."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):  # no such file, not UTF-8, or not JSON
+        stored = json.loads(path.read_text())
+        alphas, seconds = np.array(stored["alphas"], float), float(stored["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):  # no such file, not UTF-8, not JSON, or not what is kept here
         return None
+    whole = alphas.ndim == 2 and alphas.size and np.all(np.isfinite(alphas))
+    return TaskFeature(alphas, fisher, seconds, cached=True) if whole else None

@@ -141,8 +141,9 @@ def test_provenance_of_a_sweep_has_a_command_for_each_job(tmp_path: Path, monkey
     assert [word for run in runs for word in run["command"].split() if "seed" in word] == ["seed=0", "seed=1"]
 
 
-def test_a_broken_provenance_is_told(tmp_path: Path) -> None:
-    (tmp_path / "PROVENANCE.json").write_text("[]")
+@pytest.mark.parametrize("text", ["[]", '{"runs": [1]}', '{"runs": null}', '{"runs": {}}', "{", "\xff"])
+def test_a_broken_provenance_is_told(text: str, tmp_path: Path) -> None:
+    (tmp_path / "PROVENANCE.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match="is not readable; move it elsewhere"):
         bank_build.note_provenance(tmp_path, ["x"])
 

@@ -293,13 +293,20 @@ def add_missing(records: Iterable[Record], *, folder: Path) -> None:
 
 
 def note_provenance(folder: Path, command: Sequence[str]) -> None:
-    """Add a command, with versions, date and machine class, to the bank's PROVENANCE.json; a repeat replaces itself."""
+    """Add a command, with versions, date and machine class, to the bank's PROVENANCE.json; a repeat replaces itself.
+
+    Raises:
+        UserError: The file is there and holds something else.
+    """
     path = folder / "PROVENANCE.json"
     with store.exclusively(folder, "provenance"):
         try:
             runs = json.loads(path.read_text())["runs"] if path.exists() else []
+            if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
+                raise TypeError("runs are no list of objects")
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} is not readable; move it elsewhere and start again.") from error
         run = {"command": " ".join(command), "date": now(), "device": runtime.device(), "versions": runtime.versions()}
-        runs = [old for old in runs if (old["command"], old["versions"]) != (run["command"], run["versions"])] + [run]
+        same = ("command", "versions")
+        runs = [old for old in runs if any(old.get(what) != run[what] for what in same)] + [run]
         write_text(path, json.dumps({"runs": runs}, indent=1) + "\n")
