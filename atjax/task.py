@@ -63,6 +63,11 @@ class Split:
         """Ids of the validation examples, then of the test examples."""
         return np.concatenate([self.validation, self.test])
 
+    @property
+    def content_hash(self) -> str:
+        """The start of a SHA-256 over the ids, 16 hexadecimal digits."""
+        return hash_arrays("split", [self.train, self.validation, self.test])[:16]
+
 
 @dataclass(frozen=True)
 class Task:
@@ -249,6 +254,16 @@ class Task:
             [] if self.pairs is None else [self.pairs],
             [each for each in (graphs.edges, graphs.weights) if each is not None],
         )
+
+    @functools.cached_property
+    def bank_hash(self) -> str:
+        """By what a bank knows the task: its content hash, with that of its own split after a colon if it has one.
+
+        A seed tells no split from another that comes with the data, and what was trained on other examples is another
+        training.
+        """
+        own = self.fixed_split
+        return self.content_hash if own is None else f"{self.content_hash}:{own.content_hash}"
 
     @property
     def remarks(self) -> tuple[str, ...]:

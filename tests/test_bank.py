@@ -350,11 +350,13 @@ def test_hundreds_of_shards_are_read(tmp_path: Path) -> None:
 def test_without_drops_by_content_and_by_name(folder: Path) -> None:
     append(folder, record(0, "alias", "a" * 64, seed=9))  # the same content under another name
     append(folder, record(0, "alpha", "c" * 64))  # other content under the same name
+    append(folder, record(0, "parts", "a" * 64 + ":5f"))  # the same content, with a split of its own
     bank = load_bank(folder)
     rest = bank.without(content_hash="a" * 64, name="alpha")
     assert rest.tasks == {"b" * 64: "beta"}
     assert len(rest.records) == 20
     assert len(rest.features) == 2
+    same(bank.without(content_hash="a" * 64 + ":5f", name="alpha"), rest)
     same(bank.without(content_hash="none", name="none"), bank)
 
 

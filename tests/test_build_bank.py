@@ -24,9 +24,11 @@ import tiny
 import atjax
 from atjax.bank import Bank, load_bank, store
 from atjax.bank import build as bank_build
+from atjax.bank.manage import problems
 from atjax.errors import UserError
 from atjax.fisher import Values
 from atjax.space import Design, bank_designs
+from atjax.task import Split
 from atjax.train import program_of
 
 DESIGNS = 12
@@ -174,6 +176,23 @@ def test_what_another_process_has_just_finished_is_not_trained_again(tmp_path: P
 
     assert bank_build.train_designs(task, designs, progress=meanwhile, **settings).added == 1
     assert Counter(made_up) == {design.key: 1 for design in designs}
+
+
+def test_a_task_is_trained_anew_on_another_split_of_its_own(tmp_path: Path, made_up: list[str]) -> None:
+    task, ids = tiny.path_task(), np.arange(20)
+    design, config = bank_designs(tiny.space(), 1), atjax.config.default("fisher")
+    settings: dict[str, Any] = {"folder": tmp_path, "seed": 0, "progress": lambda *_: None}
+    for _ in range(2):
+        for split in (None, Split(ids[:10], ids[10:15], ids[15:]), Split(ids[:10], ids[15:], ids[10:15])):
+            own = dataclasses.replace(task, fixed_split=split)
+            bank_build.train_designs(own, design, budget=tiny.BUDGET, **settings)
+            bank_build.embed_task(own, config=config, **settings)
+    assert len(made_up) == 3
+    bank = load_bank(tmp_path)
+    assert len(set(bank.features["content_hash"]) & set(bank.records["content_hash"])) == len(bank.tasks) == 3
+    assert task.content_hash in bank.tasks
+    assert problems(bank) == []
+    assert bank.without(content_hash=task.content_hash, name="other").tasks == {}
 
 
 # Several workers

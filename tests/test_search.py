@@ -25,7 +25,7 @@ from atjax.bank.store import append_feature
 from atjax.errors import UserError
 from atjax.fisher import Values
 from atjax.prior import Prior, PriorConfig, uniform_prior
-from atjax.report import Result, read
+from atjax.report import Result, read, write
 from atjax.search.loop import SearchConfig, run_trials
 from atjax.space import FIELDS, Design
 from atjax.task import Task
@@ -312,6 +312,24 @@ def test_resume_refuses_another_search(tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     search(run, "search.trials=3", "search.resume=true", code=2)
     assert "Trial 0 on record is" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick")
+def test_resume_refuses_another_split_of_the_same_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "edges.csv").write_text("source,target\n" + "".join(f"{n},{n + 1}\n" for n in range(29)))
+    arguments = ("task=custom", f"task.path={own}", *tiny.SMALL[2:], "search.prior=uniform")
+    for turn, code in ((0, 0), (0, 0), (1, 2)):
+        parts = [("train", "train", "val", "test")[(n + turn) % 4] for n in range(30)]
+        rows = "".join(f"{n},{n / 7},{'ab'[n // 2 % 2]},{part}\n" for n, part in enumerate(parts))
+        (own / "nodes.csv").write_text("id,x,label,split\n" + rows)
+        search(tmp_path / "run", "search.trials=2", "search.resume=true", base=arguments, code=code)
+    assert "holds a search on another split of the data; leave search.resume out." in capsys.readouterr().err
+    result = read(tmp_path / "run")
+    del result["task"]["split"]  # as earlier versions
+    write(tmp_path / "run", result)
+    search(tmp_path / "run", "search.trials=2", "search.resume=true", base=arguments)
 
 
 @pytest.mark.usefixtures("quick", "features")

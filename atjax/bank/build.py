@@ -49,7 +49,7 @@ def record_of(task: Task, outcome: Fit) -> Record:
     return Record(
         task=task.name,
         level=task.level,
-        content_hash=task.content_hash,
+        content_hash=task.bank_hash,
         metric=task.metric,
         design=outcome.design,
         seed=outcome.seed,
@@ -191,7 +191,7 @@ class _Build:
         self.lock = threading.Lock()
 
     def key(self, design: Design) -> str:
-        return record_key(self.task.content_hash, design, self.seed, self.budget.name)
+        return record_key(self.task.bank_hash, design, self.seed, self.budget.name)
 
     def work(self, queue: deque[tuple[GNN, list[Design]]], number: int) -> None:
         """Take one group of designs after another until none is left; worker ``number`` keeps to one device."""
@@ -249,7 +249,7 @@ def embed_task(
     task: Task, *, folder: Path, config: FisherConfig, seed: int, progress: Callable[[int, int], None]
 ) -> bool:
     """Add the task's feature to the bank unless it is there; whether it was added."""
-    key = feature_key(task.content_hash, seed, config.key)
+    key = feature_key(task.bank_hash, seed, config.key)
     with store.claim(folder, key) as mine:
         if not mine or store.has(folder, key):
             return False
@@ -263,7 +263,7 @@ def keep_feature(task: Task, feature: TaskFeature, *, folder: Path, fisher: str,
     row = FeatureRow(
         task=task.name,
         level=task.level,
-        content_hash=task.content_hash,
+        content_hash=task.bank_hash,
         seed=seed,
         fisher=fisher,
         alphas=feature.alphas,

@@ -114,7 +114,7 @@ class Record:
     Attributes:
         task: The task's name.
         level: ``node``, ``edge`` or ``graph``.
-        content_hash: `Task.content_hash`, by which the task is known whatever its name.
+        content_hash: `Task.bank_hash`, by which the task is known whatever its name.
         metric: What ``validation`` and ``test`` are, one of `atjax.task.Metric`.
         design: The nominal design.
         seed: Seed of the split and of the initialisation.
@@ -194,7 +194,7 @@ class FeatureRow:
     Attributes:
         task: The task's name.
         level: ``node``, ``edge`` or ``graph``.
-        content_hash: `Task.content_hash`.
+        content_hash: `Task.bank_hash`.
         seed: Seed of the split.
         fisher: Key of the Fisher settings; features compare only under the same settings.
         alphas: alpha = m2 / m1^2 for every anchor and initialisation, float64 [A, R], or other statistics, as the

@@ -66,11 +66,13 @@ class Bank:
         """The bank without a task: neither what has its content nor what has its name, however that is written.
 
         A set read with other features has another content, and under the collection's own name for it, as COX2 for
-        cox2, another name.
+        cox2, another name. Of a task with a split of its own, all splits are left out (`Task.bank_hash`).
         """
+        content = content_hash.partition(":")[0]
 
         def other(frame: pd.DataFrame) -> pd.DataFrame:
-            return frame[(frame["content_hash"] != content_hash) & (frame["task"].map(_letters) != _letters(name))]
+            contents = frame["content_hash"].map(lambda held: held.partition(":")[0])
+            return frame[(contents != content) & (frame["task"].map(_letters) != _letters(name))]
 
         return dataclasses.replace(self, records=other(self.records), features=other(self.features))
 

@@ -24,6 +24,7 @@ FILE = "result.json"
 class TaskInfo(TypedDict):
     """The task that was searched; counts are over the whole task, ``examples`` over each part of the split.
 
+    ``split`` is a hash of the ids in its parts.
     ``outputs`` are classes, binary labels or regression targets; ``classes`` is null but for classes.
     """
 
@@ -39,6 +40,7 @@ class TaskInfo(TypedDict):
     classes: int | None
     outputs: NotRequired[int]
     examples: dict[str, int]
+    split: NotRequired[str]
     notes: NotRequired[list[str]]
 
 

@@ -27,7 +27,7 @@ def records(result: Result, task: Task, budget: Budget) -> Iterator[Record]:
         yield Record(
             task=task.name,
             level=task.level,
-            content_hash=task.content_hash,
+            content_hash=task.bank_hash,
             metric=task.metric,
             design=design,
             seed=result["seed"],

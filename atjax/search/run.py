@@ -41,6 +41,7 @@ def describe_task(task: Task, seed: int) -> TaskInfo:
         "classes": task.num_outputs if task.loss == "cross_entropy" else None,
         "outputs": task.num_outputs,
         "examples": {part: len(getattr(split, part)) for part in ("train", "validation", "test")},
+        "split": split.content_hash,
         "notes": list(task.remarks),
     }
 
@@ -140,6 +141,9 @@ class Recorder:
                 )
         if old["task"]["content_hash"] != self.result["task"]["content_hash"] or old["budget"] != self.result["budget"]:
             raise UserError(f"{self.folder} holds a search on other data or another budget; leave search.resume out.")
+        split = self.result["task"].get("split")
+        if old["task"].get("split", split) != split:  # as one of its own that was changed; the content leaves it out
+            raise UserError(f"{self.folder} holds a search on another split of the data; leave search.resume out.")
         self.result["trials"], self.result["best"] = old["trials"], old["best"]
         self._before = old["seconds"].get("search") or 0.0
 
