@@ -201,7 +201,7 @@ def progress(console: Console) -> Iterator[Progress]:
     """A progress display with time left."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),  # names may hold brackets
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("left"),

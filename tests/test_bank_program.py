@@ -94,6 +94,12 @@ def test_merging_adds_nothing_unless_all_can_be_read_and_the_target_be_written(
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
+def test_names_with_brackets_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    append(tmp_path, tiny.record("a[/b] [red]", "x" * 64, bank_designs(paper_space(), 1)[0], 0.5))
+    assert main(["info", str(tmp_path)]) == 0
+    assert "a[/b] [red]" in capsys.readouterr().out
+
+
 def test_merging_keeps_failures_and_curves(tmp_path: Path) -> None:
     bank = tiny.fill_bank(tmp_path / "one", tasks=("a",), designs=1)
     record = tiny.record("a", "x" * 64, bank_designs(paper_space(), 7)[-1], 0.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import shutil
 import signal
@@ -346,6 +347,13 @@ def test_ctrl_c_that_python_drops_is_raised_again(monkeypatch: pytest.MonkeyPatc
     finally:
         signal.signal(signal.SIGINT, before)
     assert steps == [1, 2]
+
+
+def test_names_with_brackets_are_shown_as_they_are() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with cli.progress(console) as bar:
+        bar.update(bar.add_task("a[/b] [red]: trials", total=2), completed=1, refresh=True)
+    assert "a[/b] [red]: trials" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 # The values of settings

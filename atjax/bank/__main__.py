@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from atjax.bank import manage
 from atjax.bank.store import Bank, load_bank
@@ -65,7 +66,7 @@ def _info(bank: Bank) -> None:
     for name in shown:
         table.add_column(name, justify="left" if name in shown[:4] else "right")
     for row in rows[shown].itertuples(index=False):
-        table.add_row(*(f"{value:.0%}" if isinstance(value, float) else str(value) for value in row))
+        table.add_row(*(Text(f"{value:.0%}" if isinstance(value, float) else str(value)) for value in row))
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     size = sum(file.stat().st_size for file in bank.path.rglob("*.parquet")) / 1e6
