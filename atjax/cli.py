@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import re
 import signal
@@ -15,7 +16,10 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
@@ -48,7 +52,7 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
             job(cfg)
         except (UserError, OmegaConfBaseException, OSError) as error:
             _remove_empty(Path(HydraConfig.get().runtime.output_dir))
-            _fail(_sentence(error))
+            _fail(_job() + _sentence(error))
 
     config.teach_omegaconf()
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
@@ -112,12 +116,22 @@ def _sentence(error: Exception) -> str:
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
     if missing := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
         return f"The setting {missing[1]} must be given, as {missing[1]}=VALUE; see --help for what there is."
+    if several := re.search(r"Ambiguous value for argument '(.*)'", first):
+        key, _, value = several[1].partition("=")
+        return (
+            f"{key} has several values, {value}; add -m for a run with each of them, "
+            f"or put them in quotes if they are one: {_quoted(key, value)}."
+        )
     match error:
         case UserError():
             return str(error)
         case MissingConfigException(missing_cfg_file=str(file), options=[*options]) if "/" in file:
             group, _, choice = file.rpartition("/")
             return f"There is no {group} {choice!r}{config.choose_from(choice, sorted(options))}."
+        case OverrideParseException(override=str(override)) if part := re.fullmatch(
+            r"([+]*[\w./@-]+)=([^\[{'\"].*)", override
+        ):
+            return f"The value of {part[1]} is to be put in quotes, for the signs in it: {_quoted(part[1], part[2])}."
         case OverrideParseException():
             return f"The argument {error.override!r} is not of the form key=value ({first}); see --help for examples."
         case ConfigCompositionException() if first.startswith("Could not override '"):
@@ -125,6 +139,35 @@ def _sentence(error: Exception) -> str:
         case OSError(filename=file, strerror=str(reason)):
             return f"{file or 'A file'} cannot be read or written ({reason}); mend that first."
     return f"{first}; see --help for what there is."
+
+
+def _quoted(key: str, value: str) -> str:
+    """An argument whose value is in quotes, and the whole in quotes for the shell."""
+    inner = value.replace("'", "\\'")
+    return f"\"{key}='{inner}'\""
+
+
+def _job() -> str:
+    """How the sentence on a fault in a job of a sweep begins; empty if there is no sweep."""
+    job = HydraConfig.get()
+    if job.mode != RunMode.MULTIRUN:
+        return ""
+    sweeping = [each for each in _overrides() if each.is_sweep_override()]
+    keys = {each.key_or_group for each in sweeping}
+    varied = [each for each in job.overrides.task if each.lstrip("+").partition("=")[0] in keys]
+    number = job.job.num + 1
+    try:
+        total = math.prod(len(list(each.sweep_string_iterator())) for each in sweeping)
+    except HydraException:  # glob(...) is not counted without Hydra's own loader
+        return f"Job {number} ({', '.join(varied)}), after which none was run: "
+    left = f", after which {total - number} were not run" if number < total else ""
+    return f"Job {number} of {total} ({', '.join(varied)}){left}: "
+
+
+def _overrides() -> list[Override]:
+    """The arguments of the command line that set something."""
+    given = [each for each in sys.argv[1:] if "=" in each and not each.startswith("-")]
+    return OverridesParser.create().parse_overrides(given)
 
 
 def _remove_empty(folder: Path) -> None:

@@ -56,6 +56,27 @@ BAD_SEARCHES = [
     (("+task.cuont=3",), "atjax.sources.builtin.digits does not take name=digits, count=40, cuont=3 ("),
     (("nonsense",), "The argument 'nonsense' is not of the form key=value ("),
     (("search.trials=[",), "The argument 'search.trials=[' is not of the form key=value ("),
+    (
+        ("task.count=my(1)",),
+        "The value of task.count is to be put in quotes, for the signs in it: \"task.count='my(1)'\".",
+    ),
+    (
+        ("task.count=my=dir",),
+        "The value of task.count is to be put in quotes, for the signs in it: \"task.count='my=dir'",
+    ),
+    (
+        ("task.count=größe",),
+        "The value of task.count is to be put in quotes, for the signs in it: \"task.count='größe'\".",
+    ),
+    (
+        ("task.count=o'b",),
+        "The value of task.count is to be put in quotes, for the signs in it: \"task.count='o\\'b'\".",
+    ),
+    (
+        ("seed=0,1",),
+        "seed has several values, 0,1; add -m for a run with each of them, or put them in quotes if they are one: "
+        "\"seed='0,1'\".",
+    ),
     (("seed=x",), "seed must be a whole number, 0 or more and below 2^63; it is 'x'."),
     (("seed=-1",), "seed must be a whole number"),
     (("seed=1.5",), "seed must be a whole number"),
@@ -278,7 +299,12 @@ def test_a_sweep_has_a_run_directory_for_each_job(
     capsys.readouterr()
     assert tiny.run("search", "-m", *tiny.SMALL, UNIFORM, "search.trials=2", "seed=2,x") == 2
     err = capsys.readouterr().err
-    assert err == "atjax: seed must be a whole number, 0 or more and below 2^63; it is 'x'.\n"
+    told = "seed must be a whole number, 0 or more and below 2^63; it is 'x'."
+    assert err == f"atjax: Job 2 of 2 (seed=x): {told}\n"
+    sweep = ("search.trials=1,2", "seed=2,x,3")
+    assert tiny.run("search", "-m", *tiny.SMALL, UNIFORM, *sweep, "hydra.sweep.dir=other") == 2
+    err = capsys.readouterr().err
+    assert err == f"atjax: Job 2 of 6 (search.trials=1, seed=x), after which 4 were not run: {told}\n"
     names = {path.name for path in (here / "runs" / "digits").iterdir()}
     assert names == {f"random-uniform-{tiny.BUDGET.name}-seed{seed}" for seed in (0, 1, 2)}
 

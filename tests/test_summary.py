@@ -119,6 +119,7 @@ def test_the_command_writes_table_page_and_figures(tmp_path: Path, capsys: pytes
             ["broken"],
             "atjax: broken/result.json is cut off or is not JSON; run the search again, or remove the file.\n",
         ),
+        (["n" * 300], f"atjax: {'n' * 300} cannot be read (File name too long); give another folder.\n"),
         (["good", "--out", "file"], "atjax: Nothing can be written into file (File exists); choose another --out.\n"),
     ],
 )

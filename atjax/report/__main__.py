@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"atjax: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # as of a path that is too long
+        print(f"atjax: {error.filename} cannot be read ({error.strerror}); give another folder.", file=sys.stderr)
+        return 2
     console = Console(width=None if sys.stdout.isatty() else 120)  # rich takes 80 for a file, too narrow for the table
     console.print(summary_table(summary))
     for note in summary.notes:
