@@ -262,7 +262,7 @@ def print_remarks(console: Console, task: Task, split: Split) -> None:
         console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
 
 
-def prepare_transfer(cfg: DictConfig) -> Callable[..., Transfer]:
+def prepare_transfer(cfg: DictConfig) -> functools.partial[Transfer]:
     """`atjax.transfer.transfer` with the bank and the settings of a configuration; task, space and budget are to come.
 
     Made before the data are loaded, so that a wrong setting is told at once.
@@ -278,9 +278,15 @@ def prepare_transfer(cfg: DictConfig) -> Callable[..., Transfer]:
 
 
 def transfer_with_progress(
-    prepared: Callable[..., Transfer], task: Task, space: Space, budget: Budget, seed: int, console: Console
+    prepared: functools.partial[Transfer], task: Task, space: Space, budget: Budget, seed: int, console: Console
 ) -> Transfer:
-    """Do a prepared transfer, with a progress display of the Fisher stage."""
+    """Do a prepared transfer, with a progress display of the Fisher stage; says beforehand if it cannot bring any."""
+    held = sorted(set(prepared.keywords["bank"].records["budget"]))
+    if budget.name not in held:
+        lacking = (
+            f"Warning: the bank has no records of the budget {budget.name}, only of {', '.join(held) or 'none'}, so"
+        )
+        console.print(f"{lacking} the prior will be uniform.", style="yellow", markup=False, highlight=False)
     with progress(console) as bar:
         anchors = bar.add_task(f"{task.name}: Fisher of anchors", total=None)
         return prepared(

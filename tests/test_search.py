@@ -578,6 +578,8 @@ def test_without_comparable_tasks_the_prior_is_uniform_and_says_so(
     assert result["prior_source"] == "uniform"
     assert result["prior_reason"] is not None
     assert result["prior_reason"].startswith(message)
+    warned = "the bank has no records of the budget quick, only of paper, so the prior will be uniform." in out
+    assert warned == ("budget" in bank_of)
     assert message in out
     for table in result["prior"].values():
         assert table == pytest.approx(dict.fromkeys(table, 1 / len(table)))
