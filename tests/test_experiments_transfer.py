@@ -225,6 +225,20 @@ def test_a_run_is_kept_and_not_done_again(tmp_path: Path) -> None:
     assert (tmp_path / "x.svg").read_text().startswith("<?xml")
 
 
+def test_methods_are_compared_task_by_task() -> None:
+    some, rng = bank(), np.random.default_rng(4)
+    pair = tables.PAIRS[0]
+    found = {m: [rng.integers(12, size=(8, 30)) for _ in range(5)] for m in (*tables.GOALS, *pair)}
+    (row,) = [line for line in tables.report(some, found).splitlines() if line.startswith(f"| {pair[0]} | {pair[1]} |")]
+    for place, number in ((3, 2), (4, 29)):
+        one, other = (
+            np.array([100 * tables.curves(some, t, found[m][t], some.test)[:, number].mean() for t in range(5)])
+            for m in pair
+        )
+        assert f"{np.mean(one - other):+.2f} ± {np.std(one - other, ddof=1) / 5**0.5:.2f}" == row.split(" | ")[place]
+        assert f"{sum(one > other)} of 5" == row.split(" | ")[place + 2].removesuffix(" |")
+
+
 def test_mixtures_are_of_the_best_designs_of_the_other_tasks() -> None:
     mixture = priors.Mixture(priors.prepare(bank(), 0), "equal", 0)
     best = np.argsort(-priors.prepare(bank(), 0).shares, axis=0)[:3]
