@@ -77,9 +77,10 @@ class Column:
                 )
             return cls(name, len(values), values)
         numbers = _numbers(name, given, rows)
-        shift, scale = numbers.mean(axis=0), numbers.std(axis=0)
-        plain = (numbers.min(axis=0) >= 0) & (numbers.max(axis=0) <= 1)
-        shift, scale = np.where(plain, 0, shift), np.where(plain | (scale == 0), 1, scale)
+        least, most = numbers.min(axis=0), numbers.max(axis=0)
+        plain, constant = (least >= 0) & (most <= 1), least == most  # of which mean and deviation have rounding errors
+        shift = np.where(plain, 0, np.where(constant, least, numbers.mean(axis=0)))
+        scale = np.where(plain | constant, 1, numbers.std(axis=0))
         if plain.all():
             return cls(name, numbers.shape[1])
         return cls(name, numbers.shape[1], None, tuple(shift.tolist()), tuple(scale.tolist()))

@@ -5,7 +5,8 @@ Two more forms for statistics to read, beside those of `atjax.fisher.moments`:
 * ``readout``: the last layer alone is fitted, on random models, and predicts what it has not seen;
 * ``descent``: all of the model takes its first steps.
 
-Both learn from halves of the training examples, drawn at random, and are scored on the other half.
+Both learn from a random half of the training examples and are scored on the other: the readout both ways, the descent
+one way, and of graph tasks on `HELD` graphs at most.
 """
 
 from __future__ import annotations
@@ -238,6 +239,8 @@ def _dealt(graphs: Graphs, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng([len(ids), 0xDE5C])
     held, _ = balance(graphs, rng.permutation(unseen)[:HELD], LOT)
     epochs = [deal(graphs, seen, LOT, rng) for _ in range(-(-STEPS * LOT // len(seen)))]
+    # Lots begin with their largest graphs, and places are dealt into blocks.
+    held = np.stack([np.concatenate([rng.permutation(lot[lot >= 0]), lot[lot < 0]]) for lot in held])
     return np.concatenate(epochs)[:STEPS], held
 
 
