@@ -283,20 +283,23 @@ def test_compact_may_die_at_any_step(folder: Path, monkeypatch: pytest.MonkeyPat
     assert len(list((folder / "records").iterdir())) == 2  # no leftovers either
 
 
-def test_reading_beside_a_compaction_lists_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lister", ["_shards", "_merged"])
+def test_reading_beside_a_compaction_lists_again(lister: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compaction comes just after the first listing of shards, or of merged files."""
     before = load_bank(folder)
-    listed = store_module._shards
+    listed = getattr(store_module, lister)
     calls = []
 
     def list_then_compact(path: Path) -> list[Path]:
-        shards = listed(path)
+        files = listed(path)
         if not calls:
             calls.append(path)
             compact(folder)
-        return shards
+        return files
 
-    monkeypatch.setattr(store_module, "_shards", list_then_compact)
+    monkeypatch.setattr(store_module, lister, list_then_compact)
     same(load_bank(folder), before)
+    assert calls
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "foreign"])

@@ -189,8 +189,11 @@ def load_bank(path: str | Path = "embedded") -> Bank:
 
 def _load(folder: Path, schema: pa.Schema) -> pa.Table:
     for _ in range(10):
+        # Shards are listed first: one that `compact` merges from now on is then found to be gone. With merged files
+        # first, `compact` in between could move records from a list not yet made into one already made.
+        shards = _shards(folder)
         try:
-            return pa.concat_tables([schema.empty_table(), *_read_all([*_merged(folder), *_shards(folder)], schema)])
+            return pa.concat_tables([schema.empty_table(), *_read_all([*_merged(folder), *shards], schema)])
         except FileNotFoundError:  # `compact` merged a shard after the folder was listed: list it again
             continue
     raise UserError(f"Files in {folder} keep vanishing while they are read; try again once nothing writes there.")
