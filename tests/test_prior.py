@@ -350,6 +350,7 @@ def test_calibrated_weights_from_the_records() -> None:
     assert [d for _, d, _ in prior.nearest] == sorted(d for _, d, _ in prior.nearest)
     assert embedding is not None
     np.testing.assert_allclose(embedding.features, features)
+    assert prior.reason == f"{sum(alike)} of {sum(alike)} tasks of level graph of the bank lie within distance 2."
     none, _ = ask(4, build(rows), config=dataclasses.replace(settings, threshold=float(near.min()) / 2))
     assert none.source == "uniform"
 
