@@ -350,7 +350,8 @@ def prior_from_bank(
     try:
         embedding = locate(feature, rest, config=projection, seed=seed)
     except NoComparison as obstacle:
-        return uniform_prior(space, f"{obstacle} The prior is uniform."), None
+        fallback = uniform_prior(space, f"{obstacle} The prior is uniform.")
+        return dataclasses.replace(fallback, name=config.name), None
 
     usable = np.array([not config.same_level or other == level for other in embedding.levels])
     if config.weights == "calibrated":

@@ -409,7 +409,7 @@ def test_nothing_close_is_uniform_and_says_so() -> None:
 def test_too_small_a_bank_is_uniform_and_says_so() -> None:
     prior, embedding = ask(0, build(others(0)[:2]))
     assert embedding is None
-    assert (prior.source, prior.nearest) == ("uniform", ())
+    assert (prior.source, prior.nearest, prior.name) == ("uniform", (), "product")
     assert prior.reason.startswith("The bank has 2 other tasks with records")
     unlike = [
         ([t for t in trials if DESIGNS.index(t.design) % 4 == n], row) for n, (trials, row) in enumerate(others(0)[:4])

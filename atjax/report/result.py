@@ -193,11 +193,13 @@ def best_so_far(trials: Sequence[Trial], metric: str) -> list[Trial | None]:
 
 
 def fell_back(result: Result) -> bool:
-    """Whether a transferred prior was asked for but no task was close enough, so that the uniform prior was used.
+    """Whether a transferred prior was asked for but the bank gave none, so that the uniform prior was used.
 
-    A search from a uniform prior by choice embeds no task.
+    The prior's name tells it from a uniform prior by choice. Earlier versions wrote no name; there, a search from a
+    uniform prior by choice embeds no task.
     """
-    return result["prior_source"] == "uniform" and result["embedding"] is not None
+    asked = result["prior_name"] != "uniform" if "prior_name" in result else result["embedding"] is not None
+    return result["prior_source"] == "uniform" and asked
 
 
 def _plain(value: Any) -> Any:
