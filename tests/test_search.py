@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -182,6 +184,44 @@ def test_an_earlier_run_is_set_aside(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "run" / "previous" / "1").iterdir()} == {
         *("result.json", "trials.csv", "report.html", "best_model", "config.yaml")
     }
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("number", range(5))
+def test_a_stop_while_a_run_is_set_aside_loses_nothing_of_it(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop comes after each of the moves."""
+    run = tmp_path / "run"
+    first = search(run, "search.trials=1")
+    files = {path.name for path in run.iterdir()}
+    moves, move = itertools.count(), os.replace
+
+    def stopping(source: Path, target: Path) -> None:
+        move(source, target)
+        if target.parent.parent.name == "previous" and next(moves) == number:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("atjax.search.run.os.replace", stopping)
+        assert tiny.run("search", *UNIFORM, f"hydra.run.dir={run}", "search.trials=1", "seed=1") == 130
+    search(run, "search.trials=1", "seed=2")
+    previous = sorted((run / "previous").iterdir())
+    aside = {path.name: path for folder in previous for path in folder.iterdir()}
+    assert set(aside) == files
+    assert read(aside["result.json"]) == first
+    assert checkpoint.load(aside["best_model"]).info["seed"] == 0
+    assert checkpoint.load(run).info["seed"] == 2
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_model_that_a_kill_left_under_its_other_name_is_the_runs(resume: bool, tmp_path: Path) -> None:
+    search(tmp_path, "search.trials=1")
+    (tmp_path / "best_model").rename(tmp_path / ".best_model.old")
+    search(tmp_path, "search.trials=1", f"search.resume={resume}")
+    assert (tmp_path / ("." if resume else "previous/1") / "best_model").exists()
+    assert not (tmp_path / ".best_model.old").exists()
 
 
 @pytest.mark.usefixtures("quick")

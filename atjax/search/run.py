@@ -126,6 +126,7 @@ class Recorder:
         self._clock = time.perf_counter()
         self._before = 0.0
         if (folder / FILE).exists():
+            checkpoint.recover(folder / "best_model")
             if resume:
                 self._take_over(read(folder))
             else:
@@ -199,6 +200,6 @@ def _set_aside(folder: Path) -> None:
         number += 1
     aside = folder / "previous" / str(number)
     aside.mkdir(parents=True)
-    for name in FILES:
+    for name in reversed(FILES):  # `result.json` last: as long as it stands, the next run goes on with this
         if (folder / name).exists():
             os.replace(folder / name, aside / name)
