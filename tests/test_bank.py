@@ -117,6 +117,11 @@ def test_records_survive_the_round_trip(tmp_path: Path) -> None:
         assert repr(old) == repr(new)  # repr, since NaN is not equal to itself
 
 
+def test_a_bank_has_the_name_it_was_asked_for_by(folder: Path) -> None:
+    assert load_bank().name == "embedded"
+    assert load_bank(folder).name == str(folder)
+
+
 def test_feature_rows_survive_the_round_trip(folder: Path) -> None:
     file = next((folder / "features").glob(f"{feature_row(1).key}*"))
     (row,) = pq.read_table(file).to_pylist()

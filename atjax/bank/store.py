@@ -55,6 +55,11 @@ class Bank:
     space: Space = field(default_factory=paper_space)
 
     @property
+    def name(self) -> str:
+        """What it was asked for by: ``embedded``, or its path."""
+        return "embedded" if self.path == _embedded() else str(self.path)
+
+    @property
     def tasks(self) -> dict[str, str]:
         """The tasks with a record or a feature: content hash to name (the first by alphabet, if it has several)."""
         columns = ["content_hash", "task"]
@@ -168,7 +173,7 @@ def load_bank(path: str | Path = "embedded") -> Bank:
         UserError: There is no such folder, nothing in it, or a file in it cannot be read.
     """
     if path == "embedded":
-        folder = Path(str(resources.files("atjax.bank"))) / "data"
+        folder = _embedded()
         if not folder.is_dir():
             raise UserError(
                 "This copy of atjax ships no bank; build one with python -m atjax.build_bank and give bank=."
@@ -185,6 +190,11 @@ def load_bank(path: str | Path = "embedded") -> Bank:
     )
     features = features.assign(alphas=features["alphas"].map(np.stack))
     return Bank(records, features, folder)
+
+
+def _embedded() -> Path:
+    """The folder of the bank that atjax ships."""
+    return Path(str(resources.files("atjax.bank"))) / "data"
 
 
 def _load(folder: Path, schema: pa.Schema) -> pa.Table:

@@ -112,7 +112,8 @@ class Embedding(TypedDict):
 
 class Result(TypedDict):
     """One search. ``prior_name`` is the prior asked for, ``prior_source`` whether it was transferred or uniform,
-    and ``prior_reason`` a sentence that says why.
+    and ``prior_reason`` a sentence that says why. ``settings`` are those of the transfer (`atjax.transfer.Transfer`);
+    null where none was asked for, or only its prior was given.
 
     ``seconds`` holds the time of each stage in seconds, and their ``total``.
     """
@@ -123,6 +124,7 @@ class Result(TypedDict):
     prior_name: NotRequired[str]
     prior_source: str
     prior_reason: NotRequired[str | None]
+    settings: NotRequired[dict[str, Any] | None]
     space: str
     budget: Budget
     best: Best | None

@@ -88,6 +88,7 @@ def new_result(
         "prior_name": prior.name,
         "prior_source": prior.source,
         "prior_reason": prior.reason,
+        "settings": None if found is None else found.settings,
         "space": space.name,
         "budget": cast(BudgetInfo, dataclasses.asdict(budget)),
         "best": None,
