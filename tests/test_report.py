@@ -213,10 +213,23 @@ def test_a_fall_back_to_the_uniform_prior_is_told(tmp_path: Path) -> None:
     assert fell_back(back)
     assert not fell_back(result(*THREE))
     assert not fell_back(result(*THREE, prior_source="uniform", embedding=None))
+    assert not fell_back(result(*THREE, prior_source="uniform", embedding=None, prior_name="uniform"))
     text = Page(html.write_html(tmp_path, back).read_text()).words
-    assert "The prior is uniform, not transferred" in text
+    assert "Nothing was transferred from the bank. The nearest task is at distance 0.6." in text
     assert "fell back to the uniform prior. The nearest task is at distance 0.6." in text
     assert "uniform (fall-back) prior" in printed(back, tmp_path)
+    assert "The prior is uniform." in words.not_done(back | {"prior_reason": None})[0]
+
+
+def test_a_fall_back_without_a_comparison_says_why_and_nothing_of_distances(tmp_path: Path) -> None:
+    reason = "The bank has 0 other tasks. The prior is uniform."
+    back = result(*THREE, prior_source="uniform", prior_name="product", prior_reason=reason, embedding=None)
+    assert fell_back(back)
+    page = Page(html.write_html(tmp_path, back).read_text()).words
+    for text in (page, " ".join(printed(back, tmp_path).split())):
+        assert "uniform (fall-back) prior" in text
+        assert text.count(reason) == 2  # the notes, and where designs come from
+        assert "close" not in text
 
 
 def test_figures_show_the_numbers_they_are_given() -> None:

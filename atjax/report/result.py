@@ -112,7 +112,8 @@ class Embedding(TypedDict):
 
 class Result(TypedDict):
     """One search. ``prior_name`` is the prior asked for, ``prior_source`` whether it was transferred or uniform,
-    and ``prior_reason`` a sentence that says why.
+    and ``prior_reason`` a sentence that says why. ``settings`` are those of the transfer (`atjax.transfer.Transfer`);
+    null where none was asked for, or only its prior was given.
 
     ``seconds`` holds the time of each stage in seconds, and their ``total``.
     """
@@ -123,6 +124,7 @@ class Result(TypedDict):
     prior_name: NotRequired[str]
     prior_source: str
     prior_reason: NotRequired[str | None]
+    settings: NotRequired[dict[str, Any] | None]
     space: str
     budget: Budget
     best: Best | None
@@ -193,11 +195,13 @@ def best_so_far(trials: Sequence[Trial], metric: str) -> list[Trial | None]:
 
 
 def fell_back(result: Result) -> bool:
-    """Whether a transferred prior was asked for but no task was close enough, so that the uniform prior was used.
+    """Whether a transferred prior was asked for but the bank gave none, so that the uniform prior was used.
 
-    A search from a uniform prior by choice embeds no task.
+    The prior's name tells it from a uniform prior by choice. Earlier versions wrote no name; there, a search from a
+    uniform prior by choice embeds no task.
     """
-    return result["prior_source"] == "uniform" and result["embedding"] is not None
+    asked = result["prior_name"] != "uniform" if "prior_name" in result else result["embedding"] is not None
+    return result["prior_source"] == "uniform" and asked
 
 
 def _plain(value: Any) -> Any:

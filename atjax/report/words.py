@@ -112,13 +112,18 @@ def prior_label(result: Result) -> str:
 def origin(result: Result) -> str:
     """Where the designs were drawn from, in a sentence, with the search's own reason."""
     if fell_back(result):
-        lead = "No task of the bank was close enough, so the search fell back to the uniform prior."
+        lead = "Nothing was transferred from the bank, so the search fell back to the uniform prior."
     elif result["prior_source"] == "uniform":
         lead = "Designs were drawn from a uniform prior: every choice is equally likely."
     else:
         lead = "Designs were drawn from a prior transferred from similar tasks of the bank."
+    return f"{lead} {_reason(result)}".strip()
+
+
+def _reason(result: Result) -> str:
+    """The search's own reason for its prior, as a sentence; empty if none was recorded."""
     reason = (result.get("prior_reason") or "").strip()
-    return f"{lead} {reason[:1].upper()}{reason[1:]}".strip()
+    return reason[:1].upper() + reason[1:]
 
 
 def budget(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -179,7 +184,7 @@ def not_done(result: Result) -> list[str]:
         word = "trials" if len(numbers) > 1 else "trial"
         notes.append(f"Made no use of the {what}, as their designs cannot: {word} {', '.join(map(str, numbers))}.")
     if fell_back(result):
-        notes.append("The prior is uniform, not transferred: no task of the bank was close enough.")
+        notes.append(f"Nothing was transferred from the bank. {_reason(result) or 'The prior is uniform.'}")
     return notes
 
 

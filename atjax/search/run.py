@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -23,6 +23,9 @@ from atjax.space import ANCHORS, Design, Space, ignored
 from atjax.task import Graphs, Task
 from atjax.train import Fit
 from atjax.transfer import Transfer
+
+_ROUNDING = 1e-6
+"""The most by which probabilities of one prior may differ between two runs."""
 
 
 def describe_task(task: Task, seed: int) -> TaskInfo:
@@ -88,6 +91,7 @@ def new_result(
         "prior_name": prior.name,
         "prior_source": prior.source,
         "prior_reason": prior.reason,
+        "settings": None if found is None else found.settings,
         "space": space.name,
         "budget": cast(BudgetInfo, dataclasses.asdict(budget)),
         "best": None,
@@ -126,20 +130,24 @@ class Recorder:
         self._clock = time.perf_counter()
         self._before = 0.0
         if (folder / FILE).exists():
+            checkpoint.recover(folder / "best_model")
             if resume:
                 self._take_over(read(folder))
             else:
                 _set_aside(folder)
 
     def _take_over(self, old: Result) -> None:
-        for what in ("algorithm", "seed", "space", "prior_source", "prior_name"):
-            if old.get(what, self.result[what]) != self.result[what]:  # earlier versions told less
-                raise UserError(
-                    f"{self.folder} holds a search with {what} {old[what]!r}, not {self.result[what]!r}; "
-                    "give another hydra.run.dir, or leave search.resume out."
-                )
+        instead = "give another hydra.run.dir, or leave search.resume out."
+        was, now = _identity(old), _identity(self.result)
+        for what in was:
+            if what in now and was[what] != now[what]:
+                raise UserError(f"{self.folder} holds a search with {what} {was[what]!r}, not {now[what]!r}; {instead}")
         if old["task"]["content_hash"] != self.result["task"]["content_hash"] or old["budget"] != self.result["budget"]:
             raise UserError(f"{self.folder} holds a search on other data or another budget; leave search.resume out.")
+        if not _same_prior(old["prior"], self.result["prior"]):
+            raise UserError(
+                f"{self.folder} holds a search from a prior of other probabilities, as one of a changed bank; {instead}"
+            )
         self.result["trials"], self.result["best"] = old["trials"], old["best"]
         self._before = old["seconds"].get("search") or 0.0
 
@@ -192,6 +200,22 @@ class Recorder:
         write_html(self.folder, self.result)
 
 
+def _identity(result: Result) -> dict[str, Any]:
+    """What must be equal for a search to be gone on with, by its name; earlier versions tell less of it."""
+    told: dict[str, Any] = dict(result)
+    names = ("algorithm", "seed", "space", "prior_source", "prior_name")
+    return {name: told[name] for name in names if name in told} | (told.get("settings") or {})
+
+
+def _same_prior(one: Mapping[str, Mapping[str, float | None]], other: Mapping[str, Mapping[str, float | None]]) -> bool:
+    """Whether two priors have the same choices, at the same probabilities but for rounding."""
+    flat, others = (
+        {(name, choice): p or 0.0 for name, table in prior.items() for choice, p in table.items()}
+        for prior in (one, other)
+    )
+    return flat.keys() == others.keys() and all(abs(p - others[place]) <= _ROUNDING for place, p in flat.items())
+
+
 def _set_aside(folder: Path) -> None:
     """Move an earlier run's files into ``previous/1``, ``previous/2``, ...: a new run loses nothing."""
     number = 1
@@ -199,6 +223,6 @@ def _set_aside(folder: Path) -> None:
         number += 1
     aside = folder / "previous" / str(number)
     aside.mkdir(parents=True)
-    for name in FILES:
+    for name in reversed(FILES):  # `result.json` last: as long as it stands, the next run goes on with this
         if (folder / name).exists():
             os.replace(folder / name, aside / name)
