@@ -397,7 +397,10 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(
     assert result["best"] is not None
     assert result["best"]["number"] == best_by_validation(result)
     assert result["state"] == "complete"
-    assert "diverged" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "diverged" in out
+    assert "nan" not in out.lower()
+    assert "nan" not in (tmp_path / "trials.csv").read_text()
 
 
 def test_a_search_whose_trials_all_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Iterable
@@ -53,9 +54,9 @@ def describe_trial(number: int, outcome: Fit, graphs: Graphs) -> Trial:
         "design": outcome.design.as_dict(),
         "state": outcome.state,
         "reason": outcome.reason,
-        "validation": outcome.validation,
-        "validation_loss": outcome.validation_loss,
-        "test": outcome.test,
+        "validation": _score(outcome.validation),
+        "validation_loss": _score(outcome.validation_loss),
+        "test": _score(outcome.test),
         "epoch": outcome.best_epoch if complete else None,
         "parameters": outcome.parameters or None,
         "seconds": outcome.seconds,
@@ -66,6 +67,11 @@ def describe_trial(number: int, outcome: Fit, graphs: Graphs) -> Trial:
         edges = {"features": graphs.edges is not None, "weights": graphs.weights is not None}
         trial["ignored"] = ignored(outcome.design, **edges)
     return trial
+
+
+def _score(value: float) -> float | None:
+    """A score as tables, figures and `trials.csv` take it, before the result is read from its file again."""
+    return value if math.isfinite(value) else None
 
 
 def new_result(
