@@ -25,7 +25,7 @@ from atjax.errors import UserError
 from atjax.fisher import Values
 from atjax.prior import Prior, uniform_prior
 from atjax.report import Result, read
-from atjax.search.loop import SearchConfig, run_trials
+from atjax.search.loop import Recorded, SearchConfig, run_trials
 from atjax.space import FIELDS, Design
 from atjax.task import Task
 from atjax.train import Fit
@@ -562,7 +562,7 @@ def test_trials_come_one_by_one_and_the_progress_is_told() -> None:
     calls: list[tuple[int, int, int]] = []
     fits = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, progress=lambda *call: calls.append(call))
     assert [call[0] for call in calls] == [0, 1, 2]
-    recorded = [(fit.design, fit.validation) for fit in fits[:2]]
+    recorded = [Recorded(fit.design, fit.validation) for fit in fits[:2]]
     rest = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=recorded)
     assert [fit.design for fit in rest] == [fits[2].design]
     with pytest.raises(UserError, match=r"Trial 1 on record is .* it would be .*; start anew without search.resume"):
@@ -576,7 +576,7 @@ def test_a_search_that_learns_goes_on_from_recorded_results(algorithm: str) -> N
     settings = SearchConfig(algorithm, 9)
     fits = outcomes(task, prior, config=settings, seed=3)
     assert len({fit.design for fit in fits}) == 9
-    recorded = [(fit.design, fit.validation) for fit in fits[:7]]
+    recorded = [Recorded(fit.design, fit.validation) for fit in fits[:7]]
     rest = outcomes(task, prior, config=settings, seed=3, recorded=recorded)
     assert [fit.design for fit in rest] == [fit.design for fit in fits[7:]]
 
