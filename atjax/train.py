@@ -49,7 +49,8 @@ WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
 
 Progress = Callable[[int, int], None]
-State = Literal["complete", "diverged", "failed"]
+Stop = Callable[[int, int, float], bool]
+State = Literal["complete", "diverged", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -74,16 +75,18 @@ class Fit:
         seed: Of the split, the initialisation and the order of batches.
         budget: Name of the budget.
         schedule: What the budget trained for the design.
-        state: ``complete``; ``diverged`` if a loss or output stopped being finite; ``failed`` if the device gave up.
+        state: ``complete``; ``diverged`` if a loss or output stopped being finite; ``failed`` if the device gave up;
+            ``stopped`` if it was told to end early.
         reason: Why it is not complete, else empty.
-        validation: Best validation metric; NaN unless complete, as are the next two.
+        validation: Best validation metric; NaN unless complete, as are the next two. A stopped training has none
+            either, for scores are those of a whole schedule; the curve has what it reached.
         validation_loss: Mean loss over the validation set at the best epoch.
         test: Test metric at the best epoch.
         best_epoch: The epoch picked by `atjax.metrics.rank_key`, the first of equals; 0 unless complete.
         parameters: Number of trainable parameters.
         seconds: Wall time of it all.
         compile_seconds: Part of it that went into compilation.
-        curve: The record of the metrics.
+        curve: The record of the metrics; up to where it ended, if it is not complete.
         variables: Parameters and BatchNorm statistics at the best epoch, on the host; None unless complete.
     """
 
@@ -344,7 +347,15 @@ def program_of(task: Task, design: Design, budget: Budget) -> GNN:
     return build(design, hidden=schedule.hidden, level=task.level, num_outputs=task.num_outputs)
 
 
-def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: Progress | None = None) -> Fit:
+def fit(
+    task: Task,
+    design: Design,
+    *,
+    budget: Budget,
+    seed: int = 0,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> Fit:
     """Train a design on a task, and pick the epoch by validation (paper, sections 5.1 and 5.2, appendix A).
 
     Adam, cosine schedule to 0, weight decay 5e-4, batches of 32 graphs or the whole graph; metrics every
@@ -356,6 +367,8 @@ def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: 
         budget: What is really trained for them.
         seed: Of the split, the initialisation and the order of batches.
         progress: Called with epochs done and epochs in all, after each record.
+        stop: Called with epochs done, epochs in all and the validation metric, after each record but the last; says
+            whether to end there. Learning rates are those of the whole schedule, whether it is stopped or not.
 
     Returns:
         The outcome. Divergence and a device out of memory are outcomes, not errors.
@@ -367,14 +380,14 @@ def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: 
     blank = Fit(design, seed, budget.name, schedule, "failed", "", *(float("nan"),) * 3, 0, 0, 0.0, 0.0, Curve(), None)
     with compilation.counting() as compiled:
         try:
-            outcome = _fit(task, gnn, blank, budget.batch_size, progress)
+            outcome = _fit(task, gnn, blank, budget.batch_size, progress, stop)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             reason = (str(error).strip().splitlines() or ["out of memory"])[0][:300]
             outcome = dataclasses.replace(blank, reason=reason)
     return dataclasses.replace(outcome, seconds=time.perf_counter() - start, compile_seconds=compiled.seconds)
 
 
-def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress | None) -> Fit:
+def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress | None, stop: Stop | None) -> Fit:
     split, schedule, seed = task.split(blank.seed), blank.schedule, blank.seed
     units = Units.of(task, split)
     labels = units.standardise(task.labels) if task.loss == "mse" else task.labels
@@ -423,4 +436,7 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
             )
         if progress is not None:
             progress(end, schedule.epochs)
+        if stop is not None and end < schedule.epochs and stop(end, schedule.epochs, validation):
+            reason = f"stopped early, after {end} of {schedule.epochs} epochs"
+            return dataclasses.replace(blank, parameters=parameters, state="stopped", reason=reason, curve=curve)
     return outcome

@@ -27,7 +27,7 @@ from atjax.errors import UserError
 from atjax.fisher import Values
 from atjax.prior import Prior, uniform_prior
 from atjax.report import Result, read
-from atjax.search.loop import SearchConfig, run_trials
+from atjax.search.loop import Recorded, SearchConfig, run_trials
 from atjax.space import FIELDS, Design
 from atjax.task import Task
 from atjax.train import Fit
@@ -437,7 +437,10 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(
     assert result["best"] is not None
     assert result["best"]["number"] == best_by_validation(result)
     assert result["state"] == "complete"
-    assert "diverged" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "diverged" in out
+    assert "nan" not in out.lower()
+    assert "nan" not in (tmp_path / "trials.csv").read_text()
 
 
 def test_a_search_whose_trials_all_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -664,7 +667,7 @@ def test_trials_come_one_by_one_and_the_progress_is_told() -> None:
     calls: list[tuple[int, int, int]] = []
     fits = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, progress=lambda *call: calls.append(call))
     assert [call[0] for call in calls] == [0, 1, 2]
-    recorded = [(fit.design, fit.validation) for fit in fits[:2]]
+    recorded = [Recorded(fit.design, fit.validation) for fit in fits[:2]]
     rest = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=recorded)
     assert [fit.design for fit in rest] == [fits[2].design]
     with pytest.raises(UserError, match=r"Trial 1 on record is .* it would be .*; start anew without search.resume"):
@@ -678,7 +681,7 @@ def test_a_search_that_learns_goes_on_from_recorded_results(algorithm: str) -> N
     settings = SearchConfig(algorithm, 9)
     fits = outcomes(task, prior, config=settings, seed=3)
     assert len({fit.design for fit in fits}) == 9
-    recorded = [(fit.design, fit.validation) for fit in fits[:7]]
+    recorded = [Recorded(fit.design, fit.validation) for fit in fits[:7]]
     rest = outcomes(task, prior, config=settings, seed=3, recorded=recorded)
     assert [fit.design for fit in rest] == [fit.design for fit in fits[7:]]
 

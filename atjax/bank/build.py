@@ -275,9 +275,13 @@ def keep_feature(task: Task, feature: TaskFeature, *, folder: Path, fisher: str,
 
 
 def kept(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> Iterator[Fit]:
-    """Outcomes as they come, each added to a bank before it is passed on."""
+    """Outcomes as they come, each added to a bank before it is passed on.
+
+    Stopped ones are left out: they say nothing of a whole training, and their records would stand in its place.
+    """
     for outcome in outcomes:
-        store.append(folder, record_of(task, outcome))
+        if outcome.state != "stopped":
+            store.append(folder, record_of(task, outcome))
         yield outcome
 
 

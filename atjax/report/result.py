@@ -58,14 +58,14 @@ class Curve(TypedDict):
 
 
 class Trial(TypedDict):
-    """One design, trained. Scores are those of ``epoch``, the best epoch by validation.
+    """One design, trained. Scores are those of ``epoch``, the best epoch by validation; only a complete trial has any.
 
     ``ignored`` are edge features and weights that the task has and the design makes no use of.
     """
 
     number: int
     design: dict[str, Any]
-    state: Literal["complete", "diverged", "failed"]
+    state: Literal["complete", "diverged", "failed", "stopped"]
     reason: NotRequired[str | None]
     validation: float | None
     validation_loss: NotRequired[float | None]

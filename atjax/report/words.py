@@ -161,7 +161,7 @@ def dimensions(names: Iterable[str]) -> list[str]:
 
 
 def not_done(result: Result) -> list[str]:
-    """Sentences on what a reader must not miss: an unfinished search, failed trials, a prior that fell back."""
+    """Sentences on what a reader must not miss: an unfinished search, trials without a score, a uniform prior."""
     notes = []
     if result["state"] == "interrupted":
         notes.append(
@@ -173,9 +173,13 @@ def not_done(result: Result) -> list[str]:
     if result["best"] is None:
         notes.append("No trial has been completed, so there is no best design and no model.")
     for trial in result["trials"]:
-        if trial["state"] != "complete":
+        if trial["state"] not in ("complete", "stopped"):
             reason = (trial.get("reason") or "").strip() or "no reason was recorded."
             notes.append(f"Trial {trial['number']} {trial['state']}: {reason}")
+    stopped = [str(trial["number"]) for trial in result["trials"] if trial["state"] == "stopped"]
+    if stopped:
+        word = "trials" if len(stopped) > 1 else "trial"
+        notes.append(f"Stopped early, since earlier trials did better up to there: {word} {', '.join(stopped)}.")
     unused: dict[str, list[int]] = {}
     for trial in result["trials"]:
         for what in trial.get("ignored", []):

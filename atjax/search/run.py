@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ from atjax.report import best_so_far, read, write, write_html, write_trials_csv
 from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial
 from atjax.report.result import Budget as BudgetInfo
 from atjax.report.tables import CONFIG, FILES
-from atjax.search.loop import SearchConfig
+from atjax.search.loop import Recorded, SearchConfig
 from atjax.space import ANCHORS, Design, Space, ignored
 from atjax.task import Graphs, Task
 from atjax.train import Fit
@@ -56,9 +57,9 @@ def describe_trial(number: int, outcome: Fit, graphs: Graphs) -> Trial:
         "design": outcome.design.as_dict(),
         "state": outcome.state,
         "reason": outcome.reason,
-        "validation": outcome.validation,
-        "validation_loss": outcome.validation_loss,
-        "test": outcome.test,
+        "validation": _score(outcome.validation),
+        "validation_loss": _score(outcome.validation_loss),
+        "test": _score(outcome.test),
         "epoch": outcome.best_epoch if complete else None,
         "parameters": outcome.parameters or None,
         "seconds": outcome.seconds,
@@ -69,6 +70,19 @@ def describe_trial(number: int, outcome: Fit, graphs: Graphs) -> Trial:
         edges = {"features": graphs.edges is not None, "weights": graphs.weights is not None}
         trial["ignored"] = ignored(outcome.design, **edges)
     return trial
+
+
+def _score(value: float) -> float | None:
+    """A score as tables, figures and `trials.csv` take it, before the result is read from its file again."""
+    return value if math.isfinite(value) else None
+
+
+def recorded_trial(trial: Trial) -> Recorded:
+    """A trial of a result, as a search that goes on from it needs it."""
+    curve = trial["curve"] or {"epoch": [], "train_loss": [], "validation": [], "test": []}
+    scores = [math.nan if score is None else score for score in curve["validation"]]
+    pairs = tuple(zip(curve["epoch"], scores))
+    return Recorded(Design(**trial["design"]), trial["validation"], trial["state"], pairs)
 
 
 def new_result(
@@ -152,9 +166,9 @@ class Recorder:
         self._before = old["seconds"].get("search") or 0.0
 
     @property
-    def recorded(self) -> list[tuple[Design, float | None]]:
-        """The trials on record, in order: the design, and its validation score, None if it has none."""
-        return [(Design(**trial["design"]), trial["validation"]) for trial in self.result["trials"]]
+    def recorded(self) -> list[Recorded]:
+        """The trials on record, in order."""
+        return [recorded_trial(trial) for trial in self.result["trials"]]
 
     def run(self, outcomes: Iterable[Fit]) -> None:
         """Record outcomes as they come; after Ctrl-C, what was done, and then raise KeyboardInterrupt again."""
