@@ -44,6 +44,7 @@ from atjax.model.gnn import GNN, Variables, apply, build, initialize
 from atjax.refinement import trained_graphs
 from atjax.space import Design
 from atjax.task import Loss, Split, Task
+from atjax.units import Units
 
 WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
@@ -234,40 +235,6 @@ def cosine(learning_rate: float, epoch: np.ndarray, epochs: int) -> np.ndarray:
     return 0.5 * learning_rate * (1 + np.cos(np.pi * epoch / epochs))
 
 
-class Units(NamedTuple):
-    """What regression targets are measured in: mean and standard deviation of the training targets, [C] each.
-
-    Targets are standardised for training, so that it depends neither on their units nor on where their zero is; the
-    last layer then gives outputs in the targets' own units. For other losses they are 0 and 1.
-    """
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, task: Task, split: Split) -> Units:
-        """The units of a task's targets; a target that never changes, or is always missing, has deviation 1."""
-        mean, deviation = np.zeros(task.num_outputs), np.ones(task.num_outputs)
-        if task.loss == "mse":
-            for c, column in enumerate(task.labels[split.train].T):
-                if len(known := column[~np.isnan(column)]):
-                    mean[c], deviation[c] = known.mean(), known.std() or 1.0
-        return cls(mean.astype(np.float32), deviation.astype(np.float32))
-
-    def standardise(self, labels: np.ndarray) -> np.ndarray:
-        """Labels as training sees them."""
-        return (labels - self.mean) / self.deviation
-
-    def restore(self, outputs: np.ndarray) -> np.ndarray:
-        """Outputs in the targets' units, from standardised ones."""
-        return outputs * self.deviation + self.mean
-
-    def restore_layer(self, params: Any) -> Any:
-        """Parameters of a model whose outputs are in the targets' units."""
-        out = params["out"]
-        return params | {"out": {"kernel": out["kernel"] * self.deviation, "bias": self.restore(out["bias"])}}
-
-
 @dataclass(frozen=True)
 class _Loader:
     """Feeds one task and split to `train_block`, and reads evaluation outputs back by example."""
@@ -389,7 +356,7 @@ def fit(
 
 def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress | None, stop: Stop | None) -> Fit:
     split, schedule, seed = task.split(blank.seed), blank.schedule, blank.seed
-    units = Units.of(task, split)
+    units = Units.of(task.loss, task.labels[split.train])
     labels = units.standardise(task.labels) if task.loss == "mse" else task.labels
     if task.level == "graph":
         loader = _graph_loader(task, labels, split, batch_size, seed)

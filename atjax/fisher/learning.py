@@ -35,6 +35,7 @@ from atjax.model.gnn import GNN, Variables
 from atjax.products import einsum
 from atjax.refinement import trained_graphs
 from atjax.task import Graphs, Loss
+from atjax.units import Units
 
 BLOCKS = 8
 """Of held-out examples, for standard errors."""
@@ -110,13 +111,7 @@ def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
 def labels_of(models: Fitted) -> np.ndarray:
     """Labels of the training examples; regression targets standardised, as in training."""
     labels = np.asarray(models.examples.labels)
-    if models.task.loss != "mse":
-        return labels
-    known = ~np.isnan(labels)
-    count = np.maximum(known.sum(axis=0), 1)
-    centred = labels - np.sum(labels, axis=0, where=known) / count
-    deviation = np.sqrt(np.sum(centred**2, axis=0, where=known) / count)
-    return centred / np.where(deviation > 0, deviation, 1)
+    return Units.of(models.task.loss, labels).standardise(labels) if models.task.loss == "mse" else labels
 
 
 def blocks_of(loss: Loss, outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> Readout:
