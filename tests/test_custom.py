@@ -437,6 +437,22 @@ def test_tables_of_predicted_targets(tmp_path: Path, level: str, width: int) -> 
     np.testing.assert_array_equal(table.drop(columns="id"), model.predict(task.graphs))
 
 
+@pytest.mark.parametrize("width", [1, 3])
+def test_tables_of_labels_each_by_itself_hold_probabilities(tmp_path: Path, width: int) -> None:
+    path, _ = molecules(tmp_path / "own", 3)
+    raw = custom.read(path)
+    labels = np.random.default_rng(0).integers(0, 2, (raw.num_nodes, width)).astype(float)
+    task = Task.from_raw(dataclasses.replace(raw, labels={"node": labels}), loss="binary_cross_entropy")
+    design = next(iter(tiny.space()))
+    checkpoint.save(tmp_path / "model", task, tiny.made_up(task, design, budget=tiny.BUDGET), {})
+    model = load(tmp_path / "model")
+    table = predict.predictions(model, raw).drop(columns="id")
+    assert list(table) == (["prediction"] if width == 1 else [f"prediction {n + 1}" for n in range(width)])
+    np.testing.assert_array_equal(table, model.predict(task.graphs))
+    outputs = model.outputs(task.graphs)
+    np.testing.assert_allclose(table, 1 / (1 + np.exp(-outputs)), rtol=1e-5)
+
+
 def test_a_gzip_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (files, decode):
         monkeypatch.setattr(module, "MEMBER_LIMIT", 1000)
