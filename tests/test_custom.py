@@ -186,6 +186,43 @@ def test_node_tables_with_split_missing_labels_and_other_names(tmp_path: Path) -
     assert "Nodes without any edge: 10." in task.notes
 
 
+def test_a_split_of_graphs_is_that_of_their_nodes(tmp_path: Path) -> None:
+    ends = "".join(f"g{n},{n},{n + 6}\n" for n in range(6))
+    nodes = "".join(f"g{n % 6},{n},{n},{'' if n == 9 else 'ab'[n % 2]}\n" for n in range(16))
+    parts = ["train", "test", "train", "val", "", "test"]
+    path = folder(
+        tmp_path / "own",
+        nodes__csv=f"graph,id,x,label\n{nodes}",
+        edges__csv=f"graph,source,target\n{ends}",
+        graphs__csv="id,split\n" + "".join(f"g{n},{part}\n" for n, part in enumerate(parts)),
+    )
+    task = load_task("custom", path=str(path))
+    assert (task.level, task.num_examples) == ("node", 16)
+    raw = custom.read(path)
+    assert task.fixed_split is not None
+    for part, word in (("train", "train"), ("validation", "val"), ("test", "test")):
+        expected = [n for n, name in enumerate(raw.names["node"]) if parts[int(name[1])] == word and name != "g3: 9"]
+        assert getattr(task.fixed_split, part).tolist() == expected
+    assert "It is that of the graphs, each for all of its nodes." in task.notes
+    assert load_task("custom", path=str(path), ignore=["split"]).fixed_split is None
+    both = nodes.replace("\n", ",\n").replace("a,\n", "a,train\n", 3).replace("b,\n", "b,val\n", 2)
+    both = both.replace("15,15,b,", "15,15,b,test")
+    (path / "nodes.csv").write_text(f"graph,id,x,label,split\n{both}")
+    task = load_task("custom", path=str(path))
+    assert task.fixed_split is not None
+    assert [len(ids) for ids in vars(task.fixed_split).values()] == [3, 2, 1]
+    assert "The split of the graphs is not used." in task.notes
+
+
+def test_a_split_of_nodes_is_none_of_graphs(tmp_path: Path) -> None:
+    path = folder(tmp_path / "own", **CSV)
+    (path / "nodes.csv").write_text(NODES.replace(",label", ",split").replace("1.5,", "1.5,train"))
+    (path / "graphs.csv").write_text("id,label\ng2,no\ng1,yes\n")
+    with pytest.raises(UserError, match=r"own: The nodes have a split, but graphs are the examples; give each graph"):
+        load_task("custom", path=str(path))
+    assert load_task("custom", path=str(path), ignore=["split"]).fixed_split is None
+
+
 def test_targets_and_metrics(tmp_path: Path) -> None:
     tables_ = {"nodes__csv": NODES, "edges__csv": EDGES}
     floats = folder(tmp_path / "floats", graphs__csv="id,label\ng1,0.5\ng2,7\n", **tables_)

@@ -187,7 +187,7 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     Args:
         members: Content of each file by its name; those that `find` knows are read.
         label: The column of the labels, in the table of nodes or of graphs.
-        ignore: Columns of the tables of nodes and edges that are no features.
+        ignore: Columns of the tables that are not used: no features, and with ``split`` among them no split either.
 
     Raises:
         UserError: A table or a column is missing, or a row is faulty: names file and row.
@@ -210,9 +210,10 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     senders, receivers = (place[rows] for rows in ends)
     names = {"node": ids[order], "graph": graph_names}
 
-    unknown = [name for name in ignore if name not in {*nodes.columns, *edges.columns}]
+    unknown = [name for name in ignore if not any(name in table.columns for table in tables.values())]
     if unknown:
-        raise UserError(f"ignore names {unknown[0]!r}, which is no column of {nodes.file} or {edges.file}")
+        listed = " or ".join(table.file for table in (nodes, edges, graphs) if table is not None)
+        raise UserError(f"ignore names {unknown[0]!r}, which is no column of {listed}")
     features = [name for name in nodes.columns if name not in {"id", "graph", "split", label, *ignore}]
     columns = {name: nodes.values(name)[order] for name in features}
     levels = [("node", nodes, order)] + ([] if graphs is None else [("graph", graphs, np.arange(graphs.rows))])
@@ -220,7 +221,7 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     parts = {
         level: parts_of_words(table.values("split")[rows], level, where)
         for level, table, rows in levels
-        if table.says("split")
+        if table.says("split") and "split" not in ignore
     }
     # A label of edges is nothing that is learnt here, and least of all something to learn from.
     unused = [(edges, name) for name in edges.columns if name in {"id", "split", label}]
