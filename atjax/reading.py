@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
@@ -159,6 +160,10 @@ def _classes(given: np.ndarray, level: str, unlabelled: Hashable | None) -> Labe
 def _outputs(raw: RawGraphs, level: str, loss: str, unlabelled: Hashable | None) -> Labels:
     """Numbers [N, C], each output by itself, NaN for none."""
     given = raw.labels[level]
+    if given.dtype == object and not any(isinstance(label, str) for label in given.flat):
+        # Whole numbers, or true and false, of which some are missing.
+        with contextlib.suppress(TypeError, ValueError):
+            given = given.astype(np.float64)
     if given.dtype.kind not in "biuf":
         raise UserError(f"The labels of the {level}s are words, not numbers; take loss=cross_entropy for classes.")
     values = given.astype(np.float32).reshape(len(given), -1)

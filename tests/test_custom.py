@@ -232,6 +232,29 @@ def test_targets_and_metrics(tmp_path: Path) -> None:
     assert load_task("custom", path=str(whole), loss="mse").metric == "mae"
 
 
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_whole_numbers_with_gaps_are_classes(tmp_path: Path, ending: str) -> None:
+    def task_of(labels: list[float | None], **options: Any) -> Task:
+        path = folder(tmp_path / "own", edges__csv="source,target\n1,2\n")
+        frame = pd.DataFrame({"id": range(1, 7), "label": pd.Series(labels, dtype=float)})
+        if ending == ".csv":
+            frame.to_csv(path / "nodes.csv", index=False)
+        else:
+            frame.to_parquet(path / "nodes.parquet")
+        return load_task("custom", path=str(path), **options)
+
+    task = task_of([1, 0, None, 5, 1, 0])
+    assert (task.loss, task.labels.tolist()) == ("cross_entropy", [1, 0, -1, 2, 1, 0])
+    assert task.encoding is not None
+    assert task.encoding.classes == (0, 1, 5)
+    targets = task_of([1, 0, None, 5, 1, 0], loss="mse")
+    np.testing.assert_array_equal(targets.labels[:, 0], [1, 0, np.nan, 5, 1, 0])
+    several = task_of([1, 0, None, 5, 1, -1], unlabelled=-1, loss="mse")
+    np.testing.assert_array_equal(several.labels[:, 0], [1, 0, np.nan, 5, 1, np.nan])
+    for labels in ([1, 0, 2, 5, 1, 0], [1, 0.5, None, 5, 1, 0]):
+        assert task_of(labels).loss == "mse"
+
+
 def test_categories_and_lists_of_parquet(tmp_path: Path) -> None:
     path = tmp_path / "own"
     path.mkdir()
@@ -400,6 +423,43 @@ def test_faults_name_path_file_and_row(
         load_task("custom", path=str(path))
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"w": [["a", "b"], ["c", "d"]]},
+            "nodes.parquet: the column 'w' has lists of type string, which are no numbers;",
+        ),
+        ({"w": [[[1], [2, 3]], [[1], [2, 3]]]}, r"the column 'w' has lists of type list<element: int64>, which are no"),
+        (
+            {"label": [["a"], ["b"]]},
+            "nodes.parquet: the column 'label' has lists of type string, which are no numbers;",
+        ),
+        ({"w": [[1, 2], [3]]}, "nodes.parquet: row 2: w has another length than in the first row; make them alike"),
+        (
+            {"id": [[1], [2]]},
+            r"nodes.parquet: the column 'id' is of type list<element: int64>; give words or whole numb",
+        ),
+        (
+            {"id": [1.0, 2.5]},
+            "nodes.parquet: row 2: id is 2.5, which is no whole number; give words or whole numbers as",
+        ),
+        ({"id": [1.0, np.inf]}, "nodes.parquet: row 2: id is inf, which is no whole number"),
+        (
+            {"id": [1.0, 1e300]},
+            "nodes.parquet: the column 'id' is of type double; give words or whole numbers as names",
+        ),
+        ({"id": [1.0, None]}, "nodes.parquet: row 2 has nothing in the column 'id'; fill it in"),
+    ],
+)
+def test_parquet_with_columns_of_other_kinds(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+    path = folder(tmp_path / "own", edges__csv=ONE["edges__csv"])
+    pd.DataFrame({"id": [1, 2], "label": ["a", "b"]} | columns).to_parquet(path / "nodes.parquet")
+    with pytest.raises(UserError, match=message) as caught:
+        load_task("custom", path=str(path))
     assert "\n" not in str(caught.value)
 
 

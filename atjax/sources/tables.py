@@ -33,6 +33,10 @@ SEPARATORS = (",", "\t", ";", "|")
 """What may stand between the columns of a text; the one that the header has most of is taken."""
 
 
+EXACT = 2**53
+"""Whole numbers up to here are floating-point numbers too."""
+
+
 class Table:
     """One table.
 
@@ -108,14 +112,26 @@ class Table:
         """A column that names things, as text without blanks around it, [rows].
 
         Raises:
-            UserError: There is no such column, or a row has nothing there.
+            UserError: There is no such column, it holds no names, or a row has nothing there.
         """
         if name not in self.columns:
             raise UserError(f"{self.file} has no column {name!r}; its columns are {', '.join(self.columns)}")
         column = self.columns[name]
         if pa.types.is_floating(column.type):  # whole numbers with gaps, as pandas writes them
-            column = column.cast(pa.int64(), safe=False)
-        column = pc.utf8_trim_whitespace(_whole(column.cast(pa.string())))
+            given = column.to_numpy()
+            if (broken := np.flatnonzero(np.isinf(given) | ((given != np.trunc(given)) & ~np.isnan(given)))).size:
+                raise UserError(
+                    f"{self.row(int(broken[0]))}: {name} is {given[broken[0]]}, which is no whole number; give words "
+                    "or whole numbers as names"
+                )
+            column = pa.chunked_array([pa.array(given, from_pandas=True)])
+        try:
+            column = column.cast(pa.int64()) if pa.types.is_floating(column.type) else column
+            column = pc.utf8_trim_whitespace(_whole(column.cast(pa.string())))
+        except pa.ArrowException:
+            raise UserError(
+                f"{self.file}: the column {name!r} is of type {column.type}; give words or whole numbers as names"
+            ) from None
         bare = np.flatnonzero(_numpy(pc.is_null(column)))
         if bare.size:
             raise UserError(f"{self.row(int(bare[0]))} has nothing in the column {name!r}; fill it in, or drop the row")
@@ -139,16 +155,39 @@ class Table:
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return self._words(name, column)
         if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
+            entry = kind.value_type
+            if not any(test(entry) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)):
+                raise UserError(
+                    f"{self.file}: the column {name!r} has lists of type {entry}, which are no numbers; name it under "
+                    "ignore, or make lists of numbers of it"
+                )
             rows = column.to_pylist()
             lengths = np.array([-1 if row is None else len(row) for row in rows])
             if len(set(lengths.tolist())) > 1:
                 other = int(np.flatnonzero(lengths != lengths[0])[0])
                 raise UserError(f"{self.row(other)}: {name} has another length than in the first row; make them alike")
-            return np.array(rows, np.float64).reshape(len(rows), -1)
+            return np.array(rows, np.float64).reshape(len(rows), lengths.max(initial=0))
         raise UserError(
             f"{self.file}: the column {name!r} is empty or of type {kind}, neither numbers nor words; name it under "
             "ignore, or make numbers of it"
         )
+
+    def labels(self, name: str) -> np.ndarray:
+        """As `values`; but whole numbers with gaps, which pandas writes as 1.0 and nothing, are whole numbers and None.
+
+        Raises:
+            UserError: As `values`.
+        """
+        found = self.values(name)
+        if found.ndim != 1 or found.dtype.kind != "f":
+            return found
+        known = ~np.isnan(found)
+        exact = np.abs(found[known]) <= EXACT
+        if known.all() or not exact.all() or np.any(found[known] != np.trunc(found[known])):
+            return found
+        whole = np.full(len(found), None, object)
+        whole[known] = found[known].astype(np.int64).tolist()
+        return whole
 
     def _words(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
         """Words; but a column of numbers with a few words in it is a mistake."""
@@ -217,7 +256,7 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     features = [name for name in nodes.columns if name not in {"id", "graph", "split", label, *ignore}]
     columns = {name: nodes.values(name)[order] for name in features}
     levels = [("node", nodes, order)] + ([] if graphs is None else [("graph", graphs, np.arange(graphs.rows))])
-    labels = {level: table.values(label)[rows] for level, table, rows in levels if table.says(label)}
+    labels = {level: table.labels(label)[rows] for level, table, rows in levels if table.says(label)}
     parts = {
         level: parts_of_words(table.values("split")[rows], level, where)
         for level, table, rows in levels
