@@ -186,6 +186,52 @@ def test_node_tables_with_split_missing_labels_and_other_names(tmp_path: Path) -
     assert "Nodes without any edge: 10." in task.notes
 
 
+def test_words_are_words_and_only_empty_cells_are_nothing(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path / "own",
+        nodes__csv="id,element,x,label,split\nNA,null,1,n/a,train\nnan,C,2,a,NA\nn/a,C,3,,\nb,C,4,NULL,val\nc,C,5,a,test\n",
+        edges__csv="source,target\nNA,nan\nn/a,NA\n",
+    )
+    task = load_task("custom", path=str(path))
+    assert task.encoding is not None
+    assert custom.read(path).names["node"].tolist() == ["NA", "nan", "n/a", "b", "c"]
+    assert task.encoding.classes == ("NULL", "a", "n/a")
+    assert task.encoding.columns[0].values == ("C", "null")
+    assert task.labels.tolist() == [2, 1, -1, 0, 1]
+    assert task.fixed_split is not None
+    assert [ids.tolist() for ids in vars(task.fixed_split).values()] == [[0], [3], [4]]
+    for word, column in (("null", "element"), ("n/a", "label")):
+        assert f"nodes.csv: {word!r} in the column {column!r} is a word like others; only an empty" in str(task.notes)
+    # In a column of numbers they still say that nothing is there.
+    (path / "nodes.csv").write_text("id,x,label\nNA,1,0\nnan,2,NA\nn/a,3,1\n")
+    assert load_task("custom", path=str(path)).labels.tolist() == [0, -1, 1]
+    (path / "nodes.csv").write_text("id,x,label\nNA,1,0\nnan,NA,1\nn/a,3,1\n")
+    with pytest.raises(UserError, match=r"nodes.csv: row 2: x is missing; fill it in"):
+        load_task("custom", path=str(path))
+    (path / "nodes.csv").write_text("id,x,label\nNA,1,0\nnan,NA,1\nn/a,?,1\nd,2,1\n")
+    with pytest.raises(UserError, match=r"nodes.csv: row 3: x is '\?', but most rows have numbers there"):
+        load_task("custom", path=str(path))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_row_numbers_of_pandas_are_no_feature(tmp_path: Path, ending: str) -> None:
+    path, _ = molecules(tmp_path / "own")
+    expected = load_task("custom", path=str(path))
+    for file in list(path.glob("*.csv")):
+        frame = pd.read_csv(file, dtype={"id": str, "source": str, "target": str})
+        file.unlink()
+        if ending == ".csv":
+            frame.to_csv(file)
+        else:
+            frame.set_index(np.random.default_rng(0).permutation(len(frame))).to_parquet(file.with_suffix(ending))
+    task = load_task("custom", path=str(path))
+    assert (task.content_hash, task.encoding) == (expected.content_hash, expected.encoding)
+    what = "without a name" if ending == ".csv" else "'__index_level_0__'"
+    assert f"The column {what} of nodes{ending} is not used: it looks like the row" in " ".join(task.notes)
+    ignored = load_task("custom", path=str(path), ignore=["" if ending == ".csv" else "__index_level_0__"])
+    assert ignored.content_hash == expected.content_hash
+
+
 def test_a_split_of_graphs_is_that_of_their_nodes(tmp_path: Path) -> None:
     ends = "".join(f"g{n},{n},{n + 6}\n" for n in range(6))
     nodes = "".join(f"g{n % 6},{n},{n},{'' if n == 9 else 'ab'[n % 2]}\n" for n in range(16))

@@ -32,6 +32,11 @@ BETWEEN = ": "
 SEPARATORS = (",", "\t", ";", "|")
 """What may stand between the columns of a text; the one that the header has most of is taken."""
 
+NOTHING = frozenset(pa_csv.ConvertOptions().null_values) - {""}
+"""Words such as NA that say in a column of numbers, and in that of the split, that nothing is there."""
+
+INDEX = re.compile(r"(__index_level_\d+__|Unnamed: 0)?")
+"""Names that pandas gives to the numbers of its rows; in CSV mostly none."""
 
 EXACT = 2**53
 """Whole numbers up to here are floating-point numbers too."""
@@ -43,8 +48,9 @@ class Table:
     Attributes:
         file: Its name.
         columns: Its columns by name.
+        dropped: Names of columns that are left out, as they are `INDEX`.
         rows: Number of rows.
-        notes: On its encoding.
+        notes: On its encoding, on columns that are not used, and on words that look as if they said nothing.
     """
 
     def __init__(self, file: str, content: bytes) -> None:
@@ -61,6 +67,12 @@ class Table:
             text, self.notes = as_utf8(content, file)
             table = self._csv(text)
         names = [name.strip() for name in table.column_names]
+        self.dropped = {name for name in names if INDEX.fullmatch(name)}
+        table = table.select([place for place, name in enumerate(names) if name not in self.dropped])
+        names = [name for name in names if name not in self.dropped]
+        for name in sorted(self.dropped):
+            what = f"column {name!r}" if name else "column without a name"
+            self.notes += (f"The {what} of {file} is not used: it looks like the row numbers that pandas writes.",)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise UserError(f"{file} has two columns named {twice[0]!r}; give each its own name")
@@ -81,11 +93,11 @@ class Table:
         separator = max(SEPARATORS, key=header.count)
         parse = pa_csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in text)
         types = {name: pa.string() for name in header.replace('"', "").strip().split(separator) if name.strip() in KEYS}
-        convert = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+        convert = pa_csv.ConvertOptions(column_types=types)  # in which words such as NA are words
 
         def read(threads: bool) -> pa.Table:
             options = pa_csv.ReadOptions(use_threads=threads, block_size=2**24)
-            return pa_csv.read_csv(io.BytesIO(text), options, parse, convert)
+            return _with_gaps(pa_csv.read_csv(io.BytesIO(text), options, parse, convert))
 
         with contextlib.suppress(pa.ArrowException):
             return read(True)
@@ -194,11 +206,17 @@ class Table:
         words = np.array(column.to_pylist(), object)
         codes, found = pd.factorize(words)
         numeric = np.append(pd.to_numeric(pd.Series(found, dtype=object), errors="coerce").notna(), False)[codes]
-        strays = np.flatnonzero((codes >= 0) & ~numeric)
+        nothing = np.append(pd.Index(found).isin(NOTHING), False)[codes]
+        strays = np.flatnonzero((codes >= 0) & ~numeric & ~nothing)
         if 0 < len(strays) < numeric.sum():
             raise UserError(
                 f"{self.row(int(strays[0]))}: {name} is {words[strays[0]][:40]!r}, but most rows have numbers there; "
                 "mend it, or leave it empty where a label is missing"
+            )
+        if nothing.any() and name != "split":
+            word = words[np.flatnonzero(nothing)[0]]
+            self.notes += (
+                f"{self.file}: {word!r} in the column {name!r} is a word like others; only an empty cell has nothing.",
             )
         return words
 
@@ -237,7 +255,6 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
             raise UserError(f"there is no table of {part}, such as {part}.csv")
     tables = {part: Table(file.removesuffix(".gz"), members[file]) for part, file in files.items()}
     nodes, edges, graphs = tables["nodes"], tables["edges"], tables.get("graphs")
-    notes = tuple(note for table in tables.values() for note in table.notes)
     graph_of, graph_names = _graphs_of_nodes(nodes, graphs)
     order = np.argsort(graph_of, kind="stable")
     n_node = np.bincount(graph_of, minlength=len(graph_names))
@@ -249,7 +266,7 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     senders, receivers = (place[rows] for rows in ends)
     names = {"node": ids[order], "graph": graph_names}
 
-    unknown = [name for name in ignore if not any(name in table.columns for table in tables.values())]
+    unknown = [name for name in ignore if not any(name in {*one.columns, *one.dropped} for one in tables.values())]
     if unknown:
         listed = " or ".join(table.file for table in (nodes, edges, graphs) if table is not None)
         raise UserError(f"ignore names {unknown[0]!r}, which is no column of {listed}")
@@ -268,6 +285,7 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     edge_columns = {name: edges.values(name) for name in of_edges if edges.rows}
     if graphs is not None:
         unused += [(graphs, name) for name in graphs.columns if name not in {"id", "split", label}]
+    notes = tuple(note for table in tables.values() for note in table.notes)
     if unused:
         listed = ", ".join(f"{name} of {table.file}" for table, name in unused[:20])
         notes += (f"Columns that are not used: {listed}.",)
@@ -327,6 +345,17 @@ def _refuse_twice(keys: pa.Array, table: Table, column: str) -> None:
             f"{table.row(again)} has the {column} {str(keys[again])[:40]!r} of an earlier row; give each its own (if "
             "they differ by graph, give the edges a column 'graph' too)"
         )
+
+
+def _with_gaps(table: pa.Table) -> pa.Table:
+    """Columns of text whose empty cells are null; in the one of the split, `NOTHING` says the same."""
+    for number, name in enumerate(table.column_names):
+        column = table.column(number)
+        if pa.types.is_string(column.type):
+            empty = ["", *NOTHING] if name.strip() == "split" else [""]
+            gone = pc.is_in(column, value_set=pa.array(empty))
+            table = table.set_column(number, name, pc.if_else(gone, pa.scalar(None, pa.string()), column))
+    return table
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
