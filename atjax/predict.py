@@ -10,6 +10,7 @@ from scipy.special import softmax
 
 from atjax import checkpoint, cli
 from atjax.atomic import write_text
+from atjax.errors import UserError
 from atjax.raw import RawGraphs
 from atjax.sources import custom
 
@@ -17,7 +18,12 @@ from atjax.sources import custom
 def main(cfg: DictConfig) -> None:
     """The job behind the command line; see ``conf/predict.yaml``."""
     model = checkpoint.load(cli.folder(cfg.model, "model"))
-    table = predictions(model, custom.read(str(cfg.path), label=str(cfg.label)))
+    path = str(cfg.path)
+    raw = custom.read(path, encoding=model.encoding)
+    try:
+        table = predictions(model, raw)
+    except UserError as error:
+        raise custom.located(path, error) from None
     output = cli.folder(cfg.output, "output")
     write_text(output, table.to_csv(index=False))
     level = model.info["level"]

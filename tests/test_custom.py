@@ -535,6 +535,9 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
     path = folder(tmp_path / "own", **ONE)
     with pytest.raises(UserError, match=r"ignore names 'z', which is no column of nodes.csv"):
         load_task("custom", path=str(path), ignore=["z"])
+    with pytest.raises(UserError, match=r"^[^:]*own: 'mae' is no metric") as caught:
+        load_task("custom", path=str(path), metric="mae")
+    assert str(caught.value).count("own:") == 1
     with pytest.raises(UserError, match="directed='maybe' is neither true nor false"):
         load_task("custom", path=str(path), directed="maybe")
 
@@ -561,6 +564,36 @@ def test_predictions_on_the_command_line(
     assert table["probability"].between(0.5, 1).all()
     assert tiny.run("predict", "model=run", "path=mine/nodes.csv") == 2
     assert capsys.readouterr().err.startswith("atjax: mine/nodes.csv: this is a file of another kind; give a folder")
+
+
+def test_of_tables_to_predict_only_what_the_model_takes_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    molecules(tmp_path / "mine")
+    nodes = pd.read_csv("mine/nodes.csv", dtype={"id": str})
+    nodes.assign(when="2030-01-01").to_csv("mine/nodes.csv", index=False)
+    edges = pd.read_csv("mine/edges.csv", dtype=str)
+    edges.assign(when="2030-01-01", order=1.5, weight=0.5).to_csv("mine/edges.csv", index=False)
+    pd.read_csv("mine/graphs.csv").rename(columns={"label": "mass"}).to_csv("mine/graphs.csv", index=False)
+    nodes = nodes.rename(columns={"mass": "label"})  # of another name than the labels of the training
+    nodes.assign(when="2030-01-01").to_csv("mine/nodes.csv", index=False)
+    task = load_task("custom", path="mine", label="mass", ignore=["when"])
+    assert task.encoding is not None
+    design = next(iter(tiny.space()))
+    checkpoint.save(tmp_path / "model", task, tiny.made_up(task, design, budget=tiny.BUDGET), {})
+    assert tiny.run("predict", "model=model", "path=mine") == 0
+    assert capsys.readouterr().out.splitlines() == ["mine: 20 graphs predicted: predictions.csv"]
+    assert pd.read_csv("predictions.csv")["prediction"].tolist() == load("model").predict_labels(task.graphs)
+    raw = custom.read("mine", encoding=task.encoding)
+    assert (set(raw.columns), set(raw.edge_columns), raw.labels) == ({"element", "label"}, {"order"}, {})
+    assert raw.weights is not None
+    nodes.assign(element="X").to_csv("mine/nodes.csv", index=False)
+    assert tiny.run("predict", "model=model", "path=mine") == 2
+    assert capsys.readouterr().err.startswith("atjax: mine: nodes.csv: row 1: element is 'X', which no graph had when")
+    nodes.drop(columns="element").to_csv("mine/nodes.csv", index=False)
+    assert tiny.run("predict", "model=model", "path=mine") == 2
+    assert capsys.readouterr().err.startswith("atjax: mine: The nodes have no attribute 'element'; it is needed")
 
 
 @pytest.mark.parametrize(("level", "width"), [("node", 1), ("node", 2), ("graph", 1)])

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from atjax import interop
+from atjax.encoding import Encoding
 from atjax.errors import UserError
 from atjax.raw import RawGraphs, Where, parts_of_sets
 from atjax.sources import heterophilous, npz, tables, tu
@@ -76,26 +77,36 @@ def load(
             target=target,
         )
     except UserError as error:
-        raise _located(path, error) from None
+        raise located(path, error, name) from None
 
 
-def read(path: str | Path, *, label: str = "label", ignore: Collection[str] = ()) -> RawGraphs:
+def read(
+    path: str | Path, *, label: str = "label", ignore: Collection[str] = (), encoding: Encoding | None = None
+) -> RawGraphs:
     """Graphs from files of the user's own, before anything is made of attributes and labels; there may be no labels.
+
+    Args:
+        path: As in `load`, and so the next two.
+        label: Column of the labels, in tables.
+        ignore: Attributes that are not used.
+        encoding: Of tables, read only the attributes that this needs, and neither labels nor a split: for graphs that
+            are to be predicted.
 
     Raises:
         UserError: As `load`.
     """
     try:
-        return _read(Path(path).expanduser(), label, ignore)
+        return _read(Path(path).expanduser(), label, ignore, encoding)
     except UserError as error:
-        raise _located(path, error) from None
+        raise located(path, error) from None
 
 
-def _located(path: str | Path, error: UserError) -> UserError:
-    return UserError(f"{path}: {str(error).rstrip('.')}.")
+def located(path: str | Path, error: UserError, name: str = "") -> UserError:
+    """The error with the path before it, in place of the name of the task."""
+    return UserError(f"{path}: {str(error).removeprefix(f'{name}: ').rstrip('.')}.")
 
 
-def _read(path: Path, label: str, ignore: Collection[str]) -> RawGraphs:
+def _read(path: Path, label: str, ignore: Collection[str], encoding: Encoding | None) -> RawGraphs:
     if path.is_dir():
         members = _folder(path)
     elif not path.is_file():
@@ -117,7 +128,7 @@ def _read(path: Path, label: str, ignore: Collection[str]) -> RawGraphs:
         found = ", ".join(sorted(members)[:5]) or "nothing"
         raise UserError(f"its layout is unknown (there is {found}); give {LAYOUTS}")
     content = {name: gunzip(members[name], name) for name in wanted}
-    raw = tables.parse(content, label=label, ignore=ignore)
+    raw = tables.parse(content, label=label, ignore=ignore, encoding=encoding)
     return _noted(raw, f"Read as tables: {', '.join(sorted(wanted))}.")
 
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from atjax.encoding import Encoding
 from atjax.errors import UserError
 from atjax.interop import WEIGHT
 from atjax.raw import RawGraphs, Where, parts_of_words
@@ -238,13 +239,20 @@ def find(names: Collection[str]) -> dict[str, str]:
     return found
 
 
-def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collection[str] = ()) -> RawGraphs:
+def parse(
+    members: Mapping[str, bytes],
+    *,
+    label: str = "label",
+    ignore: Collection[str] = (),
+    encoding: Encoding | None = None,
+) -> RawGraphs:
     """Graphs from tables of nodes, edges and, where there are several graphs, of graphs.
 
     Args:
         members: Content of each file by its name; those that `find` knows are read.
         label: The column of the labels, in the table of nodes or of graphs.
         ignore: Columns of the tables that are not used: no features, and with ``split`` among them no split either.
+        encoding: Read only the attributes that this needs, and neither labels nor a split; None for all there is.
 
     Raises:
         UserError: A table or a column is missing, or a row is faulty: names file and row.
@@ -270,9 +278,16 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     if unknown:
         listed = " or ".join(table.file for table in (nodes, edges, graphs) if table is not None)
         raise UserError(f"ignore names {unknown[0]!r}, which is no column of {listed}")
-    features = [name for name in nodes.columns if name not in {"id", "graph", "split", label, *ignore}]
-    columns = {name: nodes.values(name)[order] for name in features}
+    of_nodes = [name for name in nodes.columns if name not in {"id", "graph", "split", label, *ignore}]
+    of_edges = [name for name in edges.columns if name not in {*KEYS, "split", label, *ignore}]
     levels = [("node", nodes, order)] + ([] if graphs is None else [("graph", graphs, np.arange(graphs.rows))])
+    if encoding is not None:
+        of_nodes = [column.name for column in encoding.columns if column.name in nodes.columns]
+        weight = [] if encoding.weight is None else [WEIGHT]
+        of_edges = [name for name in (*(one.name for one in encoding.edge_columns), *weight) if name in edges.columns]
+        levels = []
+    columns = {name: nodes.values(name)[order] for name in of_nodes}
+    edge_columns = {name: edges.values(name) for name in of_edges if edges.rows}
     labels = {level: table.labels(label)[rows] for level, table, rows in levels if table.says(label)}
     parts = {
         level: parts_of_words(table.values("split")[rows], level, where)
@@ -281,8 +296,6 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     }
     # A label of edges is nothing that is learnt here, and least of all something to learn from.
     unused = [(edges, name) for name in edges.columns if name in {"id", "split", label}]
-    of_edges = [name for name in edges.columns if name not in {*KEYS, "split", label, *ignore}]
-    edge_columns = {name: edges.values(name) for name in of_edges if edges.rows}
     if graphs is not None:
         unused += [(graphs, name) for name in graphs.columns if name not in {"id", "split", label}]
     notes = tuple(note for table in tables.values() for note in table.notes)
