@@ -37,7 +37,7 @@ class Options(TypedDict, total=False):
     metric: str | None
     split: Mapping[str, Any] | None
     directed: bool
-    categories: Sequence[str]
+    categories: str | Sequence[str]
     unlabelled: Hashable | None
     target: int | Sequence[int] | None
 

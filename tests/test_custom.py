@@ -542,6 +542,34 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
         load_task("custom", path=str(path), directed="maybe")
 
 
+def test_one_name_is_as_good_as_a_list_of_one(tmp_path: Path) -> None:
+    nodes = "id,xy,y,2020,label\n1,3,1,5,a\n2,2,5,6,b\n"
+    path = str(folder(tmp_path / "own", nodes__csv=nodes, edges__csv=ONE["edges__csv"]))
+
+    def names(**options: Any) -> list[tuple[str, bool]]:
+        encoding = load_task("custom", path=path, **options).encoding
+        assert encoding is not None
+        return [(column.name, column.values is not None) for column in encoding.columns]
+
+    assert names(ignore="xy") == names(ignore=["xy"]) == [("y", False), ("2020", False)]
+    assert names(categories="xy") == names(categories=["xy"]) == [("xy", True), ("y", False), ("2020", False)]
+    assert names(ignore=2020, categories=None) == [("xy", False), ("y", False)]
+    assert set(custom.read(path, ignore="xy").columns) == {"y", "2020"}
+    for options, message in (
+        ({"ignore": "x"}, "ignore names 'x', which is no column of nodes.csv"),
+        (
+            {"ignore": {"xy": 1}},
+            r"ignore={'xy': 1} names no attributes; give a name, or a list such as \[mass,charge\]",
+        ),
+        ({"ignore": [None]}, r"ignore=\[None\] names no attributes; give a name"),
+        ({"categories": 5}, "categories names '5', which is none of 2020, xy, y"),
+        ({"categories": 0.5}, "categories=0.5 names no attributes; give a name"),
+        ({"categories": True}, "categories=True names no attributes; give a name"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_task("custom", path=path, **options)
+
+
 def test_predictions_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

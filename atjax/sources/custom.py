@@ -12,7 +12,7 @@ import numpy as np
 from atjax import interop
 from atjax.encoding import Encoding
 from atjax.errors import UserError
-from atjax.raw import RawGraphs, Where, parts_of_sets
+from atjax.raw import RawGraphs, Where, names_of, parts_of_sets
 from atjax.sources import heterophilous, npz, tables, tu
 from atjax.sources.arrays import read_array
 from atjax.sources.decode import as_utf8, gunzip
@@ -37,8 +37,8 @@ def load(
     loss: Loss | None = None,
     metric: Metric | None = None,
     label: str = "label",
-    ignore: Sequence[str] = (),
-    categories: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
+    categories: str | Sequence[str] = (),
     directed: bool = False,
     unlabelled: Hashable | None = None,
     target: int | Sequence[int] | None = None,
@@ -52,7 +52,7 @@ def load(
         loss: None to choose by the labels.
         metric: None for the first of the loss.
         label: Column of the labels, in tables.
-        ignore: Attributes of nodes and edges, such as columns of tables, that are not used.
+        ignore: Attributes of nodes and edges, such as columns of tables, that are not used; one, or several.
         categories: As in `atjax.task.Options`, and so the next two.
         directed: Keep the direction of edges.
         unlabelled: A label that says that there is none.
@@ -81,7 +81,7 @@ def load(
 
 
 def read(
-    path: str | Path, *, label: str = "label", ignore: Collection[str] = (), encoding: Encoding | None = None
+    path: str | Path, *, label: str = "label", ignore: str | Collection[str] = (), encoding: Encoding | None = None
 ) -> RawGraphs:
     """Graphs from files of the user's own, before anything is made of attributes and labels; there may be no labels.
 
@@ -96,7 +96,7 @@ def read(
         UserError: As `load`.
     """
     try:
-        return _read(Path(path).expanduser(), label, ignore, encoding)
+        return _read(Path(path).expanduser(), label, names_of(ignore, "ignore"), encoding)
     except UserError as error:
         raise located(path, error) from None
 
