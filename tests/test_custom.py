@@ -530,6 +530,9 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="this is no zip archive"):
         load_task("custom", path=str(tmp_path / "b.zip"))
     np.savez(tmp_path / "c.npz", z=np.ones(3))
+    np.savez(tmp_path / "d.npz", edge_index=[[0], [1]])
+    with pytest.raises(UserError, match=r"d.npz: no array says how many nodes there are; give x, y or graph \(zeros"):
+        load_task("custom", path=str(tmp_path / "d.npz"))
     with pytest.raises(UserError, match="its arrays are z; give x, edge_index, edge_attr, edge_weight, y"):
         load_task("custom", path=str(tmp_path / "c.npz"))
     path = folder(tmp_path / "own", **ONE)

@@ -186,6 +186,8 @@ def test_the_program_prints_and_draws(
         "Warning: One example only: class 'c'; it can be in one part of the split.",
     ):
         assert said in text, said
+    assert tiny.run("describe", "task=custom", "task.path=mine", "task.name='a[/b]'", "picture=false") == 0
+    assert "a[/b]: node task, loss cross_entropy" in " ".join(capsys.readouterr().out.split())
     picture = tmp_path / "runs" / "mine" / "describe" / "graphs.svg"
     assert picture.read_text().startswith("<?xml")
     picture.unlink()

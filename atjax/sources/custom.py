@@ -220,6 +220,8 @@ def _npz(content: bytes) -> RawGraphs:
 def _arrays(members: Mapping[str, bytes], keys: Collection[str]) -> RawGraphs:
     """Arrays as PyTorch Geometric calls them, those of `ARRAYS` that there are."""
     given = {key: read_array(members, key) for key in ARRAYS if key in keys}
+    if not {"x", "y", "graph"} & set(given):
+        raise UserError("no array says how many nodes there are; give x, y or graph (zeros for one graph without x)")
     raw = interop.from_arrays(
         given.get("x"),
         given["edge_index"],
