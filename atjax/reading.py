@@ -217,7 +217,7 @@ def _own_parts(
         return found[level], tuple(f"The split of the {other}s is not used." for other in found if other != level)
     if "graph" in found:
         codes = np.repeat(found["graph"], raw.n_node)
-        return np.where(labels.missing, -1, codes), ("It is that of the graphs, each for all of its nodes.",)
+        return np.where(labels.missing, -1, codes), ("The split is that of the graphs, each for all of its nodes.",)
     if "node" in found:
         raise UserError(
             "The nodes have a split, but graphs are the examples; give each graph its part, or take the split away."

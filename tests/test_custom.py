@@ -249,7 +249,7 @@ def test_a_split_of_graphs_is_that_of_their_nodes(tmp_path: Path) -> None:
     for part, word in (("train", "train"), ("validation", "val"), ("test", "test")):
         expected = [n for n, name in enumerate(raw.names["node"]) if parts[int(name[1])] == word and name != "g3: 9"]
         assert getattr(task.fixed_split, part).tolist() == expected
-    assert "It is that of the graphs, each for all of its nodes." in task.notes
+    assert "The split is that of the graphs, each for all of its nodes." in task.notes
     assert load_task("custom", path=str(path), ignore=["split"]).fixed_split is None
     both = nodes.replace("\n", ",\n").replace("a,\n", "a,train\n", 3).replace("b,\n", "b,val\n", 2)
     both = both.replace("15,15,b,", "15,15,b,test")
@@ -367,6 +367,9 @@ def test_npz_files_of_three_kinds(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "graphs.npz", edge_index=[[0, 2], [1, 3]], y=[3, 5, 3], graph=[0, 0, 1, 1, 2])
     graphs = load_task("custom", path=str(tmp_path / "graphs.npz"))
     assert (graphs.level, graphs.labels.tolist(), graphs.graphs.n_node.tolist()) == ("graph", [0, 1, 0], [2, 2, 1])
+    masks_of_graphs = {name: np.arange(3) == n for n, name in enumerate(masks)}
+    np.savez(tmp_path / "new.npz", edge_index=[[0, 2], [1, 3]], graph=[0, 0, 1, 1, 2], **masks_of_graphs)
+    assert custom.read(tmp_path / "new.npz").parts == {}  # without labels nothing says what they are of
     adjacency, features = sparse.coo_matrix((np.ones(20), edges), shape=(12, 12)).tocsr(), sparse.csr_matrix(x)
     parts = {
         f"{name}_{field}": getattr(matrix, field)

@@ -231,7 +231,7 @@ def _arrays(members: Mapping[str, bytes], keys: Collection[str]) -> RawGraphs:
         edge_weight=given.get("edge_weight"),
     )
     level = "graph" if "graph" in raw.labels else "node"
-    masks = {part: given[key].astype(bool) for key, part in interop.MASKS.items() if key in given}
+    masks = {part: given[key].astype(bool) for key, part in interop.MASKS.items() if key in given and raw.labels}
     parts = {level: parts_of_sets(masks, raw.count(level), level, raw.where)} if masks else {}
     unused = sorted(set(keys) - set(ARRAYS))
     notes = [f"Arrays that are not used: {', '.join(unused[:20])}."] if unused else []
