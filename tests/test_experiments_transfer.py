@@ -16,6 +16,7 @@ import tiny
 
 sys.path.append(str(tiny.REPOSITORY / "experiments" / "transfer"))
 
+import hyperband
 import priors
 import recorded
 import replay
@@ -237,6 +238,25 @@ def test_methods_are_compared_task_by_task() -> None:
         )
         assert f"{np.mean(one - other):+.2f} ± {np.std(one - other, ddof=1) / 5**0.5:.2f}" == row.split(" | ")[place]
         assert f"{sum(one > other)} of 5" == row.split(" | ")[place + 2].removesuffix(" |")
+
+
+def test_what_hyperband_saves_by_hand() -> None:
+    """Trainings of 10 epochs with a record every 5; the second is stopped at its first record."""
+
+    def training(last: float, state: str = "complete") -> hyperband.Trained:
+        return hyperband.Trained(state, np.array([5, 10]), np.array([0.1, last]), last, 1.0, last / 2)
+
+    trained = [training(0.6), training(0.9), training(0.7), training(0.8, "failed")]
+    found = hyperband.measured(hyperband.Outcome(trained, [10, 5, 10, 10]))
+    assert found == pytest.approx((0.9, 0.45, 0.7, 0.35, 0.9, 0.45, 35 / 40))  # its epochs pay for three
+    study = optuna.create_study(study_name="seed 0", direction="maximize", pruner=hyperband.HyperBand())
+    given = []
+    for number in range(60):
+        curve = np.linspace(0.1, 1, 9) / (1 + number)
+        worse = hyperband.Trained("complete", np.arange(1, 10), curve, curve[-1], 1.0, 0.0)
+        given.append(hyperband.followed(study, study.ask(), worse))
+    assert set(given) == {1, 3, 9}  # rungs; ever worse, only the first of a bracket and those of the last go on
+    assert given[0] == 9
 
 
 def test_mixtures_are_of_the_best_designs_of_the_other_tasks() -> None:
