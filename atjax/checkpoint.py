@@ -150,7 +150,9 @@ def _edge_words(features: int, weighted: bool) -> str:
 
 
 def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> None:
-    """Write a trained model into a folder, in place of what was there; readers see the old model or the new one.
+    """Write a trained model into a folder, in place of what was there.
+
+    Wherever it is stopped, `load` finds the old model or the new one, whole.
 
     Args:
         folder: The model's folder.
@@ -159,9 +161,8 @@ def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> No
         versions: Versions of the libraries.
     """
     folder = folder.absolute()
-    new, old = folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    recover(folder)
+    new, old = _beside(folder)
     new.mkdir(parents=True)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(new / "variables", outcome.variables)
@@ -186,10 +187,26 @@ def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> No
         "versions": versions,
     }
     (new / "model.json").write_text(json.dumps(info, indent=1) + "\n")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
+    try:
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(new, folder)
+    finally:
+        recover(folder)
+
+
+def recover(folder: Path) -> None:
+    """Put back the model that a stopped `save` had moved out of a folder, and remove what else it left."""
+    new, old = _beside(folder)
+    if old.exists() and not folder.exists():
+        os.replace(old, folder)
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _beside(folder: Path) -> tuple[Path, Path]:
+    """Where `save` keeps the new model until it is whole, and the old one until the new one has its place."""
+    return folder.parent / f".{folder.name}.new", folder.parent / f".{folder.name}.old"
 
 
 def load(path: str | Path) -> TrainedModel:
@@ -205,10 +222,10 @@ def load(path: str | Path) -> TrainedModel:
         >>> model = atjax.load("runs/cox2/random-product-quick-seed0")
         >>> model.predict(atjax.load_task("cox2").graphs)
     """
-    folder = Path(path).absolute()
-    if not (folder / "model.json").exists():
-        folder = folder / "best_model"
-    if not (folder / "model.json").exists():
+    given = Path(path).absolute()
+    places = [place for model in (given, given / "best_model") for place in (model, _beside(model)[1])]
+    folder = next((place for place in places if (place / "model.json").exists()), None)
+    if folder is None:
         raise UserError(f"There is no model at {path}; give the run folder of a search, or its best_model.")
     try:
         info = json.loads((folder / "model.json").read_text())

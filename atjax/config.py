@@ -50,9 +50,14 @@ def name_of_path(path: object) -> str:
     return re.sub(r"[^A-Za-z0-9_.+-]+", "_", Path(str(path)).expanduser().absolute().stem) or "own"
 
 
-def name_of_prior(source: str, name: str) -> str:
-    """What a search with this ``search.prior`` and ``prior.name`` is called by."""
-    return name if source == "transfer" else source
+def name_of_prior(source: str, name: str, fisher: str) -> str:
+    """What a search with this ``search.prior``, ``prior.name`` and choice of ``fisher`` is called by.
+
+    Fisher settings are named where they matter and are not those taken if nothing is said.
+    """
+    if source != "transfer":
+        return source
+    return name if fisher == default_choice("fisher") else f"{name}-{fisher}"
 
 
 def name_of_budget(budget: Mapping[Any, Any]) -> str:
@@ -152,10 +157,15 @@ def load(group: str, name: str) -> Any:
 
 def default(group: str) -> Any:
     """The object of a group, such as ``fisher``, that ``conf/search.yaml`` takes if nothing else is said."""
+    return load(group, default_choice(group))
+
+
+def default_choice(group: str) -> str:
+    """The name of `default`, such as ``alpha``."""
     for file in ("search", "common"):
         for entry in OmegaConf.load(conf_dir() / f"{file}.yaml").defaults:
             if isinstance(entry, DictConfig) and group in entry:
-                return load(group, entry[group])
+                return str(entry[group])
     raise KeyError(group)
 
 

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from atjax import cli, config
 from atjax.atomic import write_text
@@ -32,7 +33,8 @@ def main(cfg: DictConfig) -> None:
     task = config.build_task(cfg)
     split = task.split(seed)
     seen = overview(task)
-    table = Table(title=f"{task.name}: {task.level} task, loss {task.loss}, metric {task.metric}", show_header=False)
+    title = f"{task.name}: {task.level} task, loss {task.loss}, metric {task.metric}"
+    table = Table(title=Text(title, style="table.title"), show_header=False)
     for name, value in facts(task, seen, split, seed):
         table.add_row(name, escape(value))
     console.print(table)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from omegaconf import DictConfig
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from atjax import cli, config
 from atjax.space import ANCHORS
@@ -28,7 +30,7 @@ def main(cfg: DictConfig) -> None:
         "mean",
         "sd",
         "feature",
-        title=f"{task.name}: Fisher of anchors ({feature.fisher})",
+        title=Text(f"{task.name}: Fisher of anchors ({feature.fisher})", style="table.title"),
     )
     spread = feature.alphas.std(axis=1, ddof=1) if feature.alphas.shape[1] > 1 else np.full(len(feature.alphas), np.nan)
     names = [anchor.key.rsplit("-lr", 1)[0] for anchor in ANCHORS]
@@ -44,9 +46,9 @@ def main(cfg: DictConfig) -> None:
         console.print("embedding", *(f"{number:.3f}" for number in found.embedding.novel))
         near = Table("task", "distance", "weight")
         for name, distance, weight in found.prior.nearest:
-            near.add_row(name, f"{distance:.3f}", f"{weight:.3f}")
+            near.add_row(escape(name), f"{distance:.3f}", f"{weight:.3f}")
         console.print(near)
-    console.print(found.prior.reason)
+    console.print(found.prior.reason, markup=False)
     source = "read from the cache" if feature.cached else f"computed in {feature.seconds:.1f} s"
     console.print(f"Feature {source}; projection and prior in {found.seconds['prior']:.1f} s.")
 

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from atjax.errors import UserError
-from atjax.raw import RawGraphs, Where, disagreeing, tidy_edges
+from atjax.raw import RawGraphs, Where, disagreeing, names_of, tidy_edges
 
 MAX_CATEGORIES = 256
 """Different words that an attribute may have: beyond, it is a name rather than a kind, and its one-hot code useless."""
@@ -77,9 +77,10 @@ class Column:
                 )
             return cls(name, len(values), values)
         numbers = _numbers(name, given, rows)
-        shift, scale = numbers.mean(axis=0), numbers.std(axis=0)
-        plain = (numbers.min(axis=0) >= 0) & (numbers.max(axis=0) <= 1)
-        shift, scale = np.where(plain, 0, shift), np.where(plain | (scale == 0), 1, scale)
+        least, most = numbers.min(axis=0), numbers.max(axis=0)
+        plain, constant = (least >= 0) & (most <= 1), least == most  # of which mean and deviation have rounding errors
+        shift = np.where(plain, 0, np.where(constant, least, numbers.mean(axis=0)))
+        scale = np.where(plain | constant, 1, numbers.std(axis=0))
         if plain.all():
             return cls(name, numbers.shape[1])
         return cls(name, numbers.shape[1], None, tuple(shift.tolist()), tuple(scale.tolist()))
@@ -261,7 +262,7 @@ class Encoded(NamedTuple):
 
 
 def learn(
-    raw: RawGraphs, level: str, classes: tuple[Hashable, ...] | None, *, directed: bool, categories: Sequence[str]
+    raw: RawGraphs, level: str, classes: tuple[Hashable, ...] | None, *, directed: bool, categories: str | Sequence[str]
 ) -> Encoding:
     """The encoding of a set: from the attributes of its nodes and edges, in their order, if there are any.
 
@@ -270,12 +271,13 @@ def learn(
         level: What an example is.
         classes: The owner's label of each class; None for regression.
         directed: Whether edges keep their direction.
-        categories: Attributes whose numbers are kinds, to be coded one-hot as words are.
+        categories: Attributes whose numbers are kinds, to be coded one-hot as words are; one, or several.
 
     Raises:
         UserError: A value is missing, not finite, or one of too many words; a weight is none, or below 0; a category is
             no attribute.
     """
+    categories = names_of(categories, "categories")
     known = sorted({*raw.columns, *raw.edge_columns})
     unknown = [name for name in categories if name not in known]
     if unknown:

@@ -77,7 +77,7 @@ def from_arrays(
     Raises:
         UserError: Shapes do not match.
     """
-    columns, edges = {}, _edges(edge_index, Where())
+    columns, edges = {}, _edges(edge_index)
     counts: dict[str, int] = {} if num_nodes is None else {"num_nodes": int(num_nodes)}
     if x is not None:
         columns["x"] = _features(x, "x")
@@ -231,7 +231,7 @@ def from_pyg(data: Any) -> RawGraphs:
             by_level["node"] = _joined(arrays, "y")
     masks = {name: _all_or_none([getattr(graph, name, None) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
-    each = [_edges(graph.edge_index, where) for graph in several]
+    each = [_edges(graph.edge_index) for graph in several]
     edges = _shifted(each, sizes, where)
     rows = _edge_columns(several, ("edge_attr", "edge_weight"), lambda graph, name: getattr(graph, name, None), each)
     weights = rows.pop("edge_weight", None)
@@ -286,7 +286,7 @@ def from_dgl(
         by_level["graph" if len(several) > 1 else "node"] = _values(labels)
     masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
-    each = [_edges(graph.edges(), where) for graph in several]
+    each = [_edges(graph.edges()) for graph in several]
     edges = _shifted(each, sizes, where)
     if edge_attributes is None:
         edge_attributes = sorted({key for graph in several for key in _edge_data(graph)} - NO_FEATURES)
@@ -464,7 +464,7 @@ def _masks(given: Mapping[str, list[Any]], count: int, where: Where) -> dict[str
     return {"node": parts_of_sets({part: sets[part] for part in PARTS if part in sets}, count, "node", where)}
 
 
-def _edges(given: Any, where: Where) -> tuple[np.ndarray, np.ndarray]:
+def _edges(given: Any) -> tuple[np.ndarray, np.ndarray]:
     """Senders and receivers, [E] each."""
     if given is None:
         raise UserError("There are no edges; give edge_index, [2, E].")

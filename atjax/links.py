@@ -60,9 +60,11 @@ def link_prediction(
         >>> result = atjax.search(task)
         >>> atjax.load("run").predict(task.graphs, np.array([[0, 5], [0, 9]]))
     """
-    if not isinstance(negatives, int) or negatives < 1:
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise UserError(f"{name}: the seed {seed!r} of the split must be a whole number of at least 0.")
+    if isinstance(negatives, bool) or not isinstance(negatives, int) or negatives < 1:
         raise UserError(f"{name}: negatives={negatives!r} must be a whole number of at least 1.")
-    if not 0 < message <= 1:
+    if not isinstance(message, int | float) or not 0 < message <= 1:
         raise UserError(f"{name}: message={message!r} must be above 0 and at most 1.")
     if metric not in (known := METRICS["binary_cross_entropy"]):
         raise UserError(f"{name}: metric={metric!r} is unknown; choose from {', '.join(known)}.")

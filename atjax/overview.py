@@ -10,6 +10,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from atjax.meta import density, homophily
+from atjax.metrics import score
 from atjax.task import Graphs, Split, Task
 
 LISTED = 5
@@ -125,6 +126,13 @@ def warnings(task: Task, split: Split) -> tuple[str, ...]:
             found.append(f"The split leaves out of training: {absent}; no model can learn it.")
         if empty := _listed(names, sizes == 0):
             found.append(f"No example at all: {empty}.")
+    for part, consequence in {"validation": "no model can be chosen", "test": "no test score can be given"}.items():
+        ids = getattr(split, part)
+        if np.isnan(score(task.metric, task.labels[ids], np.zeros((len(ids), task.num_outputs), np.float32))):
+            found.append(
+                f"All {part} examples of the split have the same label, for which {task.metric} is undefined: "
+                f"{consequence}; give that part others too, or take another metric."
+            )
     low, high = _range(task.graphs)
     if same := int(np.sum(low == high)):
         found.append(f"Features that are the same at every node, and so say nothing: {same} of {len(low)}.")

@@ -354,7 +354,8 @@ def prior_from_bank(
     try:
         embedding = locate(feature, rest, config=projection, seed=seed)
     except NoComparison as obstacle:
-        return uniform_prior(space, f"{obstacle} The prior is uniform."), None
+        fallback = uniform_prior(space, f"{obstacle} The prior is uniform.")
+        return dataclasses.replace(fallback, name=config.name), None
 
     usable = np.array([not config.same_level or other == level for other in embedding.levels])
     if config.weights == "calibrated":
@@ -365,15 +366,15 @@ def prior_from_bank(
     order = np.argsort(distances, kind="stable")
     nearest = tuple((embedding.names[t], float(distances[t]), float(weights[t])) for t in order)
     close = [int(t) for t in order if weights[t] > 0]
+    which = f" of level {level}" if config.same_level else ""
     if not close:
-        which = f" of level {level}" if config.same_level else ""
         reason = f"No task{which} of the bank lies within distance {config.threshold:g}. The prior is uniform."
         return Prior(space.uniform(), nearest, "uniform", reason, name=config.name), embedding
     of_task = dict(iter(rest.records.groupby("content_hash")))
     distributions = [
         design_distribution(of_task[embedding.content_hashes[t]], space, config.top_k, config.correct) for t in close
     ]
-    reason = f"{len(close)} of {len(nearest)} tasks of the bank lie within distance {config.threshold:g}."
+    reason = f"{len(close)} of {usable.sum()} tasks{which} of the bank lie within distance {config.threshold:g}."
     mixed = mix(distributions, weights[close], config.epsilon)
     ranking = None
     if config.joint:

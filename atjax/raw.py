@@ -153,6 +153,20 @@ def tidy_edges(raw: RawGraphs) -> Tidied:
     return Tidied(senders, receivers, kept, notes)
 
 
+def names_of(given: object, option: str) -> tuple[str, ...]:
+    """Names of attributes that an option gives: one, a list, or None for none. Numbers are names too, such as 2020.
+
+    Raises:
+        UserError: It is something else.
+    """
+    several = [] if given is None else [given] if isinstance(given, str | int) else given
+    if isinstance(several, list | tuple | set | frozenset) and not any(
+        isinstance(name, bool) or not isinstance(name, str | int) for name in several
+    ):
+        return tuple(str(name) for name in several)
+    raise UserError(f"{option}={given!r} names no attributes; give a name, or a list such as [mass,charge].")
+
+
 def disagreeing(senders: np.ndarray, receivers: np.ndarray, values: np.ndarray, directed: bool) -> int:
     """How many edges are listed several times with differing values.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypedDict
@@ -36,7 +37,7 @@ class Options(TypedDict, total=False):
     metric: str | None
     split: Mapping[str, Any] | None
     directed: bool
-    categories: Sequence[str]
+    categories: str | Sequence[str]
     unlabelled: Hashable | None
     target: int | Sequence[int] | None
 
@@ -80,12 +81,9 @@ def read(raw: RawGraphs, options: Options) -> Reading:
     labels = read_labels(raw, level, options.get("loss"), options.get("unlabelled"))
     categories, directed = options.get("categories", ()), options.get("directed", False)
     encoding = learn(raw, level, labels.classes, directed=directed, categories=categories)
-    split = read_split(raw, level, labels, options.get("split"))
+    split, said = read_split(raw, level, labels, options.get("split"))
     encoded = encoding.apply(raw)
-    notes = (*raw.notes, *describe_features(encoding), *labels.notes, *encoded.notes)
-    if split is not None:
-        sizes = ", ".join(f"{len(ids):,}" for ids in split)
-        notes += (f"Split: the data's own, {sizes} {level}s for training, validation and test.",)
+    notes = (*raw.notes, *describe_features(encoding), *labels.notes, *encoded.notes, *said)
     return Reading(level, labels, encoding, encoded, split, notes)
 
 
@@ -162,6 +160,10 @@ def _classes(given: np.ndarray, level: str, unlabelled: Hashable | None) -> Labe
 def _outputs(raw: RawGraphs, level: str, loss: str, unlabelled: Hashable | None) -> Labels:
     """Numbers [N, C], each output by itself, NaN for none."""
     given = raw.labels[level]
+    if given.dtype == object and not any(isinstance(label, str) for label in given.flat):
+        # Whole numbers, or true and false, of which some are missing.
+        with contextlib.suppress(TypeError, ValueError):
+            given = given.astype(np.float64)
     if given.dtype.kind not in "biuf":
         raise UserError(f"The labels of the {level}s are words, not numbers; take loss=cross_entropy for classes.")
     values = given.astype(np.float32).reshape(len(given), -1)
@@ -180,15 +182,16 @@ def _outputs(raw: RawGraphs, level: str, loss: str, unlabelled: Hashable | None)
 
 def read_split(
     raw: RawGraphs, level: str, labels: Labels, sets: Mapping[str, object] | None
-) -> tuple[np.ndarray, ...] | None:
-    """Ids of training, validation and test examples by the owner's own split, ascending; None if there is none.
+) -> tuple[tuple[np.ndarray, ...] | None, tuple[str, ...]]:
+    """Ids of training, validation and test examples by the owner's own split, ascending, and notes; None without one.
 
     Raises:
-        UserError: The split is faulty (`atjax.raw.parts_of_sets`), a part is empty, or holds what has no label.
+        UserError: The split is faulty (`atjax.raw.parts_of_sets`), of the nodes alone where graphs are the examples; a
+            part is empty, or holds what has no label.
     """
-    codes = raw.parts.get(level) if sets is None else parts_of_sets(sets, raw.count(level), level, raw.where)
+    codes, notes = _own_parts(raw, level, labels, sets)
     if codes is None or not np.any(codes >= 0):
-        return None
+        return None, ()
     ids = tuple(np.flatnonzero(codes == code) for code in range(len(PARTS)))
     for part, members in zip(PARTS, ids):
         if not members.size:
@@ -196,4 +199,27 @@ def read_split(
         bare = members[labels.missing[members]]
         if bare.size:
             raise UserError(f"{raw.where(level, bare[0])} is for {part} but has no label; give one, or take it out.")
-    return ids
+    sizes = ", ".join(f"{len(members):,}" for members in ids)
+    return ids, (f"Split: the data's own, {sizes} {level}s for training, validation and test.", *notes)
+
+
+def _own_parts(
+    raw: RawGraphs, level: str, labels: Labels, sets: Mapping[str, object] | None
+) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Codes of the examples' parts, of sets or as the data have them, None if they have none; notes on other splits.
+
+    A graph's part is that of its nodes, those with a label, where only graphs have one and nodes are the examples.
+    """
+    if sets is not None:
+        return parts_of_sets(sets, raw.count(level), level, raw.where), ()
+    found = {whose: codes for whose, codes in raw.parts.items() if np.any(codes >= 0)}
+    if level in found:
+        return found[level], tuple(f"The split of the {other}s is not used." for other in found if other != level)
+    if "graph" in found:
+        codes = np.repeat(found["graph"], raw.n_node)
+        return np.where(labels.missing, -1, codes), ("The split is that of the graphs, each for all of its nodes.",)
+    if "node" in found:
+        raise UserError(
+            "The nodes have a split, but graphs are the examples; give each graph its part, or take the split away."
+        )
+    return None, ()

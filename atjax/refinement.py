@@ -12,9 +12,10 @@ features are real numbers, all of them.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -146,6 +147,30 @@ class Refined:
         )
 
 
+def finer(graphs: Graphs, *, backward: bool = False) -> Iterator[np.ndarray]:
+    """Colours of all nodes after 0, 1, 2 ... rounds of refinement, int [V'], until nothing changes.
+
+    Multisets are told apart by sums of random 64-bit numbers, one for each colour: two that differ have equal sums with
+    a probability of about 2^-64.
+
+    Args:
+        graphs: The graphs.
+        backward: By colours of the receivers too, so that gradients of nodes of one colour are alike as well.
+    """
+    rng = np.random.default_rng(0)
+    colour, count = _by_features(graphs.nodes), -1
+    while (kinds := colour.max(initial=-1) + 1) > count:
+        yield colour
+        count = kinds
+        own, sent, received = rng.integers(2**64, size=(3, count), dtype=np.uint64)
+        key = own[colour]
+        np.add.at(key, graphs.receivers, sent[colour[graphs.senders]])
+        if backward:
+            np.add.at(key, graphs.senders, received[colour[graphs.receivers]])
+        _, first, found = np.unique(key, return_index=True, return_inverse=True)
+        colour = np.argsort(np.argsort(first))[found]
+
+
 @dataclass(frozen=True)
 class Colours:
     """Colours of all nodes of a task after 0 to K rounds.
@@ -162,34 +187,11 @@ class Colours:
     degree: np.ndarray
 
     @classmethod
-    def refine(cls, graphs: Graphs, rounds: int | None = None, *, backward: bool = False) -> Colours:
-        """Refine colours by those of the senders, so many times, or until nothing changes.
-
-        Args:
-            graphs: The graphs.
-            rounds: K; None until nothing changes.
-            backward: By those of the receivers too, so that gradients of nodes of one colour are alike as well.
-
-        Multisets are told apart by sums of random 64-bit numbers, one for each colour: two that differ have equal sums
-        with a probability of about 2^-64.
-        """
-        rng = np.random.default_rng(0)
-        stages, stage = [_by_features(graphs.nodes)], [0]
-        for _ in itertools.count() if rounds is None else range(rounds):
-            last = stages[-1]
-            count = last.max(initial=-1) + 1
-            own, sent, received = rng.integers(2**64, size=(3, count), dtype=np.uint64)
-            key = own[last]
-            np.add.at(key, graphs.receivers, sent[last[graphs.senders]])
-            if backward:
-                np.add.at(key, graphs.senders, received[last[graphs.receivers]])
-            kinds, first, colour = np.unique(key, return_index=True, return_inverse=True)
-            if len(kinds) > count:
-                stages.append(np.argsort(np.argsort(first))[colour])
-            elif rounds is None:
-                break
-            stage.append(len(stages) - 1)
-        return cls(tuple(stages), tuple(stage), np.bincount(graphs.receivers, minlength=len(stages[0])))
+    def refine(cls, graphs: Graphs, rounds: int) -> Colours:
+        """Refine colours by those of the senders, K times."""
+        stages = tuple(itertools.islice(finer(graphs), rounds + 1))
+        stage = tuple(min(number, len(stages) - 1) for number in range(rounds + 1))
+        return cls(stages, stage, np.bincount(graphs.receivers, minlength=len(stages[0])))
 
     def merged(self, worth: float, most: int = STAGES) -> Colours:
         """With fewer stages: a round may take the finer colours of a later one, which tell apart what it does.
@@ -288,7 +290,7 @@ class Quotient(NamedTuple):
     @classmethod
     def of(cls, graphs: Graphs) -> Quotient:
         """Of graphs without edge features and weights: colours that further rounds do not change."""
-        colour = Colours.refine(graphs, backward=True).stages[-1]
+        colour = collections.deque(finer(graphs, backward=True), maxlen=1).pop()
         owner = np.repeat(np.arange(len(graphs.n_node)), graphs.n_node)
         _, first, kind, counts = np.unique(
             owner * (colour.max(initial=-1) + 1) + colour, return_index=True, return_inverse=True, return_counts=True

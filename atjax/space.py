@@ -184,16 +184,6 @@ class Space:
         chosen = design.as_dict()
         return np.concatenate([[float(chosen[d.name] == choice) for choice in d.choices] for d in self.dimensions])
 
-    def decode(self, code: np.ndarray) -> Any:
-        """The design whose code this is; the inverse of `encode`."""
-        chosen: dict[str, Choice | None] = {}
-        start = 0
-        for d in self.dimensions:
-            part = code[start : start + len(d.choices)]
-            chosen[d.name] = d.choices[int(np.argmax(part))] if part.any() else None
-            start += len(d.choices)
-        return self.kind(**chosen)
-
     def numbers(self, designs: Iterable[Any]) -> np.ndarray:
         """The number of every choice within its dimension, int8 [n, D]; -1 where a dimension is inactive.
 

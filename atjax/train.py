@@ -44,12 +44,14 @@ from atjax.model.gnn import GNN, Variables, apply, build, initialize
 from atjax.refinement import trained_graphs
 from atjax.space import Design
 from atjax.task import Loss, Split, Task
+from atjax.units import Units
 
 WEIGHT_DECAY = 5e-4
 """L2 penalty, added to the gradient before Adam sees it (paper, appendix A)."""
 
 Progress = Callable[[int, int], None]
-State = Literal["complete", "diverged", "failed"]
+Stop = Callable[[int, int, float], bool]
+State = Literal["complete", "diverged", "failed", "stopped"]
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,18 @@ class Fit:
         seed: Of the split, the initialisation and the order of batches.
         budget: Name of the budget.
         schedule: What the budget trained for the design.
-        state: ``complete``; ``diverged`` if a loss or output stopped being finite; ``failed`` if the device gave up.
+        state: ``complete``; ``diverged`` if a loss or output stopped being finite; ``failed`` if the device gave up;
+            ``stopped`` if it was told to end early.
         reason: Why it is not complete, else empty.
-        validation: Best validation metric; NaN unless complete, as are the next two.
+        validation: Best validation metric; NaN unless complete, as are the next two. A stopped training has none
+            either, for scores are those of a whole schedule; the curve has what it reached.
         validation_loss: Mean loss over the validation set at the best epoch.
         test: Test metric at the best epoch.
         best_epoch: The epoch picked by `atjax.metrics.rank_key`, the first of equals; 0 unless complete.
         parameters: Number of trainable parameters.
         seconds: Wall time of it all.
         compile_seconds: Part of it that went into compilation.
-        curve: The record of the metrics.
+        curve: The record of the metrics; up to where it ended, if it is not complete.
         variables: Parameters and BatchNorm statistics at the best epoch, on the host; None unless complete.
     """
 
@@ -231,40 +235,6 @@ def cosine(learning_rate: float, epoch: np.ndarray, epochs: int) -> np.ndarray:
     return 0.5 * learning_rate * (1 + np.cos(np.pi * epoch / epochs))
 
 
-class Units(NamedTuple):
-    """What regression targets are measured in: mean and standard deviation of the training targets, [C] each.
-
-    Targets are standardised for training, so that it depends neither on their units nor on where their zero is; the
-    last layer then gives outputs in the targets' own units. For other losses they are 0 and 1.
-    """
-
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    @classmethod
-    def of(cls, task: Task, split: Split) -> Units:
-        """The units of a task's targets; a target that never changes, or is always missing, has deviation 1."""
-        mean, deviation = np.zeros(task.num_outputs), np.ones(task.num_outputs)
-        if task.loss == "mse":
-            for c, column in enumerate(task.labels[split.train].T):
-                if len(known := column[~np.isnan(column)]):
-                    mean[c], deviation[c] = known.mean(), known.std() or 1.0
-        return cls(mean.astype(np.float32), deviation.astype(np.float32))
-
-    def standardise(self, labels: np.ndarray) -> np.ndarray:
-        """Labels as training sees them."""
-        return (labels - self.mean) / self.deviation
-
-    def restore(self, outputs: np.ndarray) -> np.ndarray:
-        """Outputs in the targets' units, from standardised ones."""
-        return outputs * self.deviation + self.mean
-
-    def restore_layer(self, params: Any) -> Any:
-        """Parameters of a model whose outputs are in the targets' units."""
-        out = params["out"]
-        return params | {"out": {"kernel": out["kernel"] * self.deviation, "bias": self.restore(out["bias"])}}
-
-
 @dataclass(frozen=True)
 class _Loader:
     """Feeds one task and split to `train_block`, and reads evaluation outputs back by example."""
@@ -344,7 +314,15 @@ def program_of(task: Task, design: Design, budget: Budget) -> GNN:
     return build(design, hidden=schedule.hidden, level=task.level, num_outputs=task.num_outputs)
 
 
-def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: Progress | None = None) -> Fit:
+def fit(
+    task: Task,
+    design: Design,
+    *,
+    budget: Budget,
+    seed: int = 0,
+    progress: Progress | None = None,
+    stop: Stop | None = None,
+) -> Fit:
     """Train a design on a task, and pick the epoch by validation (paper, sections 5.1 and 5.2, appendix A).
 
     Adam, cosine schedule to 0, weight decay 5e-4, batches of 32 graphs or the whole graph; metrics every
@@ -356,6 +334,8 @@ def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: 
         budget: What is really trained for them.
         seed: Of the split, the initialisation and the order of batches.
         progress: Called with epochs done and epochs in all, after each record.
+        stop: Called with epochs done, epochs in all and the validation metric, after each record but the last; says
+            whether to end there. Learning rates are those of the whole schedule, whether it is stopped or not.
 
     Returns:
         The outcome. Divergence and a device out of memory are outcomes, not errors.
@@ -367,16 +347,16 @@ def fit(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: 
     blank = Fit(design, seed, budget.name, schedule, "failed", "", *(float("nan"),) * 3, 0, 0, 0.0, 0.0, Curve(), None)
     with compilation.counting() as compiled:
         try:
-            outcome = _fit(task, gnn, blank, budget.batch_size, progress)
+            outcome = _fit(task, gnn, blank, budget.batch_size, progress, stop)
         except (jax.errors.JaxRuntimeError, MemoryError) as error:
             reason = (str(error).strip().splitlines() or ["out of memory"])[0][:300]
             outcome = dataclasses.replace(blank, reason=reason)
     return dataclasses.replace(outcome, seconds=time.perf_counter() - start, compile_seconds=compiled.seconds)
 
 
-def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress | None) -> Fit:
+def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress | None, stop: Stop | None) -> Fit:
     split, schedule, seed = task.split(blank.seed), blank.schedule, blank.seed
-    units = Units.of(task, split)
+    units = Units.of(task.loss, task.labels[split.train])
     labels = units.standardise(task.labels) if task.loss == "mse" else task.labels
     if task.level == "graph":
         loader = _graph_loader(task, labels, split, batch_size, seed)
@@ -423,4 +403,7 @@ def _fit(task: Task, gnn: GNN, blank: Fit, batch_size: int, progress: Progress |
             )
         if progress is not None:
             progress(end, schedule.epochs)
+        if stop is not None and end < schedule.epochs and stop(end, schedule.epochs, validation):
+            reason = f"stopped early, after {end} of {schedule.epochs} epochs"
+            return dataclasses.replace(blank, parameters=parameters, state="stopped", reason=reason, curve=curve)
     return outcome

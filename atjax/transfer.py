@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from atjax.bank.store import Bank
 from atjax.embedding import ProjectionConfig
@@ -25,12 +27,15 @@ class Transfer:
         feature: The task's Fisher feature.
         embedding: Where the task lies among the bank's; None where the bank does not allow a comparison.
         seconds: Wall time by stage, ``feature`` and ``prior``.
+        settings: What it depends on beside the task, space, budget and seed, in the words of the command line:
+            ``bank``, ``fisher`` (the key of its settings), ``prior.threshold``, ``projection.inputs`` and so on.
     """
 
     prior: Prior
     feature: TaskFeature
     embedding: Embedding | None
     seconds: dict[str, float]
+    settings: dict[str, Any]
 
 
 def transfer(
@@ -60,6 +65,7 @@ def transfer(
         cache: Folder of computed features; None for no cache.
         progress: Called with anchors done and anchors in all.
     """
+    prior, projection = prior or PriorConfig(), projection or ProjectionConfig()
     start = time.perf_counter()
     feature = task_feature(task, config=fisher, seed=seed, cache=cache, progress=progress)
     middle = time.perf_counter()
@@ -76,4 +82,8 @@ def transfer(
         projection=projection,
         seed=seed,
     )
-    return Transfer(derived, feature, embedding, {"feature": middle - start, "prior": time.perf_counter() - middle})
+    seconds = {"feature": middle - start, "prior": time.perf_counter() - middle}
+    settings: dict[str, Any] = {"bank": bank.name, "fisher": fisher.key}
+    for group, chosen in (("prior", prior), ("projection", projection)):
+        settings |= {f"{group}.{name}": value for name, value in dataclasses.asdict(chosen).items()}
+    return Transfer(derived, feature, embedding, seconds, settings)

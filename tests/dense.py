@@ -98,6 +98,14 @@ def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: in
     return cast(Variables, jax.tree_util.tree_map_with_path(draw, shapes))
 
 
+def paths(sizes: np.ndarray) -> Graphs:
+    """Paths of so many nodes each, with random features."""
+    start = np.cumsum(sizes) - sizes
+    first = np.concatenate([begin + np.arange(size - 1) for begin, size in zip(start, sizes)])
+    nodes = np.random.default_rng(0).normal(size=(sum(sizes), 3))
+    return Graphs.from_edges(nodes, first, first + 1, np.asarray(sizes), undirected=True)
+
+
 def settings(level: Level, estimator: str = "exact", **changes: Any) -> FisherConfig:
     values: dict[str, Any] = {
         **{"hidden": HIDDEN, "seeds": MODELS, "ridge": 1e-2, "max_passes": ALL, "max_nodes": 999},

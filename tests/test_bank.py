@@ -35,10 +35,9 @@ from atjax.bank import store as store_module
 from atjax.bank.records import (
     RECORD_SCHEMA,
     frame_designs,
+    frame_records,
     goodness,
     records_table,
-    table_features,
-    table_records,
 )
 from atjax.errors import UserError
 from atjax.space import FIELDS, Design, bank_designs, paper_space
@@ -114,15 +113,21 @@ def test_records_survive_the_round_trip(tmp_path: Path) -> None:
         record(31, state="failed", reason="out of memory", validation=nan, validation_loss=nan, test=nan, best_epoch=0)
     )
     pq.write_table(records_table(records), tmp_path / "x.parquet")
-    for old, new in zip(records, table_records(pq.read_table(tmp_path / "x.parquet")), strict=True):
+    for old, new in zip(records, frame_records(pd.read_parquet(tmp_path / "x.parquet")), strict=True):
         assert repr(old) == repr(new)  # repr, since NaN is not equal to itself
+
+
+def test_a_bank_has_the_name_it_was_asked_for_by(folder: Path) -> None:
+    assert load_bank().name == "embedded"
+    assert load_bank(folder).name == str(folder)
 
 
 def test_feature_rows_survive_the_round_trip(folder: Path) -> None:
     file = next((folder / "features").glob(f"{feature_row(1).key}*"))
-    (row,) = table_features(pq.read_table(file))
-    np.testing.assert_array_equal(row.alphas, feature_row(1).alphas)
-    assert (row.task, row.seed, row.key) == ("alpha", 1, feature_row(1).key)
+    (row,) = pq.read_table(file).to_pylist()
+    np.testing.assert_array_equal(row.pop("alphas"), feature_row(1).alphas)
+    kept = {name: value for name, value in dataclasses.asdict(feature_row(1)).items() if name != "alphas"}
+    assert row == kept | {"key": feature_row(1).key}
 
 
 def test_every_design_field_is_a_column_with_its_value(folder: Path) -> None:
@@ -283,20 +288,23 @@ def test_compact_may_die_at_any_step(folder: Path, monkeypatch: pytest.MonkeyPat
     assert len(list((folder / "records").iterdir())) == 2  # no leftovers either
 
 
-def test_reading_beside_a_compaction_lists_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lister", ["_shards", "_merged"])
+def test_reading_beside_a_compaction_lists_again(lister: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compaction comes just after the first listing of shards, or of merged files."""
     before = load_bank(folder)
-    listed = store_module._shards
+    listed = getattr(store_module, lister)
     calls = []
 
     def list_then_compact(path: Path) -> list[Path]:
-        shards = listed(path)
+        files = listed(path)
         if not calls:
             calls.append(path)
             compact(folder)
-        return shards
+        return files
 
-    monkeypatch.setattr(store_module, "_shards", list_then_compact)
+    monkeypatch.setattr(store_module, lister, list_then_compact)
     same(load_bank(folder), before)
+    assert calls
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "foreign"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-from atjax.bank import append, load_bank
+from atjax.bank import append, load_bank, manage
 from atjax.bank.__main__ import main
 from atjax.bank.manage import merge, problems
+from atjax.bank.store import claim
 from atjax.space import bank_designs, paper_space
 
 
@@ -98,6 +100,29 @@ def test_names_with_brackets_are_shown_as_they_are(tmp_path: Path, capsys: pytes
     append(tmp_path, tiny.record("a[/b] [red]", "x" * 64, bank_designs(paper_space(), 1)[0], 0.5))
     assert main(["info", str(tmp_path)]) == 0
     assert "a[/b] [red]" in capsys.readouterr().out
+
+
+def test_merging_holds_the_lock_of_the_provenance_from_reading_to_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that another process notes meanwhile waits, and is not overwritten."""
+    banks = [tiny.fill_bank(tmp_path / name, tasks=("a",), designs=1) for name in ("one", "two")]
+    for folder in banks:
+        (folder / "PROVENANCE.json").write_text(json.dumps({"runs": [{"command": folder.name}]}))
+    free: list[bool] = []
+
+    def watched(function: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            with claim(banks[0], "provenance") as mine:
+                free.append(mine)
+            return function(*arguments)
+
+        return call
+
+    monkeypatch.setattr("atjax.bank.manage.json.loads", watched(json.loads))
+    monkeypatch.setattr("atjax.bank.manage.write_text", watched(manage.write_text))
+    merge(banks[0], [banks[1]])
+    assert free == [False] * 3
 
 
 def test_merging_keeps_failures_and_curves(tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import itertools
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -114,13 +116,14 @@ def test_a_new_model_takes_the_place_of_an_older_one(tmp_path: Path) -> None:
     np.testing.assert_array_equal(model.outputs(task.graphs), in_memory(task, second).outputs(task.graphs))
 
 
+def disk_full(*args: Any, **kwargs: Any) -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_an_older_model_stays_until_the_new_one_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task, folder = TASKS["graph"], tmp_path / "best_model"
     first = outcome(task)
     checkpoint.save(folder, task, first, VERSIONS)
-
-    def disk_full(*args: Any, **kwargs: Any) -> None:
-        raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", disk_full)
     with pytest.raises(OSError, match="No space left"):
@@ -129,6 +132,60 @@ def test_an_older_model_stays_until_the_new_one_is_whole(tmp_path: Path, monkeyp
     np.testing.assert_array_equal(
         checkpoint.load(tmp_path).outputs(task.graphs), in_memory(task, first).outputs(task.graphs)
     )
+
+
+def held(path: Path, *fits: Fit) -> bool:
+    """Whether the model there is one of these."""
+    model = checkpoint.load(path)
+    return any(
+        model.info["design"] == fit.design.as_dict()
+        and jax.tree.all(jax.tree.map(np.array_equal, model.variables, fit.variables))
+        for fit in fits
+    )
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["stopped", "killed"])
+@pytest.mark.parametrize("done", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_stop_at_any_rename_leaves_a_model(
+    number: int, done: bool, killed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C before or after each of the two renames; nothing happens after a kill. The next save is cut short, too."""
+    task, folder = TASKS["graph"], tmp_path / "best_model"
+    first, second, third = outcome(task), outcome(task, seed=1), outcome(task, seed=2)
+    checkpoint.save(folder, task, first, VERSIONS)
+    renames, dead = itertools.count(), False
+
+    def faulty(function: Callable[..., None], renaming: bool) -> Callable[..., None]:
+        def call(path: Path, *others: Any, **options: Any) -> None:
+            nonlocal dead
+            if Path(path).parent != tmp_path:
+                return function(path, *others, **options)
+            now = renaming and next(renames) == number
+            if not dead and (done or not now):
+                function(path, *others, **options)
+            dead = dead or (killed and now)
+            if dead or now:
+                raise KeyboardInterrupt
+
+        return call
+
+    replace, rmtree = faulty(os.replace, True), faulty(shutil.rmtree, False)
+    with monkeypatch.context() as patch:
+        patch.setattr("atjax.checkpoint.os.replace", replace)
+        patch.setattr("atjax.checkpoint.shutil.rmtree", rmtree)
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(folder, task, second, VERSIONS)
+    assert held(tmp_path, first, second)
+    assert held(folder, first, second)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", disk_full)
+        with pytest.raises(OSError, match="No space left"):
+            checkpoint.save(folder, task, third, VERSIONS)
+    assert held(tmp_path, first, second)
+    checkpoint.save(folder, task, third, VERSIONS)
+    assert held(tmp_path, third)
+    assert [path.name for path in tmp_path.iterdir()] == ["best_model"]
 
 
 @pytest.fixture(scope="module")

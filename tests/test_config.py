@@ -110,8 +110,10 @@ def test_searches_from_other_priors_have_run_directories_of_their_own() -> None:
     config.teach_omegaconf()
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         chosen = [[f"prior={name}"] for name in ("product", "rank", "calibrated")] + [["search.prior=uniform"]]
+        chosen += [[*arguments, "fisher=losses"] for arguments in chosen[2:]]
         composed = [compose("search", arguments, return_hydra_config=True).hydra for arguments in chosen]
-    names = [f"digits/random-{name}-quick-seed0" for name in ("product", "rank", "calibrated", "uniform")]
+    priors = ("product", "rank", "calibrated", "uniform", "calibrated-losses", "uniform")
+    names = [f"digits/random-{name}-quick-seed0" for name in priors]
     assert [hydra.sweep.subdir for hydra in composed] == names
     assert [hydra.run.dir for hydra in composed] == [f"runs/{name}" for name in names]
 

@@ -186,6 +186,89 @@ def test_node_tables_with_split_missing_labels_and_other_names(tmp_path: Path) -
     assert "Nodes without any edge: 10." in task.notes
 
 
+def test_words_are_words_and_only_empty_cells_are_nothing(tmp_path: Path) -> None:
+    path = folder(
+        tmp_path / "own",
+        nodes__csv="id,element,x,label,split\nNA,null,1,n/a,train\nnan,C,2,a,NA\nn/a,C,3,,\nb,C,4,NULL,val\nc,C,5,a,test\n",
+        edges__csv="source,target\nNA,nan\nn/a,NA\n",
+    )
+    task = load_task("custom", path=str(path))
+    assert task.encoding is not None
+    assert custom.read(path).names["node"].tolist() == ["NA", "nan", "n/a", "b", "c"]
+    assert task.encoding.classes == ("NULL", "a", "n/a")
+    assert task.encoding.columns[0].values == ("C", "null")
+    assert task.labels.tolist() == [2, 1, -1, 0, 1]
+    assert task.fixed_split is not None
+    assert [ids.tolist() for ids in vars(task.fixed_split).values()] == [[0], [3], [4]]
+    for word, column in (("null", "element"), ("n/a", "label")):
+        assert f"nodes.csv: {word!r} in the column {column!r} is a word like others; only an empty" in str(task.notes)
+    # In a column of numbers they still say that nothing is there.
+    (path / "nodes.csv").write_text("id,x,label\nNA,1,0\nnan,2,NA\nn/a,3,1\n")
+    assert load_task("custom", path=str(path)).labels.tolist() == [0, -1, 1]
+    (path / "nodes.csv").write_text("id,x,label\nNA,1,0\nnan,NA,1\nn/a,3,1\n")
+    with pytest.raises(UserError, match=r"nodes.csv: row 2: x is missing; fill it in"):
+        load_task("custom", path=str(path))
+    (path / "nodes.csv").write_text("id,x,label\nNA,1,0\nnan,NA,1\nn/a,?,1\nd,2,1\n")
+    with pytest.raises(UserError, match=r"nodes.csv: row 3: x is '\?', but most rows have numbers there"):
+        load_task("custom", path=str(path))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_row_numbers_of_pandas_are_no_feature(tmp_path: Path, ending: str) -> None:
+    path, _ = molecules(tmp_path / "own")
+    expected = load_task("custom", path=str(path))
+    for file in list(path.glob("*.csv")):
+        frame = pd.read_csv(file, dtype={"id": str, "source": str, "target": str})
+        file.unlink()
+        if ending == ".csv":
+            frame.to_csv(file)
+        else:
+            frame.set_index(np.random.default_rng(0).permutation(len(frame))).to_parquet(file.with_suffix(ending))
+    task = load_task("custom", path=str(path))
+    assert (task.content_hash, task.encoding) == (expected.content_hash, expected.encoding)
+    what = "without a name" if ending == ".csv" else "'__index_level_0__'"
+    assert f"The column {what} of nodes{ending} is not used: it looks like the row" in " ".join(task.notes)
+    ignored = load_task("custom", path=str(path), ignore=["" if ending == ".csv" else "__index_level_0__"])
+    assert ignored.content_hash == expected.content_hash
+
+
+def test_a_split_of_graphs_is_that_of_their_nodes(tmp_path: Path) -> None:
+    ends = "".join(f"g{n},{n},{n + 6}\n" for n in range(6))
+    nodes = "".join(f"g{n % 6},{n},{n},{'' if n == 9 else 'ab'[n % 2]}\n" for n in range(16))
+    parts = ["train", "test", "train", "val", "", "test"]
+    path = folder(
+        tmp_path / "own",
+        nodes__csv=f"graph,id,x,label\n{nodes}",
+        edges__csv=f"graph,source,target\n{ends}",
+        graphs__csv="id,split\n" + "".join(f"g{n},{part}\n" for n, part in enumerate(parts)),
+    )
+    task = load_task("custom", path=str(path))
+    assert (task.level, task.num_examples) == ("node", 16)
+    raw = custom.read(path)
+    assert task.fixed_split is not None
+    for part, word in (("train", "train"), ("validation", "val"), ("test", "test")):
+        expected = [n for n, name in enumerate(raw.names["node"]) if parts[int(name[1])] == word and name != "g3: 9"]
+        assert getattr(task.fixed_split, part).tolist() == expected
+    assert "The split is that of the graphs, each for all of its nodes." in task.notes
+    assert load_task("custom", path=str(path), ignore=["split"]).fixed_split is None
+    both = nodes.replace("\n", ",\n").replace("a,\n", "a,train\n", 3).replace("b,\n", "b,val\n", 2)
+    both = both.replace("15,15,b,", "15,15,b,test")
+    (path / "nodes.csv").write_text(f"graph,id,x,label,split\n{both}")
+    task = load_task("custom", path=str(path))
+    assert task.fixed_split is not None
+    assert [len(ids) for ids in vars(task.fixed_split).values()] == [3, 2, 1]
+    assert "The split of the graphs is not used." in task.notes
+
+
+def test_a_split_of_nodes_is_none_of_graphs(tmp_path: Path) -> None:
+    path = folder(tmp_path / "own", **CSV)
+    (path / "nodes.csv").write_text(NODES.replace(",label", ",split").replace("1.5,", "1.5,train"))
+    (path / "graphs.csv").write_text("id,label\ng2,no\ng1,yes\n")
+    with pytest.raises(UserError, match=r"own: The nodes have a split, but graphs are the examples; give each graph"):
+        load_task("custom", path=str(path))
+    assert load_task("custom", path=str(path), ignore=["split"]).fixed_split is None
+
+
 def test_targets_and_metrics(tmp_path: Path) -> None:
     tables_ = {"nodes__csv": NODES, "edges__csv": EDGES}
     floats = folder(tmp_path / "floats", graphs__csv="id,label\ng1,0.5\ng2,7\n", **tables_)
@@ -193,6 +276,29 @@ def test_targets_and_metrics(tmp_path: Path) -> None:
     whole = folder(tmp_path / "whole", graphs__csv="id,label\ng1,5\ng2,7\n", **tables_)
     assert load_task("custom", path=str(whole), metric="roc_auc").labels.tolist() == [0, 1]
     assert load_task("custom", path=str(whole), loss="mse").metric == "mae"
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_whole_numbers_with_gaps_are_classes(tmp_path: Path, ending: str) -> None:
+    def task_of(labels: list[float | None], **options: Any) -> Task:
+        path = folder(tmp_path / "own", edges__csv="source,target\n1,2\n")
+        frame = pd.DataFrame({"id": range(1, 7), "label": pd.Series(labels, dtype=float)})
+        if ending == ".csv":
+            frame.to_csv(path / "nodes.csv", index=False)
+        else:
+            frame.to_parquet(path / "nodes.parquet")
+        return load_task("custom", path=str(path), **options)
+
+    task = task_of([1, 0, None, 5, 1, 0])
+    assert (task.loss, task.labels.tolist()) == ("cross_entropy", [1, 0, -1, 2, 1, 0])
+    assert task.encoding is not None
+    assert task.encoding.classes == (0, 1, 5)
+    targets = task_of([1, 0, None, 5, 1, 0], loss="mse")
+    np.testing.assert_array_equal(targets.labels[:, 0], [1, 0, np.nan, 5, 1, 0])
+    several = task_of([1, 0, None, 5, 1, -1], unlabelled=-1, loss="mse")
+    np.testing.assert_array_equal(several.labels[:, 0], [1, 0, np.nan, 5, 1, np.nan])
+    for labels in ([1, 0, 2, 5, 1, 0], [1, 0.5, None, 5, 1, 0]):
+        assert task_of(labels).loss == "mse"
 
 
 def test_categories_and_lists_of_parquet(tmp_path: Path) -> None:
@@ -261,6 +367,9 @@ def test_npz_files_of_three_kinds(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "graphs.npz", edge_index=[[0, 2], [1, 3]], y=[3, 5, 3], graph=[0, 0, 1, 1, 2])
     graphs = load_task("custom", path=str(tmp_path / "graphs.npz"))
     assert (graphs.level, graphs.labels.tolist(), graphs.graphs.n_node.tolist()) == ("graph", [0, 1, 0], [2, 2, 1])
+    masks_of_graphs = {name: np.arange(3) == n for n, name in enumerate(masks)}
+    np.savez(tmp_path / "new.npz", edge_index=[[0, 2], [1, 3]], graph=[0, 0, 1, 1, 2], **masks_of_graphs)
+    assert custom.read(tmp_path / "new.npz").parts == {}  # without labels nothing says what they are of
     adjacency, features = sparse.coo_matrix((np.ones(20), edges), shape=(12, 12)).tocsr(), sparse.csr_matrix(x)
     parts = {
         f"{name}_{field}": getattr(matrix, field)
@@ -366,6 +475,43 @@ def test_faults_name_path_file_and_row(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (
+            {"w": [["a", "b"], ["c", "d"]]},
+            "nodes.parquet: the column 'w' has lists of type string, which are no numbers;",
+        ),
+        ({"w": [[[1], [2, 3]], [[1], [2, 3]]]}, r"the column 'w' has lists of type list<element: int64>, which are no"),
+        (
+            {"label": [["a"], ["b"]]},
+            "nodes.parquet: the column 'label' has lists of type string, which are no numbers;",
+        ),
+        ({"w": [[1, 2], [3]]}, "nodes.parquet: row 2: w has another length than in the first row; make them alike"),
+        (
+            {"id": [[1], [2]]},
+            r"nodes.parquet: the column 'id' is of type list<element: int64>; give words or whole numb",
+        ),
+        (
+            {"id": [1.0, 2.5]},
+            "nodes.parquet: row 2: id is 2.5, which is no whole number; give words or whole numbers as",
+        ),
+        ({"id": [1.0, np.inf]}, "nodes.parquet: row 2: id is inf, which is no whole number"),
+        (
+            {"id": [1.0, 1e300]},
+            "nodes.parquet: the column 'id' is of type double; give words or whole numbers as names",
+        ),
+        ({"id": [1.0, None]}, "nodes.parquet: row 2 has nothing in the column 'id'; fill it in"),
+    ],
+)
+def test_parquet_with_columns_of_other_kinds(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+    path = folder(tmp_path / "own", edges__csv=ONE["edges__csv"])
+    pd.DataFrame({"id": [1, 2], "label": ["a", "b"]} | columns).to_parquet(path / "nodes.parquet")
+    with pytest.raises(UserError, match=message) as caught:
+        load_task("custom", path=str(path))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("word", [b"label", b"Newton"])
 def test_parquet_with_words_that_are_no_text(tmp_path: Path, word: bytes) -> None:
     path = folder(tmp_path / "own", edges__csv=ONE["edges__csv"])
@@ -387,13 +533,47 @@ def test_files_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="this is no zip archive"):
         load_task("custom", path=str(tmp_path / "b.zip"))
     np.savez(tmp_path / "c.npz", z=np.ones(3))
+    np.savez(tmp_path / "d.npz", edge_index=[[0], [1]])
+    with pytest.raises(UserError, match=r"d.npz: no array says how many nodes there are; give x, y or graph \(zeros"):
+        load_task("custom", path=str(tmp_path / "d.npz"))
     with pytest.raises(UserError, match="its arrays are z; give x, edge_index, edge_attr, edge_weight, y"):
         load_task("custom", path=str(tmp_path / "c.npz"))
     path = folder(tmp_path / "own", **ONE)
     with pytest.raises(UserError, match=r"ignore names 'z', which is no column of nodes.csv"):
         load_task("custom", path=str(path), ignore=["z"])
+    with pytest.raises(UserError, match=r"^[^:]*own: 'mae' is no metric") as caught:
+        load_task("custom", path=str(path), metric="mae")
+    assert str(caught.value).count("own:") == 1
     with pytest.raises(UserError, match="directed='maybe' is neither true nor false"):
         load_task("custom", path=str(path), directed="maybe")
+
+
+def test_one_name_is_as_good_as_a_list_of_one(tmp_path: Path) -> None:
+    nodes = "id,xy,y,2020,label\n1,3,1,5,a\n2,2,5,6,b\n"
+    path = str(folder(tmp_path / "own", nodes__csv=nodes, edges__csv=ONE["edges__csv"]))
+
+    def names(**options: Any) -> list[tuple[str, bool]]:
+        encoding = load_task("custom", path=path, **options).encoding
+        assert encoding is not None
+        return [(column.name, column.values is not None) for column in encoding.columns]
+
+    assert names(ignore="xy") == names(ignore=["xy"]) == [("y", False), ("2020", False)]
+    assert names(categories="xy") == names(categories=["xy"]) == [("xy", True), ("y", False), ("2020", False)]
+    assert names(ignore=2020, categories=None) == [("xy", False), ("y", False)]
+    assert set(custom.read(path, ignore="xy").columns) == {"y", "2020"}
+    for options, message in (
+        ({"ignore": "x"}, "ignore names 'x', which is no column of nodes.csv"),
+        (
+            {"ignore": {"xy": 1}},
+            r"ignore={'xy': 1} names no attributes; give a name, or a list such as \[mass,charge\]",
+        ),
+        ({"ignore": [None]}, r"ignore=\[None\] names no attributes; give a name"),
+        ({"categories": 5}, "categories names '5', which is none of 2020, xy, y"),
+        ({"categories": 0.5}, "categories=0.5 names no attributes; give a name"),
+        ({"categories": True}, "categories=True names no attributes; give a name"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_task("custom", path=path, **options)
 
 
 def test_predictions_on_the_command_line(
@@ -420,6 +600,36 @@ def test_predictions_on_the_command_line(
     assert capsys.readouterr().err.startswith("atjax: mine/nodes.csv: this is a file of another kind; give a folder")
 
 
+def test_of_tables_to_predict_only_what_the_model_takes_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    molecules(tmp_path / "mine")
+    nodes = pd.read_csv("mine/nodes.csv", dtype={"id": str})
+    nodes.assign(when="2030-01-01").to_csv("mine/nodes.csv", index=False)
+    edges = pd.read_csv("mine/edges.csv", dtype=str)
+    edges.assign(when="2030-01-01", order=1.5, weight=0.5).to_csv("mine/edges.csv", index=False)
+    pd.read_csv("mine/graphs.csv").rename(columns={"label": "mass"}).to_csv("mine/graphs.csv", index=False)
+    nodes = nodes.rename(columns={"mass": "label"})  # of another name than the labels of the training
+    nodes.assign(when="2030-01-01").to_csv("mine/nodes.csv", index=False)
+    task = load_task("custom", path="mine", label="mass", ignore=["when"])
+    assert task.encoding is not None
+    design = next(iter(tiny.space()))
+    checkpoint.save(tmp_path / "model", task, tiny.made_up(task, design, budget=tiny.BUDGET), {})
+    assert tiny.run("predict", "model=model", "path=mine") == 0
+    assert capsys.readouterr().out.splitlines() == ["mine: 20 graphs predicted: predictions.csv"]
+    assert pd.read_csv("predictions.csv")["prediction"].tolist() == load("model").predict_labels(task.graphs)
+    raw = custom.read("mine", encoding=task.encoding)
+    assert (set(raw.columns), set(raw.edge_columns), raw.labels) == ({"element", "label"}, {"order"}, {})
+    assert raw.weights is not None
+    nodes.assign(element="X").to_csv("mine/nodes.csv", index=False)
+    assert tiny.run("predict", "model=model", "path=mine") == 2
+    assert capsys.readouterr().err.startswith("atjax: mine: nodes.csv: row 1: element is 'X', which no graph had when")
+    nodes.drop(columns="element").to_csv("mine/nodes.csv", index=False)
+    assert tiny.run("predict", "model=model", "path=mine") == 2
+    assert capsys.readouterr().err.startswith("atjax: mine: The nodes have no attribute 'element'; it is needed")
+
+
 @pytest.mark.parametrize(("level", "width"), [("node", 1), ("node", 2), ("graph", 1)])
 def test_tables_of_predicted_targets(tmp_path: Path, level: str, width: int) -> None:
     path, _ = molecules(tmp_path / "own", 3)
@@ -435,6 +645,22 @@ def test_tables_of_predicted_targets(tmp_path: Path, level: str, width: int) -> 
     assert table["id"].tolist() == ids.tolist()
     assert list(table)[1:] == (["prediction"] if width == 1 else ["prediction 1", "prediction 2"])
     np.testing.assert_array_equal(table.drop(columns="id"), model.predict(task.graphs))
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_tables_of_labels_each_by_itself_hold_probabilities(tmp_path: Path, width: int) -> None:
+    path, _ = molecules(tmp_path / "own", 3)
+    raw = custom.read(path)
+    labels = np.random.default_rng(0).integers(0, 2, (raw.num_nodes, width)).astype(float)
+    task = Task.from_raw(dataclasses.replace(raw, labels={"node": labels}), loss="binary_cross_entropy")
+    design = next(iter(tiny.space()))
+    checkpoint.save(tmp_path / "model", task, tiny.made_up(task, design, budget=tiny.BUDGET), {})
+    model = load(tmp_path / "model")
+    table = predict.predictions(model, raw).drop(columns="id")
+    assert list(table) == (["prediction"] if width == 1 else [f"prediction {n + 1}" for n in range(width)])
+    np.testing.assert_array_equal(table, model.predict(task.graphs))
+    outputs = model.outputs(task.graphs)
+    np.testing.assert_allclose(table, 1 / (1 + np.exp(-outputs)), rtol=1e-5)
 
 
 def test_a_gzip_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

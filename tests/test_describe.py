@@ -99,6 +99,28 @@ def test_warnings_name_the_classes() -> None:
     assert "No example at all: class 4." in warnings(wide, split)
 
 
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
+def test_a_metric_that_is_undefined_is_told_before_training(metric: str) -> None:
+    x, edges = np.arange(12.0)[:, None], [[0, 1], [1, 2]]
+    split = Split(np.arange(6), np.array([6, 8]), np.array([9, 10]))
+    alike = f"All validation examples of the split have the same label, for which {metric} is undefined: no model can"
+    two = Task.from_arrays(x, edges, [0, 1] * 6, metric=metric)
+    assert [warning.startswith(alike) for warning in warnings(two, split)] == [True]
+    three = Task.from_arrays(x, edges, [0, 1, 0, 1, 0, 2, 0, 1, 0, 2, 1, 1], metric=metric)
+    for sides in (split, Split(split.train, split.test, split.validation)):
+        part, end = ("validation", "no model") if sides is split else ("test", "no test score")
+        found = [warning for warning in warnings(three, sides) if "undefined" in warning]
+        assert f"All {part} examples of the split have the same label" in found[0]
+        assert f": {end} can be" in found[0]
+    labels = np.stack([np.resize([0, 1], 12), np.ones(12)], axis=1)
+    several = Task.from_arrays(x, edges, labels, metric=metric, loss="binary_cross_entropy")
+    assert [warning.startswith(alike) for warning in warnings(several, split)] == [True]
+    labels[6, 1] = 0  # one output that is defined is enough
+    assert warnings(dataclasses.replace(several, labels=labels), split) == ()
+    assert warnings(Task.from_arrays(x, edges, [0, 1] * 6), split) == ()
+    assert warnings(Task.from_arrays(x, edges, [0.0, 1.5] * 6), split) == ()
+
+
 def test_surroundings_are_those_of_a_breadth_first_search() -> None:
     task = load_task("digits_knn", neighbours=2)
     graph = nx.Graph(list(zip(task.graphs.senders.tolist(), task.graphs.receivers.tolist())))
@@ -164,6 +186,8 @@ def test_the_program_prints_and_draws(
         "Warning: One example only: class 'c'; it can be in one part of the split.",
     ):
         assert said in text, said
+    assert tiny.run("describe", "task=custom", "task.path=mine", "task.name='a[/b]'", "picture=false") == 0
+    assert "a[/b]: node task, loss cross_entropy" in " ".join(capsys.readouterr().out.split())
     picture = tmp_path / "runs" / "mine" / "describe" / "graphs.svg"
     assert picture.read_text().startswith("<?xml")
     picture.unlink()

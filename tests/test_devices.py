@@ -75,3 +75,24 @@ def test_number_of_devices_changes_nothing() -> None:
         assert one[f"{level} devices"] == [0]
         np.testing.assert_allclose(many[level], one[level], rtol=1e-6)
         assert np.shape(one[level][0]) == (2, MODELS)
+
+
+class Broken(Exception):
+    """Of a made-up anchor."""
+
+
+@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt])
+def test_what_has_not_begun_is_left_when_one_anchor_fails(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def made_up(*rest: Any) -> Any:
+        begun.append(rest)
+        raise error
+
+    monkeypatch.setattr(engine.runtime, "cores", lambda: 1)
+    monkeypatch.setattr(engine, "design_statistics", made_up)
+    with pytest.raises(error):
+        task_statistics(make_task("node", 2), settings("node"), ["alpha"])
+    assert len(begun) < 12

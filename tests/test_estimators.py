@@ -30,7 +30,7 @@ from dense import (
 )
 
 from atjax.batch import Batch, BatchShape, single_batch
-from atjax.fisher import estimators, fields, statistics
+from atjax.fisher import estimators, fields, statistics, sums
 from atjax.fisher.engine import _of_diagonal, evaluate
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import draw_examples
@@ -397,3 +397,18 @@ def test_squares_stay_within_single_precision(level: Level) -> None:
     for scale in (1e12, 1e-12):
         np.testing.assert_allclose(sketched[scale], sketched[1.0], rtol=1e-3)
         np.testing.assert_allclose(sampled[scale], sampled[1.0], rtol=1e-3)  # value and standard error
+
+
+def test_sums_are_divided_by_the_scale_they_were_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no scale brings them into range."""
+
+    def out_of_range(
+        gnn: Any, source: Any, layers: Any, cotangents: Any, variables: Any, scale: Any, *rest: Any
+    ) -> Any:
+        first = (np.asarray(scale, float) ** 2)[:, None, None]
+        return (first, first**2, None), np.full(len(first), 4e15)
+
+    monkeypatch.setattr(sums, "_sums", out_of_range)
+    found = sums.summed(None, None, None, {"w": np.zeros(2)}, None, None)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.first, np.ones((2, 1, 1)))
+    np.testing.assert_allclose(found.second, np.ones((2, 1, 1)))

@@ -262,6 +262,38 @@ def test_blocks_are_random_parts() -> None:
     assert [sorted(ids[ids >= 0]) for ids in blocks] == [sorted(part) for part in parts]
 
 
+@pytest.mark.parametrize("chunk", [1, 40, 10**6])
+def test_blocks_of_examples_one_by_one_are_the_same_random_parts(chunk: int) -> None:
+    """However large the chunk, and of graphs in two layouts by size."""
+    task = graph_task(np.array([2] * 40 + [30] * 12 + [5] * 4))
+    task = dataclasses.replace(task, fixed_split=Split(np.arange(52), np.arange(52, 54), np.arange(54, 56)))
+    config = dataclasses.replace(CONFIG, max_passes={"graph": 40, "node": 40}, chunk=chunk)
+    examples, parts = draw_examples(task, config, 0), Taken.of(task, config, 0).parts()
+    assert len(examples.chunks) == 2
+    cut, counts = examples.blocks(examples.chunks, 8)
+    assert counts.tolist() == [5] * 8
+    ids = np.concatenate([np.asarray(Examples.ids_of(chunk)).reshape(8, -1) for chunk in cut], axis=1)
+    assert [sorted(row[row >= 0]) for row in ids] == [sorted(part) for part in parts]
+    nodes = draw_examples(node_task(total=90), config, 0)
+    assert nodes.blocks(nodes.chunks, 8)[1].tolist() == [3] * 4 + [2] * 4  # 20 of two directions
+
+
+def test_sketches_take_all_training_nodes_where_these_are_few() -> None:
+    """Of a long path, of which a fifth is kept: no fewer where there is one training node less."""
+    total, taken = 600, []
+    graphs = Graphs.from_edges(np.ones((total, 1)), np.arange(total - 1), np.arange(1, total), np.array([total]))
+    config = dataclasses.replace(
+        CONFIG, max_passes={"node": 4}, max_nodes=160, estimator={"graph": "exact", "node": "sign_sketch"}
+    )
+    for count in (15, 20, 21):
+        train = np.linspace(0, total - 3, count).astype(int)
+        split = Split(train, np.array([total - 2]), np.array([total - 1]))
+        task = Task("path", "node", "cross_entropy", "accuracy", graphs, np.arange(total) % 2, 2, fixed_split=split)
+        taken.append(len(draw_examples(task, config, 0).ids))
+    assert taken[:2] == [15, 20]
+    assert taken[2] >= 20
+
+
 def test_a_sample_and_a_whole_training_set_do_not_share_shapes() -> None:
     """24 or 25 of 31 graphs are trained on, by seed, and 24 are differentiated: in one part, or in eight."""
     task, config = graph_task(np.arange(3, 34)), dataclasses.replace(CONFIG, max_passes={"graph": 24}, chunk=64)

@@ -16,6 +16,7 @@ import tiny
 
 sys.path.append(str(tiny.REPOSITORY / "experiments" / "transfer"))
 
+import hyperband
 import priors
 import recorded
 import replay
@@ -223,6 +224,39 @@ def test_a_run_is_kept_and_not_done_again(tmp_path: Path) -> None:
     assert text.count("| rank, fisher, trials |") == 4
     tables.figure(some, found, tmp_path / "x.svg")
     assert (tmp_path / "x.svg").read_text().startswith("<?xml")
+
+
+def test_methods_are_compared_task_by_task() -> None:
+    some, rng = bank(), np.random.default_rng(4)
+    pair = tables.PAIRS[0]
+    found = {m: [rng.integers(12, size=(8, 30)) for _ in range(5)] for m in (*tables.GOALS, *pair)}
+    (row,) = [line for line in tables.report(some, found).splitlines() if line.startswith(f"| {pair[0]} | {pair[1]} |")]
+    for place, number in ((3, 2), (4, 29)):
+        one, other = (
+            np.array([100 * tables.curves(some, t, found[m][t], some.test)[:, number].mean() for t in range(5)])
+            for m in pair
+        )
+        assert f"{np.mean(one - other):+.2f} ± {np.std(one - other, ddof=1) / 5**0.5:.2f}" == row.split(" | ")[place]
+        assert f"{sum(one > other)} of 5" == row.split(" | ")[place + 2].removesuffix(" |")
+
+
+def test_what_hyperband_saves_by_hand() -> None:
+    """Trainings of 10 epochs with a record every 5; the second is stopped at its first record."""
+
+    def training(last: float, state: str = "complete") -> hyperband.Trained:
+        return hyperband.Trained(state, np.array([5, 10]), np.array([0.1, last]), last, 1.0, last / 2)
+
+    trained = [training(0.6), training(0.9), training(0.7), training(0.8, "failed")]
+    found = hyperband.measured(hyperband.Outcome(trained, [10, 5, 10, 10]))
+    assert found == pytest.approx((0.9, 0.45, 0.7, 0.35, 0.9, 0.45, 35 / 40))  # its epochs pay for three
+    study = optuna.create_study(study_name="seed 0", direction="maximize", pruner=hyperband.HyperBand())
+    given = []
+    for number in range(60):
+        curve = np.linspace(0.1, 1, 9) / (1 + number)
+        worse = hyperband.Trained("complete", np.arange(1, 10), curve, curve[-1], 1.0, 0.0)
+        given.append(hyperband.followed(study, study.ask(), worse))
+    assert set(given) == {1, 3, 9}  # rungs; ever worse, only the first of a bracket and those of the last go on
+    assert given[0] == 9
 
 
 def test_mixtures_are_of_the_best_designs_of_the_other_tasks() -> None:

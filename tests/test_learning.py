@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from dense import CHUNK, MODELS, PLAIN, TARGETS, make_task, random_models, settings
+from dense import CHUNK, MODELS, PLAIN, TARGETS, make_task, paths, random_models, settings
 from jax.flatten_util import ravel_pytree
 from sklearn.linear_model import LogisticRegression, Ridge
 
@@ -145,6 +145,18 @@ def test_descent_on_quotients_is_that_on_the_graphs(monkeypatch: pytest.MonkeyPa
     assert smaller.nodes.shape[1] < 0.8 * lots.nodes.shape[1]
     np.testing.assert_array_equal(smaller.graphs, lots.graphs)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-7), by_graphs, by_quotients)
+
+
+def test_held_out_graphs_are_dealt_into_blocks_without_regard_to_size() -> None:
+    """Lots begin with their largest graphs, and a place of every eighth would have them all."""
+    sizes = np.random.default_rng(0).permutation(np.repeat([3, 4, 5, 6, 8, 9, 11, 12], 60))
+    graphs, means = paths(sizes), []
+    for count in range(400, 440):
+        _, held = learning._dealt(graphs, np.arange(count))
+        places = np.arange(held.size) % 8
+        means.append([sizes[held.ravel()[places == block]].mean() for block in range(8)])
+        assert sorted(held.ravel()) == sorted({*held.ravel()})
+    assert np.var(np.mean(means, axis=0)) < 3 * sizes.var() / 16 / len(means)
 
 
 class Adam:

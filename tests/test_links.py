@@ -174,6 +174,9 @@ def test_numbers_of_large_graphs_are_exact() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"seed": -1}, "the seed -1 of the split must be a whole number of at least 0"),
+        ({"seed": "x"}, "the seed 'x' of the split must be a whole number"),
+        ({"message": "x"}, "message='x' must be above 0 and at most 1"),
         ({"negatives": 0}, "negatives=0 must be a whole number of at least 1"),
         ({"message": 0}, "message=0 must be above 0 and at most 1"),
         ({"message": 1.5}, "message=1.5 must be"),

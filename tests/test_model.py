@@ -420,6 +420,19 @@ def test_l2_normalize() -> None:
     assert np.isfinite(jax.grad(lambda x: l2_normalize(x).sum())(rows)).all()
 
 
+@pytest.mark.parametrize("shape", [(120, 50, 16), (600, 20, 64)])
+def test_the_gradient_of_many_normalised_rows_is_that_of_each(shape: tuple[int, int, int]) -> None:
+    """In single precision, for many cotangents at once, at sizes at which XLA got it wrong of a sum of squares."""
+    rng = np.random.default_rng(0)
+    x, cotangents = (rng.normal(size=size).astype(np.float32) for size in (shape[1:], shape))
+    _, pull = jax.vjp(l2_normalize, jnp.asarray(x))
+    (got,) = jax.jit(jax.vmap(pull))(jnp.asarray(cotangents))
+    length = np.linalg.norm(x.astype(float), axis=-1, keepdims=True)
+    unit = x / length
+    expected = (cotangents - unit * np.sum(unit * cotangents, axis=-1, keepdims=True)) / length
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_sparse_features_equal_dense_ones() -> None:
     rng = np.random.default_rng(9)
     graphs = random_graphs(rng, (9,))

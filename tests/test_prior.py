@@ -350,6 +350,7 @@ def test_calibrated_weights_from_the_records() -> None:
     assert [d for _, d, _ in prior.nearest] == sorted(d for _, d, _ in prior.nearest)
     assert embedding is not None
     np.testing.assert_allclose(embedding.features, features)
+    assert prior.reason == f"{sum(alike)} of {sum(alike)} tasks of level graph of the bank lie within distance 2."
     none, _ = ask(4, build(rows), config=dataclasses.replace(settings, threshold=float(near.min()) / 2))
     assert none.source == "uniform"
 
@@ -408,7 +409,7 @@ def test_nothing_close_is_uniform_and_says_so() -> None:
 def test_too_small_a_bank_is_uniform_and_says_so() -> None:
     prior, embedding = ask(0, build(others(0)[:2]))
     assert embedding is None
-    assert (prior.source, prior.nearest) == ("uniform", ())
+    assert (prior.source, prior.nearest, prior.name) == ("uniform", (), "product")
     assert prior.reason.startswith("The bank has 2 other tasks with records")
     unlike = [
         ([t for t in trials if DESIGNS.index(t.design) % 4 == n], row) for n, (trials, row) in enumerate(others(0)[:4])

@@ -142,7 +142,7 @@ def test_algorithms_start_from_the_ranking() -> None:
     prior = Prior(PAPER.uniform(), (), "transfer", "", ranking)
     top = ranking.rows[np.argmax(ranking.scores(ranking.weights))]
     none = History(np.empty((0, len(PAPER.dimensions)), np.int8), np.empty(0))
-    for algorithm in ("random", "tpe", "evolution"):
+    for algorithm in ("random", "tpe", "evolution", "hyperband"):
         rule = rule_of(algorithm, prior, PAPER)
         np.testing.assert_array_equal(rule.propose(none, np.random.default_rng(0)), top)
     drawn = rule_of("random", uniform_prior(PAPER), PAPER)

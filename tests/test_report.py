@@ -201,6 +201,28 @@ def test_an_interrupted_search_without_a_best_is_told_so(tmp_path: Path) -> None
     assert "no best design" in " ".join(printed(stopped, tmp_path).split())
 
 
+def test_trials_that_were_stopped_are_told_as_such(tmp_path: Path) -> None:
+    curve = {"epoch": [20], "train_loss": [0.7], "validation": [0.4], "test": [0.4]}
+    ended = {"state": "stopped", "reason": "stopped early, after 20 of 200 epochs", "curve": curve}
+    search = result(*THREE, trial(3, None, **ended), trial(4, None, **ended), algorithm="hyperband")
+    note = "Stopped early, since earlier trials did better up to there: trials 3, 4."
+    page = Page(html.write_html(tmp_path, search).read_text()).words
+    assert note in page
+    assert page.count("stopped early, after 20 of 200 epochs") == 2
+    assert "a cross where the search stopped a trial" in page
+    assert "a cross" not in Page(html.write_html(tmp_path, result(*THREE)).read_text()).words
+    text = printed(search, tmp_path)
+    assert note in text
+    assert [line.split()[:2] for line in text.splitlines() if " stopped " in line] == [
+        ["3", "stopped"],
+        ["4", "stopped"],
+    ]
+    rows = list(csv.DictReader(write_trials_csv(tmp_path, search).read_text().splitlines()))
+    assert [(row["state"], row["validation"]) for row in rows[3:]] == [("stopped", "")] * 2
+    crosses = [line for line in figures.curves_figure(search["trials"], "accuracy", 0).axes[0].lines]
+    assert [line.get_xydata().tolist() for line in crosses if line.get_marker() == "x"] == [[[20, 0.4]]] * 2
+
+
 def test_a_search_without_trials_can_be_reported(tmp_path: Path) -> None:
     empty = result(best=None, state="interrupted", prior={}, seconds={}, embedding=None)
     assert "interrupted after 0 trials" in html.write_html(tmp_path, empty).read_text()
@@ -213,10 +235,23 @@ def test_a_fall_back_to_the_uniform_prior_is_told(tmp_path: Path) -> None:
     assert fell_back(back)
     assert not fell_back(result(*THREE))
     assert not fell_back(result(*THREE, prior_source="uniform", embedding=None))
+    assert not fell_back(result(*THREE, prior_source="uniform", embedding=None, prior_name="uniform"))
     text = Page(html.write_html(tmp_path, back).read_text()).words
-    assert "The prior is uniform, not transferred" in text
+    assert "Nothing was transferred from the bank. The nearest task is at distance 0.6." in text
     assert "fell back to the uniform prior. The nearest task is at distance 0.6." in text
     assert "uniform (fall-back) prior" in printed(back, tmp_path)
+    assert "The prior is uniform." in words.not_done(back | {"prior_reason": None})[0]
+
+
+def test_a_fall_back_without_a_comparison_says_why_and_nothing_of_distances(tmp_path: Path) -> None:
+    reason = "The bank has 0 other tasks. The prior is uniform."
+    back = result(*THREE, prior_source="uniform", prior_name="product", prior_reason=reason, embedding=None)
+    assert fell_back(back)
+    page = Page(html.write_html(tmp_path, back).read_text()).words
+    for text in (page, " ".join(printed(back, tmp_path).split())):
+        assert "uniform (fall-back) prior" in text
+        assert text.count(reason) == 2  # the notes, and where designs come from
+        assert "close" not in text
 
 
 def test_figures_show_the_numbers_they_are_given() -> None:

@@ -75,7 +75,7 @@ def changed(way: list[Any], value: Any) -> str:
         ("[1, 2]", r"\(the file is no object\)"),
         ('{"loss": 1}', r"\(task is missing\)"),
         (changed(["trials", 2, "state"], KeyError), r"\(trials\[2\]\.state is missing\)"),
-        (changed(["trials", 1, "state"], "fine"), r"trials\[1\]\.state is none of complete, diverged, failed"),
+        (changed(["trials", 1, "state"], "fine"), r"trials\[1\]\.state is none of complete, diverged, failed, stopped"),
         (changed(["trials", 0, "curve", "epoch"], KeyError), r"trials\[0\]\.curve\.epoch is missing"),
         (changed(["trials", 0, "validation"], "0.5"), r"trials\[0\]\.validation is no number"),
         (changed(["seed"], True), "seed is no number"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from atjax.errors import UserError
 from atjax.fisher import Values
 from atjax.prior import Prior, PriorConfig, uniform_prior
 from atjax.report import Result, read, write
-from atjax.search.loop import SearchConfig, run_trials
+from atjax.search.loop import Recorded, SearchConfig, run_trials
 from atjax.space import FIELDS, Design
 from atjax.task import Task
 from atjax.train import Fit
@@ -183,6 +185,44 @@ def test_an_earlier_run_is_set_aside(tmp_path: Path) -> None:
     assert {path.name for path in (tmp_path / "run" / "previous" / "1").iterdir()} == {
         *("result.json", "trials.csv", "report.html", "best_model", "config.yaml")
     }
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("number", range(5))
+def test_a_stop_while_a_run_is_set_aside_loses_nothing_of_it(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop comes after each of the moves."""
+    run = tmp_path / "run"
+    first = search(run, "search.trials=1")
+    files = {path.name for path in run.iterdir()}
+    moves, move = itertools.count(), os.replace
+
+    def stopping(source: Path, target: Path) -> None:
+        move(source, target)
+        if target.parent.parent.name == "previous" and next(moves) == number:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("atjax.search.run.os.replace", stopping)
+        assert tiny.run("search", *UNIFORM, f"hydra.run.dir={run}", "search.trials=1", "seed=1") == 130
+    search(run, "search.trials=1", "seed=2")
+    previous = sorted((run / "previous").iterdir())
+    aside = {path.name: path for folder in previous for path in folder.iterdir()}
+    assert set(aside) == files
+    assert read(aside["result.json"]) == first
+    assert checkpoint.load(aside["best_model"]).info["seed"] == 0
+    assert checkpoint.load(run).info["seed"] == 2
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_model_that_a_kill_left_under_its_other_name_is_the_runs(resume: bool, tmp_path: Path) -> None:
+    search(tmp_path, "search.trials=1")
+    (tmp_path / "best_model").rename(tmp_path / ".best_model.old")
+    search(tmp_path, "search.trials=1", f"search.resume={resume}")
+    assert (tmp_path / ("." if resume else "previous/1") / "best_model").exists()
+    assert not (tmp_path / ".best_model.old").exists()
 
 
 @pytest.mark.usefixtures("quick")
@@ -427,7 +467,10 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(
     assert result["best"] is not None
     assert result["best"]["number"] == best_by_validation(result)
     assert result["state"] == "complete"
-    assert "diverged" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "diverged" in out
+    assert "nan" not in out.lower()
+    assert "nan" not in (tmp_path / "trials.csv").read_text()
 
 
 def test_a_search_whose_trials_all_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -538,6 +581,70 @@ def test_the_transferred_prior_is_used_and_told(tmp_path: Path, capsys: pytest.C
 
 
 @pytest.mark.usefixtures("quick", "features")
+def test_the_result_tells_what_the_prior_came_from(tmp_path: Path) -> None:
+    bank = tiny.fill_bank(tmp_path / "bank")
+    settings = search(tmp_path / "run", f"bank={bank}", "prior.top_k=3", base=TRANSFER)["settings"]
+    told = {"bank": str(bank), "fisher": tiny.fisher_key(), "prior.top_k": 3, "prior.threshold": 2}
+    assert settings is not None
+    assert told.items() <= settings.items()
+    assert search(tmp_path / "plain", f"bank={bank}", "search.prior=uniform", base=TRANSFER)["settings"] is None
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_a_sweep_over_fisher_settings_has_a_run_directory_for_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = Values(np.full((12, 5), 2.0), np.full((12, 5), 2.0))
+    monkeypatch.setattr("atjax.feature.task_statistics", lambda task, config, names, **_: dict.fromkeys(names, values))
+    bank = f"bank={tiny.fill_bank(tmp_path / 'bank')}"
+    assert tiny.run("search", "-m", *TRANSFER, bank, "fisher=alpha,losses") == 0
+    runs = {run.name: read(run)["settings"] for run in (tmp_path / "runs" / "digits").iterdir()}
+    assert {name: settings["fisher"].split("-")[0] for name, settings in runs.items() if settings is not None} == {
+        "random-product-quick-seed0": "alpha",
+        "random-product-losses-quick-seed0": "alpha+first_losses",
+    }
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_resume_refuses_another_prior_of_the_same_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank, other = tiny.fill_bank(tmp_path / "bank"), tiny.fill_bank(tmp_path / "other", "abcde")
+    run, arguments = tmp_path / "run", (f"bank={bank}", "search.resume=true")
+
+    def refused(sentence: str, *changed: str) -> None:
+        before = tiny.files(run), (run / "result.json").read_bytes()
+        capsys.readouterr()
+        search(run, *arguments, *changed, code=2, base=TRANSFER)
+        assert sentence in capsys.readouterr().err
+        assert (tiny.files(run), (run / "result.json").read_bytes()) == before
+
+    first = search(run, *arguments, base=TRANSFER)
+    assert len(search(run, *arguments, "search.trials=2", base=TRANSFER)["trials"]) == 2
+    refused("holds a search with prior.power 4.0, not 3.0", "prior.power=3.0")
+    refused("holds a search with projection.iterations 20, not 25", "projection.iterations=25")
+    refused(f"holds a search with bank '{bank}', not '{other}'", f"bank={other}")
+    other.rename(tmp_path / "third")
+    bank.rename(other)
+    (tmp_path / "third").rename(bank)
+    refused("holds a search from a prior of other probabilities, as one of a changed bank")
+    del first["settings"]  # as an earlier version wrote it
+    (run / "result.json").write_text(json.dumps(first))
+    refused("holds a search from a prior of other probabilities", f"bank={other}", "prior.epsilon=0.2")
+    assert len(search(run, *arguments, f"bank={other}", "search.trials=2", base=TRANSFER)["trials"]) == 2
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_resume_refuses_other_fisher_settings_where_both_fall_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither names nor probabilities tell such searches apart."""
+    bank = f"bank={tiny.fill_bank(tmp_path / 'bank', 'ab')}"
+    search(tmp_path / "run", bank, base=TRANSFER)
+    search(tmp_path / "run", bank, "fisher.seeds=4", "search.resume=true", code=2, base=TRANSFER)
+    assert f"holds a search with fisher '{tiny.fisher_key()}', not 'alpha-h64-r4-" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("quick", "features")
 def test_the_tasks_own_records_are_never_used(tmp_path: Path) -> None:
     """Perfect scores on this very task, under another name, and under its name with other data: nothing changes."""
     bank = tiny.fill_bank(tmp_path / "bank")
@@ -575,12 +682,13 @@ def test_without_comparable_tasks_the_prior_is_uniform_and_says_so(
     bank = tiny.fill_bank(tmp_path / "bank", **bank_of)
     result = search(tmp_path / "run", f"bank={bank}", *arguments, base=TRANSFER)
     out = " ".join(capsys.readouterr().out.split())
-    assert result["prior_source"] == "uniform"
+    assert (result["prior_source"], result["prior_name"]) == ("uniform", "product")
     assert result["prior_reason"] is not None
     assert result["prior_reason"].startswith(message)
+    assert out.count(message) == 2  # where designs come from, and the note that nothing was transferred
+    assert "uniform (fall-back) prior" in out
     warned = "the bank has no records of the budget quick, only of paper, so the prior will be uniform." in out
     assert warned == ("budget" in bank_of)
-    assert message in out
     for table in result["prior"].values():
         assert table == pytest.approx(dict.fromkeys(table, 1 / len(table)))
     plain = search(tmp_path / "plain", "search.prior=uniform", base=TRANSFER)
@@ -621,7 +729,7 @@ def test_trials_come_one_by_one_and_the_progress_is_told() -> None:
     calls: list[tuple[int, int, int]] = []
     fits = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, progress=lambda *call: calls.append(call))
     assert [call[0] for call in calls] == [0, 1, 2]
-    recorded = [(fit.design, fit.validation) for fit in fits[:2]]
+    recorded = [Recorded(fit.design, fit.validation) for fit in fits[:2]]
     rest = outcomes(task, prior, config=SearchConfig("random", 3), seed=0, recorded=recorded)
     assert [fit.design for fit in rest] == [fits[2].design]
     with pytest.raises(UserError, match=r"Trial 1 on record is .* it would be .*; start anew without search.resume"):
@@ -635,7 +743,7 @@ def test_a_search_that_learns_goes_on_from_recorded_results(algorithm: str) -> N
     settings = SearchConfig(algorithm, 9)
     fits = outcomes(task, prior, config=settings, seed=3)
     assert len({fit.design for fit in fits}) == 9
-    recorded = [(fit.design, fit.validation) for fit in fits[:7]]
+    recorded = [Recorded(fit.design, fit.validation) for fit in fits[:7]]
     rest = outcomes(task, prior, config=settings, seed=3, recorded=recorded)
     assert [fit.design for fit in rest] == [fit.design for fit in fits[7:]]
 

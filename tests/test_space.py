@@ -49,10 +49,10 @@ def test_size_equals_the_count_of_designs(free: list[int], conditional: list[tup
     assert space.size == len(set(space))
 
 
-def test_codes_are_one_hot_and_reversible() -> None:
+def test_codes_are_one_hot_and_tell_designs_apart() -> None:
+    assert len({PAPER.encode(design).tobytes() for design in PAPER}) == PAPER.size
     for design in itertools.islice(PAPER, 0, None, 97):
         code = PAPER.encode(design)
-        assert PAPER.decode(code) == design
         inactive = 1 if design.convolution == "gat" else 2 if design.convolution == "gcn" else 1
         assert code.sum() == len(PAPER.dimensions) - inactive
         assert set(code) == {0.0, 1.0}

@@ -65,6 +65,24 @@ def test_what_differs_in_more_than_the_seed_is_not_averaged(tmp_path: Path) -> N
     assert len({group.budget for group in groups}) == 2
 
 
+def test_settings_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """Three searches by priors of one name, and one by another; what three of them have in common is not told."""
+    common = {"bank": "embedded", "prior.top_k": 16}
+    for number, settings in enumerate(({"fisher": "f0"} | common, {"fisher": "f1"} | common, None)):
+        scores = np.array([[0.25 * number, 0.5]])
+        runs(tmp_path / str(number), scores, prior_name="calibrated", settings=settings)
+    runs(tmp_path / "other", np.array([[0.5, 0.5]]), prior_name="product", settings={"fisher": "f1"} | common)
+    found = summary.summarise(summary.find([tmp_path]))
+    label = {group.validation()[0]: group.prior for group in found.groups if group.prior.startswith("calibrated #")}
+    assert sorted(label) == [0.0, 0.25, 0.5]
+    assert len(set(label.values())) == 3
+    assert [group.prior for group in found.groups if group.prior not in label.values()] == ["product"]
+    assert set(found.notes) == {
+        *(f"Prior {label[0.0]}: fisher=f0.", f"Prior {label[0.25]}: fisher=f1."),
+        f"Prior {label[0.5]}: its settings are not on record.",
+    }
+
+
 def test_unfinished_repeated_and_empty_searches_are_told(tmp_path: Path) -> None:
     runs(tmp_path / "a", np.array([[0.5, 0.5], [0.7, 0.7]]))
     write(tmp_path / "running", result(trial(0, 0.9, 0.9), seed=2, state="running"))

@@ -178,6 +178,27 @@ def test_progress_is_told_of_every_record() -> None:
     assert told == [(5, 20), (10, 20), (15, 20), (20, 20)]
 
 
+def test_a_training_may_be_stopped() -> None:
+    asked: list[tuple[int, int, float]] = []
+
+    def never(*given: Any) -> bool:
+        asked.append(given)
+        return False
+
+    whole = fit(graph_task(), DESIGN, budget=TINY, stop=never)
+    assert whole.state == "complete"
+    assert [(done, epochs) for done, epochs, _ in asked] == [(5, 20), (10, 20), (15, 20)]  # not when all is done
+    assert [score for _, _, score in asked] == whole.curve.validation[:3]
+    ended = fit(graph_task(), DESIGN, budget=TINY, stop=lambda done, epochs, score: done >= 10)
+    assert (ended.state, ended.reason) == ("stopped", "stopped early, after 10 of 20 epochs")
+    assert np.isnan([ended.validation, ended.validation_loss, ended.test]).all()
+    assert (ended.best_epoch, ended.variables, ended.parameters) == (0, None, whole.parameters)
+    assert ended.schedule == whole.schedule
+    assert ended.curve.epoch == [5, 10]
+    assert ended.curve.validation == whole.curve.validation[:2]  # the learning rates are those of the whole schedule
+    assert ended.curve.train_loss == whole.curve.train_loss[:2]
+
+
 def test_regression() -> None:
     task = regression_task()
     result = fit(task, dataclasses.replace(DESIGN, epochs=40), budget=TINY)

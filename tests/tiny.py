@@ -96,7 +96,9 @@ def random_variables(gnn: GNN, num_features: int, seed: int) -> Variables:
     return jax.device_get(initialize(gnn, num_features, jax.random.key(seed)))
 
 
-def made_up(task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: Any = None) -> Fit:
+def made_up(
+    task: Task, design: Design, *, budget: Budget, seed: int = 0, progress: Any = None, stop: Any = None
+) -> Fit:
     """In place of `atjax.train.fit`: a complete outcome with random scores that design and seed fix."""
     rng = np.random.default_rng([zlib.crc32(design.key.encode()), seed])
     schedule = budget.schedule(design, task.level)

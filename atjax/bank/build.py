@@ -277,11 +277,13 @@ def keep_feature(task: Task, feature: TaskFeature, *, folder: Path, fisher: str,
 def kept(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> Iterator[Fit]:
     """Outcomes as they come, each added to a bank once the next one is asked for.
 
-    So whoever takes them has each of them in its own files before the bank has, which may fail.
+    So whoever takes them has each of them in its own files before the bank has, which may fail. Stopped ones are left
+    out: they say nothing of a whole training, and their records would stand in its place.
     """
     for outcome in outcomes:
         yield outcome
-        store.append(folder, record_of(task, outcome))
+        if outcome.state != "stopped":
+            store.append(folder, record_of(task, outcome))
 
 
 def add_missing(records: Iterable[Record], *, folder: Path) -> None:

@@ -106,14 +106,16 @@ def merge(target: Path, sources: Sequence[str | Path]) -> int:
 
 def _merge_provenance(target: Path, source: Path) -> None:
     runs: list[object] = []
-    for folder in (target, source):
-        path = folder / "PROVENANCE.json"
-        try:
-            runs += [run for run in json.loads(path.read_text())["runs"] if run not in runs] if path.exists() else []
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is not readable; move it elsewhere and start again.") from error
-    if runs:
-        write_text(target / "PROVENANCE.json", json.dumps({"runs": runs}, indent=1) + "\n")
+    with store.exclusively(target, "provenance"):
+        for folder in (target, source):
+            path = folder / "PROVENANCE.json"
+            try:
+                old = json.loads(path.read_text())["runs"] if path.exists() else []
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path} is not readable; move it elsewhere and start again.") from error
+            runs += [run for run in old if run not in runs]
+        if runs:
+            write_text(target / "PROVENANCE.json", json.dumps({"runs": runs}, indent=1) + "\n")
 
 
 def export(bank: Bank, file: Path) -> None:

@@ -237,18 +237,6 @@ def records_table(records: Sequence[Record]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=RECORD_SCHEMA)
 
 
-def table_records(table: pa.Table) -> list[Record]:
-    """The inverse of `records_table`."""
-    plain = {f.name for f in dataclasses.fields(Record)} - {"design"}
-    return [
-        Record(
-            design=Design(**{name: row[column] for name, column in _DESIGN_COLUMNS.items()}),
-            **{name: row[name] for name in plain},
-        )
-        for row in table.to_pylist()
-    ]
-
-
 def features_table(rows: Sequence[FeatureRow]) -> pa.Table:
     """Feature rows as a table of `FEATURE_SCHEMA`."""
     plain = [f.name for f in dataclasses.fields(FeatureRow)]
@@ -259,15 +247,6 @@ def features_table(rows: Sequence[FeatureRow]) -> pa.Table:
         ],
         schema=FEATURE_SCHEMA,
     )
-
-
-def table_features(table: pa.Table) -> list[FeatureRow]:
-    """The inverse of `features_table`."""
-    plain = {f.name for f in dataclasses.fields(FeatureRow)} - {"alphas"}
-    return [
-        FeatureRow(alphas=np.array(row["alphas"], np.float64), **{name: row[name] for name in plain})
-        for row in table.to_pylist()
-    ]
 
 
 def design_column(dimension: str) -> str:

@@ -55,6 +55,11 @@ class Bank:
     space: Space = field(default_factory=paper_space)
 
     @property
+    def name(self) -> str:
+        """What it was asked for by: ``embedded``, or its path."""
+        return "embedded" if self.path == _embedded() else str(self.path)
+
+    @property
     def tasks(self) -> dict[str, str]:
         """The tasks with a record or a feature: content hash to name (the first by alphabet, if it has several)."""
         columns = ["content_hash", "task"]
@@ -179,7 +184,7 @@ def load_bank(path: str | Path = "embedded") -> Bank:
         UserError: There is no such folder, nothing in it, or a file in it cannot be read.
     """
     if path == "embedded":
-        folder = Path(str(resources.files("atjax.bank"))) / "data"
+        folder = _embedded()
         if not folder.is_dir():
             raise UserError(
                 "This copy of atjax ships no bank; build one with python -m atjax.build_bank and give bank=."
@@ -198,10 +203,18 @@ def load_bank(path: str | Path = "embedded") -> Bank:
     return Bank(records, features, folder)
 
 
+def _embedded() -> Path:
+    """The folder of the bank that atjax ships."""
+    return Path(str(resources.files("atjax.bank"))) / "data"
+
+
 def _load(folder: Path, schema: pa.Schema) -> pa.Table:
     for _ in range(10):
+        # Shards are listed first: one that `compact` merges from now on is then found to be gone. With merged files
+        # first, `compact` in between could move records from a list not yet made into one already made.
+        shards = _shards(folder)
         try:
-            return pa.concat_tables([schema.empty_table(), *_read_all([*_merged(folder), *_shards(folder)], schema)])
+            return pa.concat_tables([schema.empty_table(), *_read_all([*_merged(folder), *shards], schema)])
         except FileNotFoundError:  # `compact` merged a shard after the folder was listed: list it again
             continue
     raise UserError(f"Files in {folder} keep vanishing while they are read; try again once nothing writes there.")

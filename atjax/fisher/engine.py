@@ -157,10 +157,14 @@ def task_statistics(
 
     with ThreadPoolExecutor(max_workers=min(len(anchors), max(runtime.cores(), len(devices)))) as pool:
         futures = [pool.submit(work, place, position) for place, position in enumerate(order)]
-        for done, future in enumerate(as_completed(futures), start=1):
-            future.result()
-            if progress is not None:
-                progress(done, len(anchors))
+        try:
+            for done, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                if progress is not None:
+                    progress(done, len(anchors))
+        except BaseException:  # Ctrl-C among them: what has not begun need not
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return {name: _gather([each[number] for each in result]) for number, name in enumerate(statistics)}
 
 

@@ -258,7 +258,10 @@ def gram(models: Fitted, config: FisherConfig) -> Gram:
     products = np.asarray(
         _products(models.gnn, models.cotangents(kind), models.variables, models.data, layouts, room), np.float64
     )
-    places = np.where(ids >= 0, np.cumsum(ids >= 0) - 1, -1)
+    # Numbered at random: neighbours in a batch are alike in size, and blocks for standard errors must not be dealt so.
+    real = ids >= 0
+    order = np.random.default_rng(ids[real]).permutation(examples.sampled)
+    places = np.where(real, order[np.cumsum(real) - 1], -1)
     count = len(products)
     return Gram(
         products,
@@ -294,7 +297,7 @@ def _node_factors(
 
         deltas = sketched_factors(gnn, cotangents, variables, data, units) if drawn else jax.lax.map(block, units)
         inputs, nodes = graph_inputs(gnn, variables, data.batch)
-        return jax.tree.map(lambda x: x[None], Squares(inputs, (), nodes))._replace(deltas=deltas)
+        return Squares(tuple(each[None] for each in inputs), deltas, nodes[None])
 
     return over_models(one, variables)
 

@@ -260,6 +260,7 @@ def draw_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
 def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     graphs, chunk = task.graphs.dense(), nodes_in_flight(config)
     taken, others = Taken.of(task, config, seed), Taken.shared(task, config)
+    parts = taken.parts()
     training = graphs.take(taken.fit)
     fitted = [each.fit for each in (taken, *others)]
     shape = covering(shape_for(graphs, ids, len(ids), FINE) for ids in fitted)
@@ -272,7 +273,7 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         # size by one, some may be samples, in parts, and others not.
         alike = [each.parts() for each in others if each.blocks == taken.blocks]
         smaller = quotient(task)
-        placed = in_places(smaller.graphs, taken.parts(), chunk, alike).standing_for(smaller.nodes, smaller.counts)
+        placed = in_places(smaller.graphs, parts, chunk, alike).standing_for(smaller.nodes, smaller.counts)
         if jax.default_backend() == "cpu" and config.hidden >= RECALLED:
             position = np.zeros(len(graphs.nodes), int)
             position[graphs.nodes_of(taken.fit)] = np.arange(len(training.nodes))
@@ -289,7 +290,7 @@ def _graph_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         labels,
         targets,
         device_rows(graphs),
-        tuple(_single_graphs(graphs, taken.rng.permutation(ids), chunk) for ids in _by_size(graphs, taken.chosen)),
+        tuple(_single_graphs(graphs, ids, parts, chunk) for ids in _by_size(graphs, taken.chosen)),
         placed,
         _no_fields,
         1,
@@ -318,18 +319,21 @@ def _by_size(graphs: Graphs, ids: np.ndarray) -> list[np.ndarray]:
     return [ordered]
 
 
-def _single_graphs(graphs: Graphs, ids: np.ndarray, chunk: int) -> BatchIndex:
+def _single_graphs(graphs: Graphs, ids: np.ndarray, parts: Sequence[np.ndarray], chunk: int) -> BatchIndex:
+    """Graphs of like size, as many rows for each part of all graphs."""
     shape = BatchShape(2, bucket(int(graphs.n_node[ids].max()) + 1), bucket(max(1, int(graphs.n_edge[ids].max()))))
-    rows = _in_chunks(ids, max(1, chunk // shape.nodes))
+    rows = _in_chunks([np.intersect1d(part, ids) for part in parts], max(1, chunk // shape.nodes))
     index = index_batches(graphs, rows.reshape(-1, 1), shape)
     return jax.device_put(jax.tree.map(lambda array: array.reshape(*rows.shape, *array.shape[1:]), index))
 
 
-def _in_chunks(ids: np.ndarray, width: int) -> np.ndarray:
-    """Ids in rows of ``width`` (or fewer, if there are fewer), the last filled up with -1."""
-    width = min(width, len(ids))
-    rows = -(-len(ids) // width)
-    return np.concatenate([ids, np.full(rows * width - len(ids), -1)]).reshape(rows, width)
+def _in_chunks(parts: Sequence[np.ndarray], width: int) -> np.ndarray:
+    """Ids in rows of ``width``, or fewer if no part has as many; as many rows for each part, filled up with -1."""
+    most = max(map(len, parts))
+    width = min(width, most)
+    room = -(-most // width) * width
+    filled = [np.pad(part, (0, room - len(part)), constant_values=-1) for part in parts]
+    return np.concatenate(filled).reshape(-1, width)
 
 
 def _whole_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
@@ -339,7 +343,8 @@ def _whole_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
     nodes_of = np.arange(task.num_examples)[:, None] if task.pairs is None else task.pairs
     # Sketches take all training examples whose nodes are kept: the surroundings of more of them are of use to them.
     most = max(len(chosen), config.max_nodes // 8)
-    seeds = chosen if config.by_example(task.level) or len(train) <= most else rng.choice(train, most, replace=False)
+    seeds = train if len(train) <= most else rng.choice(train, most, replace=False)
+    seeds = chosen if config.by_example(task.level) else seeds
     kept = surroundings(task.graphs, np.unique(nodes_of[np.union1d(seeds, chosen)]), config.max_nodes, rng)
     chosen = rng.permutation(chosen)  # blocks of them are for standard errors
     graph = induced(task.graphs, kept)
@@ -368,7 +373,7 @@ def _whole_examples(task: Task, config: FisherConfig, seed: int) -> Examples:
         labels,
         targets,
         None,
-        (jax.device_put(_in_chunks(row[chosen], width)),),
+        (jax.device_put(_in_chunks(np.array_split(row[chosen], blocks), width)),),
         None,
         functools.cache(fields) if task.pairs is None and graph.plain else _no_fields,
         max(1, chunk // len(kept)),

@@ -5,7 +5,8 @@ Two more forms for statistics to read, beside those of `atjax.fisher.moments`:
 * ``readout``: the last layer alone is fitted, on random models, and predicts what it has not seen;
 * ``descent``: all of the model takes its first steps.
 
-Both learn from halves of the training examples, drawn at random, and are scored on the other half.
+Both learn from a random half of the training examples and are scored on the other: the readout both ways, the descent
+one way, and of graph tasks on `HELD` graphs at most.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from atjax.model.gnn import GNN, Variables
 from atjax.products import einsum
 from atjax.refinement import trained_graphs
 from atjax.task import Graphs, Loss
+from atjax.units import Units
 
 BLOCKS = 8
 """Of held-out examples, for standard errors."""
@@ -109,13 +111,7 @@ def halves(count: int) -> tuple[np.ndarray, np.ndarray]:
 def labels_of(models: Fitted) -> np.ndarray:
     """Labels of the training examples; regression targets standardised, as in training."""
     labels = np.asarray(models.examples.labels)
-    if models.task.loss != "mse":
-        return labels
-    known = ~np.isnan(labels)
-    count = np.maximum(known.sum(axis=0), 1)
-    centred = labels - np.sum(labels, axis=0, where=known) / count
-    deviation = np.sqrt(np.sum(centred**2, axis=0, where=known) / count)
-    return centred / np.where(deviation > 0, deviation, 1)
+    return Units.of(models.task.loss, labels).standardise(labels) if models.task.loss == "mse" else labels
 
 
 def blocks_of(loss: Loss, outputs: jax.Array, labels: jax.Array, weights: jax.Array) -> Readout:
@@ -238,6 +234,8 @@ def _dealt(graphs: Graphs, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng([len(ids), 0xDE5C])
     held, _ = balance(graphs, rng.permutation(unseen)[:HELD], LOT)
     epochs = [deal(graphs, seen, LOT, rng) for _ in range(-(-STEPS * LOT // len(seen)))]
+    # Lots begin with their largest graphs, and places are dealt into blocks.
+    held = np.stack([np.concatenate([rng.permutation(lot[lot >= 0]), lot[lot < 0]]) for lot in held])
     return np.concatenate(epochs)[:STEPS], held
 
 

@@ -290,9 +290,7 @@ class Gram:
         same = self.unit[:, None] == self.unit[None, :]
         squares = products**2
         total, own = jnp.sum(squares), jnp.sum(jnp.where(same, squares, 0))
-        pairs = (1 - 1 / self.population) / (count * jnp.maximum(count - 1, 1))
-        exact = total / count**2
-        return jnp.where(count > 1, own / (count * self.population) + pairs * (total - own), exact)
+        return square_of_mean(total, own, count, self.population)
 
 
 @jax.tree_util.register_dataclass

@@ -53,7 +53,7 @@ def prepare(
     return over_models(one, variables)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=24)
 def random_models(gnn: GNN, num_features: int, seeds: int, num_edge_features: int = 0) -> Variables:
     """Random parameters and fresh BatchNorm statistics of R models, leading axis R; the keys are 0 to R - 1.
 

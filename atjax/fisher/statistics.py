@@ -248,8 +248,8 @@ def readout_accuracy(readout: Readout) -> Estimate:
 def first_losses(descent: Descent) -> Estimate:
     """Training losses of the first `atjax.fisher.learning.STEPS` steps, scaled to norm 1; [T].
 
-    The paper's alternative to Fisher features (section 5.3, Table 2; after Yang et al., 2019), by full-batch steps on
-    half of the training examples. Of its standard error nothing is known.
+    The paper's alternative to Fisher features (section 5.3, Table 2; after Yang et al., 2019), on half of the training
+    examples: by full-batch steps, of graph tasks by batches. Of its standard error nothing is known.
     """
     losses = descent.losses / jnp.linalg.norm(descent.losses)
     return Estimate(losses, jnp.full_like(losses, jnp.nan))

@@ -211,8 +211,9 @@ def summed(
         units: J blocks of them.
         layers: Name and size of every layer, to be given sums over each; None for sums of every parameter.
     """
-    scale = np.ones(len(jax.tree.leaves(variables)[0]))
+    better = np.ones(len(jax.tree.leaves(variables)[0]))
     for _ in range(4):
+        scale = better
         given = jnp.asarray(scale, jnp.float32)
         found, largest = _sums(gnn, source, layers, cotangents, variables, given, data, units)
         top = np.asarray(largest, np.float64)
@@ -221,8 +222,8 @@ def summed(
         if not wrong.any():
             break
         # d_u grows with the square of the scale. Powers of two keep all digits.
-        better = np.where(np.isinf(top), 1e-12, 1 / np.sqrt(np.where(top > 0, top, 1)))
-        scale = np.where(wrong, scale * 2.0 ** np.round(np.log2(better)), scale)
+        factor = np.where(np.isinf(top), 1e-12, 1 / np.sqrt(np.where(top > 0, top, 1)))
+        better = np.where(wrong, scale * 2.0 ** np.round(np.log2(factor)), scale)
 
     def true(part: jax.Array | None, power: int) -> Any:
         return None if part is None else np.divide(part, scale.reshape(-1, *[1] * (part.ndim - 1)) ** power)

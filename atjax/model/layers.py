@@ -150,8 +150,12 @@ def activate(name: str, train: bool = False) -> Activation:
 
 
 def l2_normalize(x: jax.Array) -> jax.Array:
-    """Scale each row to Euclidean norm 1; rows near 0 stay near 0."""
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, axis=-1, keepdims=True), 1e-12))
+    """Scale each row to Euclidean norm 1; rows near 0 stay near 0.
+
+    The squares are summed by a product: of a sum, XLA (of jaxlib 0.10.2, on a CPU) compiles a wrong gradient for many
+    cotangents of thousands of rows.
+    """
+    return x * jax.lax.rsqrt(jnp.maximum(matmul(x * x, jnp.ones((x.shape[-1], 1), x.dtype)), 1e-12))
 
 
 class Linear(nn.Module):

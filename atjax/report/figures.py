@@ -167,7 +167,7 @@ def best_so_far_figure(trials: Sequence[Trial], metric: str) -> Figure:
 
 
 def curves_figure(trials: Sequence[Trial], metric: str, best: int | None) -> Figure:
-    """Validation score by epoch of all trials, with a mark at the epoch that was picked."""
+    """Validation score by epoch of all trials; a dot marks the epoch that was picked, a cross where one was stopped."""
     figure, axes = _figure(4.6, 2.9)
     few = len(trials) <= MOST_LINES
     for index, trial in enumerate(sorted(trials, key=lambda trial: trial["number"])):
@@ -183,6 +183,8 @@ def curves_figure(trials: Sequence[Trial], metric: str, best: int | None) -> Fig
         if trial["epoch"] in curve["epoch"]:
             height = values[curve["epoch"].index(trial["epoch"])]
             axes.plot([trial["epoch"]], [height], "o", color=colour, markersize=6 if chosen else 4, zorder=front)
+        if trial["state"] == "stopped":
+            axes.plot(curve["epoch"][-1:], values[-1:], "x", color=colour, markersize=5, zorder=front)
     axes.set_xlabel("epoch")
     axes.set_ylabel(_printable(f"validation {words.metric_name(metric)}"))
     _legend_above(figure, axes, columns=3)

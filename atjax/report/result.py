@@ -60,14 +60,14 @@ class Curve(TypedDict):
 
 
 class Trial(TypedDict):
-    """One design, trained. Scores are those of ``epoch``, the best epoch by validation.
+    """One design, trained. Scores are those of ``epoch``, the best epoch by validation; only a complete trial has any.
 
     ``ignored`` are edge features and weights that the task has and the design makes no use of.
     """
 
     number: int
     design: dict[str, Any]
-    state: Literal["complete", "diverged", "failed"]
+    state: Literal["complete", "diverged", "failed", "stopped"]
     reason: NotRequired[str | None]
     validation: float | None
     validation_loss: NotRequired[float | None]
@@ -114,7 +114,8 @@ class Embedding(TypedDict):
 
 class Result(TypedDict):
     """One search. ``prior_name`` is the prior asked for, ``prior_source`` whether it was transferred or uniform,
-    and ``prior_reason`` a sentence that says why.
+    and ``prior_reason`` a sentence that says why. ``settings`` are those of the transfer (`atjax.transfer.Transfer`);
+    null where none was asked for, or only its prior was given.
 
     ``seconds`` holds the time of each stage in seconds, and their ``total``.
     """
@@ -125,6 +126,7 @@ class Result(TypedDict):
     prior_name: NotRequired[str]
     prior_source: str
     prior_reason: NotRequired[str | None]
+    settings: NotRequired[dict[str, Any] | None]
     space: str
     budget: Budget
     best: Best | None
@@ -195,11 +197,13 @@ def best_so_far(trials: Sequence[Trial], metric: str) -> list[Trial | None]:
 
 
 def fell_back(result: Result) -> bool:
-    """Whether a transferred prior was asked for but no task was close enough, so that the uniform prior was used.
+    """Whether a transferred prior was asked for but the bank gave none, so that the uniform prior was used.
 
-    A search from a uniform prior by choice embeds no task.
+    The prior's name tells it from a uniform prior by choice. Earlier versions wrote no name; there, a search from a
+    uniform prior by choice embeds no task.
     """
-    return result["prior_source"] == "uniform" and result["embedding"] is not None
+    asked = result["prior_name"] != "uniform" if "prior_name" in result else result["embedding"] is not None
+    return result["prior_source"] == "uniform" and asked
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,8 @@ class Group:
         task: Name of the task, with the start of its content hash where two contents share the name.
         metric: What the scores are.
         algorithm: Search algorithm.
-        prior: The name of its settings, ``uniform``, or ``uniform (fall-back)``.
+        prior: The name of its settings, ``uniform``, or ``uniform (fall-back)``, with the start of a hash where several
+            settings of the transfer share the name.
         budget: Name of the budget, with the start of a hash where two contents share the name.
         space: Design space.
         trials: Trials of each search.
@@ -82,7 +83,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """All groups, in order, and sentences on what was left out."""
+    """All groups, in order, and sentences on what was left out and what priors of one name differ in."""
 
     groups: tuple[Group, ...]
     notes: tuple[str, ...]
@@ -160,14 +161,18 @@ def summarise(runs: Sequence[Run]) -> Summary:
             run = newer
         seeds[result["seed"]] = run
     tasks = _labels((key[0], key[1]) for key in complete)
+    priors = _labels((key[3], key[8]) for key in complete)
     budgets = _labels((key[5], key[6]) for key in complete)
     groups = []
     for key in sorted(complete):
         members = tuple(complete[key][seed].result for seed in sorted(complete[key]))
-        name, content, algorithm, prior, trials, budget, settings, space = key
+        name, content, algorithm, prior, trials, budget, rules, space, settings = key
         metric = members[0]["task"]["metric"]
         groups.append(
-            Group(tasks[name, content], metric, algorithm, prior, budgets[budget, settings], space, trials, members)
+            Group(
+                *(tasks[name, content], metric, algorithm, priors[prior, settings], budgets[budget, rules], space),
+                *(trials, members),
+            )
         )
         missing = len(members) - len(groups[-1].found)
         if missing:
@@ -175,7 +180,25 @@ def summarise(runs: Sequence[Run]) -> Summary:
                 f"{groups[-1].task}, {groups[-1].method}: {missing} of {len(members)} searches completed no trial; "
                 "the scores are over the others."
             )
-    return Summary(tuple(groups), tuple(notes))
+    return Summary(tuple(groups), (*notes, *_meanings(groups)))
+
+
+def _meanings(groups: Sequence[Group]) -> list[str]:
+    """A sentence for every prior that shares its name with others: the settings in which they differ."""
+    shared: dict[str, dict[str, Mapping[str, Any] | None]] = {}
+    for group in groups:
+        result = group.runs[0]
+        shared.setdefault(words.prior_label(result), {})[group.prior] = result.get("settings")
+    notes = []
+    for priors in shared.values():
+        told = [settings for settings in priors.values() if settings is not None]
+        for label, settings in priors.items():
+            own = {k: v for k, v in (settings or {}).items() if any(other.get(k) != v for other in told)}
+            if own:
+                notes.append(f"Prior {label}: {', '.join(f'{name}={value}' for name, value in own.items())}.")
+            elif settings is None and told:
+                notes.append(f"Prior {label}: its settings are not on record.")
+    return notes
 
 
 def _key(result: Result) -> tuple[Any, ...]:
@@ -187,9 +210,14 @@ def _key(result: Result) -> tuple[Any, ...]:
         words.prior_label(result),
         len(result["trials"]),
         result["budget"]["name"],
-        hashlib.sha256(json.dumps(result["budget"], sort_keys=True).encode()).hexdigest(),
+        _digest(result["budget"]),
         result["space"],
+        _digest(result.get("settings")),
     )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _labels(pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:

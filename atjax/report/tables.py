@@ -20,7 +20,7 @@ from atjax.space import FIELDS
 TRIALS_CSV = "trials.csv"
 CONFIG = "config.yaml"
 FILES = (FILE, TRIALS_CSV, "report.html", "best_model", CONFIG)
-"""What a search leaves in its run directory."""
+"""What a search leaves in its run directory, ``result.json`` first."""
 NEAREST_SHOWN = 5
 COMPACT: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}
 """Settings of a table that is to fit 80 columns."""

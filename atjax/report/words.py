@@ -112,13 +112,18 @@ def prior_label(result: Result) -> str:
 def origin(result: Result) -> str:
     """Where the designs were drawn from, in a sentence, with the search's own reason."""
     if fell_back(result):
-        lead = "No task of the bank was close enough, so the search fell back to the uniform prior."
+        lead = "Nothing was transferred from the bank, so the search fell back to the uniform prior."
     elif result["prior_source"] == "uniform":
         lead = "Designs were drawn from a uniform prior: every choice is equally likely."
     else:
         lead = "Designs were drawn from a prior transferred from similar tasks of the bank."
+    return f"{lead} {_reason(result)}".strip()
+
+
+def _reason(result: Result) -> str:
+    """The search's own reason for its prior, as a sentence; empty if none was recorded."""
     reason = (result.get("prior_reason") or "").strip()
-    return f"{lead} {reason[:1].upper()}{reason[1:]}".strip()
+    return reason[:1].upper() + reason[1:]
 
 
 def budget(values: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -156,7 +161,7 @@ def dimensions(names: Iterable[str]) -> list[str]:
 
 
 def not_done(result: Result) -> list[str]:
-    """Sentences on what a reader must not miss: an unfinished search, failed trials, a prior that fell back."""
+    """Sentences on what a reader must not miss: an unfinished search, trials without a score, a uniform prior."""
     notes = []
     if result["state"] == "interrupted":
         notes.append(
@@ -168,9 +173,13 @@ def not_done(result: Result) -> list[str]:
     if result["best"] is None:
         notes.append("No trial has been completed, so there is no best design and no model.")
     for trial in result["trials"]:
-        if trial["state"] != "complete":
+        if trial["state"] not in ("complete", "stopped"):
             reason = (trial.get("reason") or "").strip() or "no reason was recorded."
             notes.append(f"Trial {trial['number']} {trial['state']}: {reason}")
+    stopped = [str(trial["number"]) for trial in result["trials"] if trial["state"] == "stopped"]
+    if stopped:
+        word = "trials" if len(stopped) > 1 else "trial"
+        notes.append(f"Stopped early, since earlier trials did better up to there: {word} {', '.join(stopped)}.")
     unused: dict[str, list[int]] = {}
     for trial in result["trials"]:
         for what in trial.get("ignored", []):
@@ -179,7 +188,7 @@ def not_done(result: Result) -> list[str]:
         word = "trials" if len(numbers) > 1 else "trial"
         notes.append(f"Made no use of the {what}, as their designs cannot: {word} {', '.join(map(str, numbers))}.")
     if fell_back(result):
-        notes.append("The prior is uniform, not transferred: no task of the bank was close enough.")
+        notes.append(f"Nothing was transferred from the bank. {_reason(result) or 'The prior is uniform.'}")
     return notes
 
 

@@ -27,8 +27,8 @@ class DesignSampler(BaseSampler):
     """Proposes whole designs by a rule.
 
     A proposal depends on the seed, the trial's number and the trials told before, so a search that is resumed, or
-    extended to more trials, goes on as it would have without the break. Pruned trials are designs that were put back:
-    they are not history.
+    extended to more trials, goes on as it would have without the break. Pruned trials without a score are designs that
+    were put back: they are not history. Those with scores were stopped early, and count with the last one.
     """
 
     def __init__(self, rule: Rule, space: Space, seed: int) -> None:
@@ -59,7 +59,12 @@ class DesignSampler(BaseSampler):
         return choice
 
     def _history(self, study: Study) -> History:
-        trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.FAIL))
+        states = (TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED)
+        trials = [
+            trial
+            for trial in study.get_trials(deepcopy=False, states=states)
+            if trial.state != TrialState.PRUNED or trial.intermediate_values
+        ]
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         values = [-np.inf if trial.value is None else sign * trial.value for trial in trials]
         names = [dimension.name for dimension in self.space.dimensions]

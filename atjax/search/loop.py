@@ -12,11 +12,12 @@ from atjax.budget import Budget
 from atjax.errors import UserError
 from atjax.prior import Prior
 from atjax.samplers import TPE, DesignSampler, Evolution, Follow, Random, Rule, WholeSpace, suggest, table_of
+from atjax.search.hyperband import HyperBand, Judge
 from atjax.space import Design, Space
 from atjax.task import Task
-from atjax.train import Fit, fit
+from atjax.train import Fit, State, fit
 
-ALGORITHMS = ("random", "tpe", "evolution")
+ALGORITHMS = ("random", "tpe", "evolution", "hyperband")
 """What `search.algorithm` may be."""
 
 _ATTEMPTS = 200
@@ -29,8 +30,9 @@ class SearchConfig:
 
     Attributes:
         algorithm: How designs are chosen, always without repeats: ``random`` takes each from the prior; ``tpe`` and
-            ``evolution`` begin with 5 such trials and go on from the results (see `atjax.samplers`).
-        trials: Designs to train.
+            ``evolution`` begin with 5 such trials and go on from the results (see `atjax.samplers`); ``hyperband``
+            takes each from the prior, and stops trainings that fall behind (see `atjax.search.hyperband`).
+        trials: Designs to train; of ``hyperband``, to begin with.
     """
 
     algorithm: str = "random"
@@ -41,6 +43,23 @@ class SearchConfig:
             raise UserError(f"search.algorithm must be one of {', '.join(ALGORITHMS)}; it is {self.algorithm!r}.")
         if self.trials < 1:
             raise UserError(f"search.trials must be at least 1; it is {self.trials}.")
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A trial done before.
+
+    Attributes:
+        design: What was trained.
+        validation: Its validation score; None if it has none.
+        state: How it ended.
+        scores: Epochs done and validation score of each record, in order; only ``hyperband`` looks at them.
+    """
+
+    design: Design
+    validation: float | None
+    state: State = "complete"
+    scores: Sequence[tuple[int, float]] = ()
 
 
 def rule_of(algorithm: str, prior: Prior, space: Space) -> Rule:
@@ -79,7 +98,7 @@ def run_trials(
     *,
     config: SearchConfig,
     seed: int,
-    recorded: Sequence[tuple[Design, float | None]] = (),
+    recorded: Sequence[Recorded] = (),
     progress: Callable[[int, int, int], None] | None = None,
 ) -> Iterator[Fit]:
     """Train one design after another, each yielded as soon as it is trained.
@@ -91,8 +110,7 @@ def run_trials(
         budget: What is trained for a design.
         config: Algorithm and number of trials.
         seed: Of the split, the initialisations and the sampler.
-        recorded: Trials done before, in order: the design, and its validation score (None if it has none). They are
-            asked for again, and not trained.
+        recorded: Trials done before, in order. They are asked for again, and not trained.
         progress: Called with the trial's number, epochs done and epochs in all.
 
     Raises:
@@ -102,30 +120,45 @@ def run_trials(
     direction = towards.MAXIMIZE if metrics.larger_is_better(task.metric) else towards.MINIMIZE
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    stopping = config.algorithm == "hyperband"
     study = optuna.create_study(
-        direction=direction, sampler=DesignSampler(rule_of(config.algorithm, prior, space), space, seed)
+        study_name=f"seed {seed}",  # by which HyperBand deals trials into brackets
+        direction=direction,
+        sampler=DesignSampler(rule_of(config.algorithm, prior, space), space, seed),
+        pruner=HyperBand() if stopping else optuna.pruners.NopPruner(),
     )
     optuna.logging.set_verbosity(verbosity)
     for number, (trial, design) in zip(range(config.trials), designs(study, space)):
+        judge = Judge(trial, study.direction) if stopping else None
         if number < len(recorded):
-            done, validation = recorded[number]
-            if done != design:
+            old = recorded[number]
+            if old.design != design:
                 raise UserError(
-                    f"Trial {number} on record is {done.key}, but with these settings and this bank it "
+                    f"Trial {number} on record is {old.design.key}, but with these settings and this bank it "
                     f"would be {design.key}; start anew without search.resume."
                 )
-            _tell(study, trial, validation)
+            if judge is not None:
+                epochs = budget.schedule(design, task.level).epochs
+                for epoch, score in old.scores:
+                    if epoch < epochs:
+                        judge(epoch, epochs, score)
+            _tell(study, trial, old.state, old.validation)
             continue
 
         def report(done: int, total: int, number: int = number) -> None:
             if progress is not None:
                 progress(number, done, total)
 
-        outcome = fit(task, design, budget=budget, seed=seed, progress=report)
-        _tell(study, trial, outcome.validation if outcome.state == "complete" else None)
+        outcome = fit(task, design, budget=budget, seed=seed, progress=report, stop=judge)
+        _tell(study, trial, outcome.state, outcome.validation)
         yield outcome
 
 
-def _tell(study: optuna.Study, trial: optuna.Trial, validation: float | None) -> None:
-    """Tell a study how a trial ended; None for one without a score. Optuna takes NaN for a failure by itself."""
-    study.tell(trial, validation, state=None if validation is not None else optuna.trial.TrialState.FAIL)
+def _tell(study: optuna.Study, trial: optuna.Trial, state: State, validation: float | None) -> None:
+    """Tell a study how a trial ended. Optuna takes NaN for a failure by itself."""
+    if state == "stopped":
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    elif state == "complete" and validation is not None:
+        study.tell(trial, validation)
+    else:
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)

@@ -15,11 +15,13 @@ from atjax.task import Task
 
 
 def records(result: Result, task: Task, budget: Budget) -> Iterator[Record]:
-    """The bank's records of the trials of a result; task and budget are those it was made with.
+    """The bank's records of the trials of a result, but for stopped ones; task and budget are those it was made with.
 
     Their date is now, and versions and device are the result's.
     """
     for trial in result["trials"]:
+        if trial["state"] == "stopped":
+            continue
         design = Design(**trial["design"])
         schedule = budget.schedule(design, task.level)
         curve = trial["curve"] or {"epoch": [], "train_loss": [], "validation": [], "test": []}

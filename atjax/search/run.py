@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -18,11 +19,14 @@ from atjax.report import best_so_far, read, write, write_html, write_trials_csv
 from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial
 from atjax.report.result import Budget as BudgetInfo
 from atjax.report.tables import CONFIG, FILES
-from atjax.search.loop import SearchConfig
+from atjax.search.loop import Recorded, SearchConfig
 from atjax.space import ANCHORS, Design, Space, ignored
 from atjax.task import Graphs, Task
 from atjax.train import Fit
 from atjax.transfer import Transfer
+
+_ROUNDING = 1e-6
+"""The most by which probabilities of one prior may differ between two runs."""
 
 
 def describe_task(task: Task, seed: int) -> TaskInfo:
@@ -54,9 +58,9 @@ def describe_trial(number: int, outcome: Fit, graphs: Graphs) -> Trial:
         "design": outcome.design.as_dict(),
         "state": outcome.state,
         "reason": outcome.reason,
-        "validation": outcome.validation,
-        "validation_loss": outcome.validation_loss,
-        "test": outcome.test,
+        "validation": _score(outcome.validation),
+        "validation_loss": _score(outcome.validation_loss),
+        "test": _score(outcome.test),
         "epoch": outcome.best_epoch if complete else None,
         "parameters": outcome.parameters or None,
         "seconds": outcome.seconds,
@@ -67,6 +71,19 @@ def describe_trial(number: int, outcome: Fit, graphs: Graphs) -> Trial:
         edges = {"features": graphs.edges is not None, "weights": graphs.weights is not None}
         trial["ignored"] = ignored(outcome.design, **edges)
     return trial
+
+
+def _score(value: float) -> float | None:
+    """A score as tables, figures and `trials.csv` take it, before the result is read from its file again."""
+    return value if math.isfinite(value) else None
+
+
+def recorded_trial(trial: Trial) -> Recorded:
+    """A trial of a result, as a search that goes on from it needs it."""
+    curve = trial["curve"] or {"epoch": [], "train_loss": [], "validation": [], "test": []}
+    scores = [math.nan if score is None else score for score in curve["validation"]]
+    pairs = tuple(zip(curve["epoch"], scores))
+    return Recorded(Design(**trial["design"]), trial["validation"], trial["state"], pairs)
 
 
 def new_result(
@@ -89,6 +106,7 @@ def new_result(
         "prior_name": prior.name,
         "prior_source": prior.source,
         "prior_reason": prior.reason,
+        "settings": None if found is None else found.settings,
         "space": space.name,
         "budget": cast(BudgetInfo, dataclasses.asdict(budget)),
         "best": None,
@@ -127,30 +145,34 @@ class Recorder:
         self._clock = time.perf_counter()
         self._before = 0.0
         if (folder / FILE).exists():
+            checkpoint.recover(folder / "best_model")
             if resume:
                 self._take_over(read(folder))
             else:
                 _set_aside(folder)
 
     def _take_over(self, old: Result) -> None:
-        for what in ("algorithm", "seed", "space", "prior_source", "prior_name"):
-            if old.get(what, self.result[what]) != self.result[what]:  # earlier versions told less
-                raise UserError(
-                    f"{self.folder} holds a search with {what} {old[what]!r}, not {self.result[what]!r}; "
-                    "give another hydra.run.dir, or leave search.resume out."
-                )
+        instead = "give another hydra.run.dir, or leave search.resume out."
+        was, now = _identity(old), _identity(self.result)
+        for what in was:
+            if what in now and was[what] != now[what]:
+                raise UserError(f"{self.folder} holds a search with {what} {was[what]!r}, not {now[what]!r}; {instead}")
         if old["task"]["content_hash"] != self.result["task"]["content_hash"] or old["budget"] != self.result["budget"]:
             raise UserError(f"{self.folder} holds a search on other data or another budget; leave search.resume out.")
         split = self.result["task"].get("split")
         if old["task"].get("split", split) != split:  # as one of its own that was changed; the content leaves it out
             raise UserError(f"{self.folder} holds a search on another split of the data; leave search.resume out.")
+        if not _same_prior(old["prior"], self.result["prior"]):
+            raise UserError(
+                f"{self.folder} holds a search from a prior of other probabilities, as one of a changed bank; {instead}"
+            )
         self.result["trials"], self.result["best"] = old["trials"], old["best"]
         self._before = old["seconds"].get("search") or 0.0
 
     @property
-    def recorded(self) -> list[tuple[Design, float | None]]:
-        """The trials on record, in order: the design, and its validation score, None if it has none."""
-        return [(Design(**trial["design"]), trial["validation"]) for trial in self.result["trials"]]
+    def recorded(self) -> list[Recorded]:
+        """The trials on record, in order."""
+        return [recorded_trial(trial) for trial in self.result["trials"]]
 
     def run(self, outcomes: Iterable[Fit]) -> None:
         """Record outcomes as they come; after Ctrl-C, what was done, and then raise KeyboardInterrupt again."""
@@ -196,6 +218,22 @@ class Recorder:
         write_html(self.folder, self.result)
 
 
+def _identity(result: Result) -> dict[str, Any]:
+    """What must be equal for a search to be gone on with, by its name; earlier versions tell less of it."""
+    told: dict[str, Any] = dict(result)
+    names = ("algorithm", "seed", "space", "prior_source", "prior_name")
+    return {name: told[name] for name in names if name in told} | (told.get("settings") or {})
+
+
+def _same_prior(one: Mapping[str, Mapping[str, float | None]], other: Mapping[str, Mapping[str, float | None]]) -> bool:
+    """Whether two priors have the same choices, at the same probabilities but for rounding."""
+    flat, others = (
+        {(name, choice): p or 0.0 for name, table in prior.items() for choice, p in table.items()}
+        for prior in (one, other)
+    )
+    return flat.keys() == others.keys() and all(abs(p - others[place]) <= _ROUNDING for place, p in flat.items())
+
+
 def _set_aside(folder: Path) -> None:
     """Move an earlier run's files into ``previous/1``, ``previous/2``, ...: a new run loses nothing."""
     number = 1
@@ -203,6 +241,6 @@ def _set_aside(folder: Path) -> None:
         number += 1
     aside = folder / "previous" / str(number)
     aside.mkdir(parents=True)
-    for name in FILES:
+    for name in reversed(FILES):  # `result.json` last: as long as it stands, the next run goes on with this
         if (folder / name).exists():
             os.replace(folder / name, aside / name)

@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 
 from atjax import interop
+from atjax.encoding import Encoding
 from atjax.errors import UserError
-from atjax.raw import RawGraphs, Where, parts_of_sets
+from atjax.raw import RawGraphs, Where, names_of, parts_of_sets
 from atjax.sources import heterophilous, npz, tables, tu
 from atjax.sources.arrays import read_array
 from atjax.sources.decode import as_utf8, gunzip
@@ -36,8 +37,8 @@ def load(
     loss: Loss | None = None,
     metric: Metric | None = None,
     label: str = "label",
-    ignore: Sequence[str] = (),
-    categories: Sequence[str] = (),
+    ignore: str | Sequence[str] = (),
+    categories: str | Sequence[str] = (),
     directed: bool = False,
     unlabelled: Hashable | None = None,
     target: int | Sequence[int] | None = None,
@@ -51,7 +52,7 @@ def load(
         loss: None to choose by the labels.
         metric: None for the first of the loss.
         label: Column of the labels, in tables.
-        ignore: Attributes of nodes and edges, such as columns of tables, that are not used.
+        ignore: Attributes of nodes and edges, such as columns of tables, that are not used; one, or several.
         categories: As in `atjax.task.Options`, and so the next two.
         directed: Keep the direction of edges.
         unlabelled: A label that says that there is none.
@@ -76,26 +77,36 @@ def load(
             target=target,
         )
     except UserError as error:
-        raise _located(path, error) from None
+        raise located(path, error, name) from None
 
 
-def read(path: str | Path, *, label: str = "label", ignore: Collection[str] = ()) -> RawGraphs:
+def read(
+    path: str | Path, *, label: str = "label", ignore: str | Collection[str] = (), encoding: Encoding | None = None
+) -> RawGraphs:
     """Graphs from files of the user's own, before anything is made of attributes and labels; there may be no labels.
+
+    Args:
+        path: As in `load`, and so the next two.
+        label: Column of the labels, in tables.
+        ignore: Attributes that are not used.
+        encoding: Of tables, read only the attributes that this needs, and neither labels nor a split: for graphs that
+            are to be predicted.
 
     Raises:
         UserError: As `load`.
     """
     try:
-        return _read(Path(path).expanduser(), label, ignore)
+        return _read(Path(path).expanduser(), label, names_of(ignore, "ignore"), encoding)
     except UserError as error:
-        raise _located(path, error) from None
+        raise located(path, error) from None
 
 
-def _located(path: str | Path, error: UserError) -> UserError:
-    return UserError(f"{path}: {str(error).rstrip('.')}.")
+def located(path: str | Path, error: UserError, name: str = "") -> UserError:
+    """The error with the path before it, in place of the name of the task."""
+    return UserError(f"{path}: {str(error).removeprefix(f'{name}: ').rstrip('.')}.")
 
 
-def _read(path: Path, label: str, ignore: Collection[str]) -> RawGraphs:
+def _read(path: Path, label: str, ignore: Collection[str], encoding: Encoding | None) -> RawGraphs:
     if path.is_dir():
         members = _folder(path)
     elif not path.is_file():
@@ -117,7 +128,7 @@ def _read(path: Path, label: str, ignore: Collection[str]) -> RawGraphs:
         found = ", ".join(sorted(members)[:5]) or "nothing"
         raise UserError(f"its layout is unknown (there is {found}); give {LAYOUTS}")
     content = {name: gunzip(members[name], name) for name in wanted}
-    raw = tables.parse(content, label=label, ignore=ignore)
+    raw = tables.parse(content, label=label, ignore=ignore, encoding=encoding)
     return _noted(raw, f"Read as tables: {', '.join(sorted(wanted))}.")
 
 
@@ -209,6 +220,8 @@ def _npz(content: bytes) -> RawGraphs:
 def _arrays(members: Mapping[str, bytes], keys: Collection[str]) -> RawGraphs:
     """Arrays as PyTorch Geometric calls them, those of `ARRAYS` that there are."""
     given = {key: read_array(members, key) for key in ARRAYS if key in keys}
+    if not {"x", "y", "graph"} & set(given):
+        raise UserError("no array says how many nodes there are; give x, y or graph (zeros for one graph without x)")
     raw = interop.from_arrays(
         given.get("x"),
         given["edge_index"],
@@ -218,7 +231,7 @@ def _arrays(members: Mapping[str, bytes], keys: Collection[str]) -> RawGraphs:
         edge_weight=given.get("edge_weight"),
     )
     level = "graph" if "graph" in raw.labels else "node"
-    masks = {part: given[key].astype(bool) for key, part in interop.MASKS.items() if key in given}
+    masks = {part: given[key].astype(bool) for key, part in interop.MASKS.items() if key in given and raw.labels}
     parts = {level: parts_of_sets(masks, raw.count(level), level, raw.where)} if masks else {}
     unused = sorted(set(keys) - set(ARRAYS))
     notes = [f"Arrays that are not used: {', '.join(unused[:20])}."] if unused else []

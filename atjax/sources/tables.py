@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
+from atjax.encoding import Encoding
 from atjax.errors import UserError
 from atjax.interop import WEIGHT
 from atjax.raw import RawGraphs, Where, parts_of_words
@@ -32,6 +33,15 @@ BETWEEN = ": "
 SEPARATORS = (",", "\t", ";", "|")
 """What may stand between the columns of a text; the one that the header has most of is taken."""
 
+NOTHING = frozenset(pa_csv.ConvertOptions().null_values) - {""}
+"""Words such as NA that say in a column of numbers, and in that of the split, that nothing is there."""
+
+INDEX = re.compile(r"(__index_level_\d+__|Unnamed: 0)?")
+"""Names that pandas gives to the numbers of its rows; in CSV mostly none."""
+
+EXACT = 2**53
+"""Whole numbers up to here are floating-point numbers too."""
+
 
 class Table:
     """One table.
@@ -39,8 +49,9 @@ class Table:
     Attributes:
         file: Its name.
         columns: Its columns by name.
+        dropped: Names of columns that are left out, as they are `INDEX`.
         rows: Number of rows.
-        notes: On its encoding.
+        notes: On its encoding, on columns that are not used, and on words that look as if they said nothing.
     """
 
     def __init__(self, file: str, content: bytes) -> None:
@@ -57,6 +68,12 @@ class Table:
             text, self.notes = as_utf8(content, file)
             table = self._csv(text)
         names = [name.strip() for name in table.column_names]
+        self.dropped = {name for name in names if INDEX.fullmatch(name)}
+        table = table.select([place for place, name in enumerate(names) if name not in self.dropped])
+        names = [name for name in names if name not in self.dropped]
+        for name in sorted(self.dropped):
+            what = f"column {name!r}" if name else "column without a name"
+            self.notes += (f"The {what} of {file} is not used: it looks like the row numbers that pandas writes.",)
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise UserError(f"{file} has two columns named {twice[0]!r}; give each its own name")
@@ -77,11 +94,11 @@ class Table:
         separator = max(SEPARATORS, key=header.count)
         parse = pa_csv.ParseOptions(delimiter=separator, newlines_in_values=b'"' in text)
         types = {name: pa.string() for name in header.replace('"', "").strip().split(separator) if name.strip() in KEYS}
-        convert = pa_csv.ConvertOptions(column_types=types, strings_can_be_null=True)
+        convert = pa_csv.ConvertOptions(column_types=types)  # in which words such as NA are words
 
         def read(threads: bool) -> pa.Table:
             options = pa_csv.ReadOptions(use_threads=threads, block_size=2**24)
-            return pa_csv.read_csv(io.BytesIO(text), options, parse, convert)
+            return _with_gaps(pa_csv.read_csv(io.BytesIO(text), options, parse, convert))
 
         with contextlib.suppress(pa.ArrowException):
             return read(True)
@@ -108,14 +125,26 @@ class Table:
         """A column that names things, as text without blanks around it, [rows].
 
         Raises:
-            UserError: There is no such column, or a row has nothing there.
+            UserError: There is no such column, it holds no names, or a row has nothing there.
         """
         if name not in self.columns:
             raise UserError(f"{self.file} has no column {name!r}; its columns are {', '.join(self.columns)}")
         column = self.columns[name]
         if pa.types.is_floating(column.type):  # whole numbers with gaps, as pandas writes them
-            column = column.cast(pa.int64(), safe=False)
-        column = pc.utf8_trim_whitespace(_whole(column.cast(pa.string())))
+            given = column.to_numpy()
+            if (broken := np.flatnonzero(np.isinf(given) | ((given != np.trunc(given)) & ~np.isnan(given)))).size:
+                raise UserError(
+                    f"{self.row(int(broken[0]))}: {name} is {given[broken[0]]}, which is no whole number; give words "
+                    "or whole numbers as names"
+                )
+            column = pa.chunked_array([pa.array(given, from_pandas=True)])
+        try:
+            column = column.cast(pa.int64()) if pa.types.is_floating(column.type) else column
+            column = pc.utf8_trim_whitespace(_whole(column.cast(pa.string())))
+        except pa.ArrowException:
+            raise UserError(
+                f"{self.file}: the column {name!r} is of type {column.type}; give words or whole numbers as names"
+            ) from None
         bare = np.flatnonzero(_numpy(pc.is_null(column)))
         if bare.size:
             raise UserError(f"{self.row(int(bare[0]))} has nothing in the column {name!r}; fill it in, or drop the row")
@@ -139,27 +168,56 @@ class Table:
         if pa.types.is_string(kind) or pa.types.is_large_string(kind):
             return self._words(name, column)
         if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
+            entry = kind.value_type
+            if not any(test(entry) for test in (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)):
+                raise UserError(
+                    f"{self.file}: the column {name!r} has lists of type {entry}, which are no numbers; name it under "
+                    "ignore, or make lists of numbers of it"
+                )
             rows = column.to_pylist()
             lengths = np.array([-1 if row is None else len(row) for row in rows])
             if len(set(lengths.tolist())) > 1:
                 other = int(np.flatnonzero(lengths != lengths[0])[0])
                 raise UserError(f"{self.row(other)}: {name} has another length than in the first row; make them alike")
-            return np.array(rows, np.float64).reshape(len(rows), -1)
+            return np.array(rows, np.float64).reshape(len(rows), lengths.max(initial=0))
         raise UserError(
             f"{self.file}: the column {name!r} is empty or of type {kind}, neither numbers nor words; name it under "
             "ignore, or make numbers of it"
         )
+
+    def labels(self, name: str) -> np.ndarray:
+        """As `values`; but whole numbers with gaps, which pandas writes as 1.0 and nothing, are whole numbers and None.
+
+        Raises:
+            UserError: As `values`.
+        """
+        found = self.values(name)
+        if found.ndim != 1 or found.dtype.kind != "f":
+            return found
+        known = ~np.isnan(found)
+        exact = np.abs(found[known]) <= EXACT
+        if known.all() or not exact.all() or np.any(found[known] != np.trunc(found[known])):
+            return found
+        whole = np.full(len(found), None, object)
+        whole[known] = found[known].astype(np.int64).tolist()
+        return whole
 
     def _words(self, name: str, column: pa.ChunkedArray) -> np.ndarray:
         """Words; but a column of numbers with a few words in it is a mistake."""
         words = np.array(column.to_pylist(), object)
         codes, found = pd.factorize(words)
         numeric = np.append(pd.to_numeric(pd.Series(found, dtype=object), errors="coerce").notna(), False)[codes]
-        strays = np.flatnonzero((codes >= 0) & ~numeric)
+        nothing = np.append(pd.Index(found).isin(NOTHING), False)[codes]
+        strays = np.flatnonzero((codes >= 0) & ~numeric & ~nothing)
         if 0 < len(strays) < numeric.sum():
             raise UserError(
                 f"{self.row(int(strays[0]))}: {name} is {words[strays[0]][:40]!r}, but most rows have numbers there; "
                 "mend it, or leave it empty where a label is missing"
+            )
+        if nothing.any() and name != "split":
+            word = words[np.flatnonzero(nothing)[0]]
+            self.notes += (
+                f"{self.file}: {word!r} in the column {name!r} is a word like others; only an empty cell has nothing.",
             )
         return words
 
@@ -181,13 +239,20 @@ def find(names: Collection[str]) -> dict[str, str]:
     return found
 
 
-def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collection[str] = ()) -> RawGraphs:
+def parse(
+    members: Mapping[str, bytes],
+    *,
+    label: str = "label",
+    ignore: Collection[str] = (),
+    encoding: Encoding | None = None,
+) -> RawGraphs:
     """Graphs from tables of nodes, edges and, where there are several graphs, of graphs.
 
     Args:
         members: Content of each file by its name; those that `find` knows are read.
         label: The column of the labels, in the table of nodes or of graphs.
-        ignore: Columns of the tables of nodes and edges that are no features.
+        ignore: Columns of the tables that are not used: no features, and with ``split`` among them no split either.
+        encoding: Read only the attributes that this needs, and neither labels nor a split; None for all there is.
 
     Raises:
         UserError: A table or a column is missing, or a row is faulty: names file and row.
@@ -198,7 +263,6 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
             raise UserError(f"there is no table of {part}, such as {part}.csv")
     tables = {part: Table(file.removesuffix(".gz"), members[file]) for part, file in files.items()}
     nodes, edges, graphs = tables["nodes"], tables["edges"], tables.get("graphs")
-    notes = tuple(note for table in tables.values() for note in table.notes)
     graph_of, graph_names = _graphs_of_nodes(nodes, graphs)
     order = np.argsort(graph_of, kind="stable")
     n_node = np.bincount(graph_of, minlength=len(graph_names))
@@ -210,24 +274,31 @@ def parse(members: Mapping[str, bytes], *, label: str = "label", ignore: Collect
     senders, receivers = (place[rows] for rows in ends)
     names = {"node": ids[order], "graph": graph_names}
 
-    unknown = [name for name in ignore if name not in {*nodes.columns, *edges.columns}]
+    unknown = [name for name in ignore if not any(name in {*one.columns, *one.dropped} for one in tables.values())]
     if unknown:
-        raise UserError(f"ignore names {unknown[0]!r}, which is no column of {nodes.file} or {edges.file}")
-    features = [name for name in nodes.columns if name not in {"id", "graph", "split", label, *ignore}]
-    columns = {name: nodes.values(name)[order] for name in features}
+        listed = " or ".join(table.file for table in (nodes, edges, graphs) if table is not None)
+        raise UserError(f"ignore names {unknown[0]!r}, which is no column of {listed}")
+    of_nodes = [name for name in nodes.columns if name not in {"id", "graph", "split", label, *ignore}]
+    of_edges = [name for name in edges.columns if name not in {*KEYS, "split", label, *ignore}]
     levels = [("node", nodes, order)] + ([] if graphs is None else [("graph", graphs, np.arange(graphs.rows))])
-    labels = {level: table.values(label)[rows] for level, table, rows in levels if table.says(label)}
+    if encoding is not None:
+        of_nodes = [column.name for column in encoding.columns if column.name in nodes.columns]
+        weight = [] if encoding.weight is None else [WEIGHT]
+        of_edges = [name for name in (*(one.name for one in encoding.edge_columns), *weight) if name in edges.columns]
+        levels = []
+    columns = {name: nodes.values(name)[order] for name in of_nodes}
+    edge_columns = {name: edges.values(name) for name in of_edges if edges.rows}
+    labels = {level: table.labels(label)[rows] for level, table, rows in levels if table.says(label)}
     parts = {
         level: parts_of_words(table.values("split")[rows], level, where)
         for level, table, rows in levels
-        if table.says("split")
+        if table.says("split") and "split" not in ignore
     }
     # A label of edges is nothing that is learnt here, and least of all something to learn from.
     unused = [(edges, name) for name in edges.columns if name in {"id", "split", label}]
-    of_edges = [name for name in edges.columns if name not in {*KEYS, "split", label, *ignore}]
-    edge_columns = {name: edges.values(name) for name in of_edges if edges.rows}
     if graphs is not None:
         unused += [(graphs, name) for name in graphs.columns if name not in {"id", "split", label}]
+    notes = tuple(note for table in tables.values() for note in table.notes)
     if unused:
         listed = ", ".join(f"{name} of {table.file}" for table, name in unused[:20])
         notes += (f"Columns that are not used: {listed}.",)
@@ -287,6 +358,17 @@ def _refuse_twice(keys: pa.Array, table: Table, column: str) -> None:
             f"{table.row(again)} has the {column} {str(keys[again])[:40]!r} of an earlier row; give each its own (if "
             "they differ by graph, give the edges a column 'graph' too)"
         )
+
+
+def _with_gaps(table: pa.Table) -> pa.Table:
+    """Columns of text whose empty cells are null; in the one of the split, `NOTHING` says the same."""
+    for number, name in enumerate(table.column_names):
+        column = table.column(number)
+        if pa.types.is_string(column.type):
+            empty = ["", *NOTHING] if name.strip() == "split" else [""]
+            gone = pc.is_in(column, value_set=pa.array(empty))
+            table = table.set_column(number, name, pc.if_else(gone, pa.scalar(None, pa.string()), column))
+    return table
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

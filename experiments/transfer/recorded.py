@@ -185,7 +185,8 @@ def losses() -> dict[str, np.ndarray]:
     return found
 
 
-def _embedded() -> Bank:
+def embedded_bank() -> Bank:
+    """Its records of the budget and the space that replays are about."""
     bank = load_bank().where(budget="quick")
     inside = [design in bank.space for design in frame_designs(bank.records)]
     return dataclasses.replace(bank, records=bank.records[inside])
@@ -193,12 +194,12 @@ def _embedded() -> Bank:
 
 def embedded() -> Recorded:
     """The bank that atjax ships; designs of the paper's space only."""
-    return _recorded("embedded", _embedded(), whole=False)
+    return _recorded("embedded", embedded_bank(), whole=False)
 
 
 def embedded_one_split() -> Recorded:
     """The same, where the bank knows of every task what the first split says: what the others add to a prior."""
-    return _recorded("embedded-one-split", _embedded(), whole=False, told=lambda bank: splits(bank)[0])
+    return _recorded("embedded-one-split", embedded_bank(), whole=False, told=lambda bank: splits(bank)[0])
 
 
 def graphgym(file: Path | None = None) -> Recorded:

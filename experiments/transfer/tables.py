@@ -25,6 +25,13 @@ GOALS = ("uniform random", "uniform tpe")
 """Methods that the others are measured by."""
 SHOWN = (*GOALS, "product random", "rank, fisher, trials", "rank, calibrated, smooth, trials")
 """Methods of the figure."""
+PAIRS = (
+    ("rank, fisher", "product random"),
+    ("rank, calibrated", "rank, fisher"),
+    ("rank, calibrated, smooth, trials", "rank, fisher"),
+    ("rank, calibrated, smooth, trials", "product random"),
+)
+"""Methods that are compared task by task."""
 Searches = Mapping[str, Sequence[np.ndarray]]
 """For every method and task the designs tried, int [seeds, trials]."""
 
@@ -183,10 +190,21 @@ def report(bank: Recorded, found: Searches) -> str:
             gain = np.array(
                 [means[method][t][a - 1] - means["uniform random"][t][b - 1] for t in range(len(bank.tasks))]
             )
-            cells.append(f"{gain.mean():+.2f} ± {gain.std(ddof=1) / np.sqrt(len(gain)):.2f}")
+            cells.append(_mean(gain))
         wins = [means[method][t][2] >= means["uniform random"][t][9] for t in range(len(bank.tasks))]
         worse = [_below(tests[method][t][:, -1], tests["uniform random"][t][:, -1]) for t in range(len(bank.tasks))]
         lines.append(_row([method, *cells, f"{sum(wins)} of {len(wins)}", str(sum(worse))]))
+
+    lines += ["", "**Pairs of methods**, mean over tasks of the difference, with its standard error", ""]
+    measures = [f"log of what {SHORT} trials are worth", f"score at {SHORT}", f"score at {trials}"]
+    lines += _head(["method", "against", *measures, f"tasks ahead at {SHORT}", f"at {trials}"])
+    for pair in PAIRS:
+        if not set(pair) <= set(found):
+            continue
+        one, other = (np.array(means[method])[:, [SHORT - 1, trials - 1]].T for method in pair)
+        gains = [np.log(values[0][pair[0]]) - np.log(values[0][pair[1]]), *(one - other)]
+        ahead = [f"{(gain > 0).sum()} of {len(gain)}" for gain in gains[1:]]
+        lines.append(_row([*pair, *map(_mean, gains), *ahead]))
     return "\n".join(lines) + "\n"
 
 
@@ -223,6 +241,10 @@ def figure(bank: Recorded, found: Searches, file: Path) -> None:
 def _below(method: np.ndarray, uniform: np.ndarray) -> bool:
     error = np.sqrt(method.var(ddof=1) / len(method) + uniform.var(ddof=1) / len(uniform))
     return bool(method.mean() < uniform.mean() - error)
+
+
+def _mean(values: np.ndarray) -> str:
+    return f"{values.mean():+.2f} ± {values.std(ddof=1) / np.sqrt(len(values)):.2f}"
 
 
 def _geometric(values: np.ndarray) -> str:
