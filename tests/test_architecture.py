@@ -74,9 +74,9 @@ def test_no_import_cycles() -> None:
 LAYERS = (
     {"errors", "space", "atomic", "products"},
     {"raw", "encoding", "interop", "reading"},
-    {"graphs", "task", "meta", "links", "overview"},
+    {"graphs", "task", "meta", "links"},
     {"config", "sources", "neighbours"},
-    {"batch", "refinement", "metrics", "budget", "compilation", "runtime", "likelihood", "model"},
+    {"batch", "refinement", "metrics", "budget", "compilation", "runtime", "likelihood", "overview", "units", "model"},
     {"train", "fisher"},
     {"feature", "checkpoint"},
     {"bank"},
