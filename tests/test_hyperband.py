@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import itertools
 import math
+import shutil
 import zlib
 from collections.abc import Sequence
 from fractions import Fraction
@@ -262,11 +263,15 @@ def test_a_search_that_stops_trainings(whole: Path) -> None:
     assert stopped[0]["reason"] in (whole / "report.html").read_text()
 
 
-def test_stopped_trials_go_into_no_bank(whole: Path) -> None:
-    records = load_bank(whole / "bank").records
+def test_stopped_trials_go_into_no_bank(whole: Path, tmp_path: Path) -> None:
+    """Neither as they come nor from a run directory, when a bank is named with `search.resume` only."""
     complete = [trial for trial in read(whole)["trials"] if trial["state"] == "complete"]
-    assert set(records["design"]) == {Design(**trial["design"]).key for trial in complete}
-    assert set(records["state"]) == {"complete"}
+    again, late = shutil.copytree(whole, tmp_path / "again"), tmp_path / "late"
+    search(again, f"search.append={late}", "search.resume=true")
+    for folder in (whole / "bank", late):
+        records = load_bank(folder).records
+        assert set(records["design"]) == {Design(**trial["design"]).key for trial in complete}
+        assert set(records["state"]) == {"complete"}
 
 
 @pytest.mark.parametrize("number", [3, 8])
