@@ -307,6 +307,26 @@ def test_reading_beside_a_compaction_lists_again(lister: str, folder: Path, monk
     assert calls
 
 
+def test_keys_are_listed_again_where_a_merged_file_has_got_another_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact(folder)
+    before, listed = keys(folder), store_module._merged
+    moved = []
+
+    def list_then_move(path: Path) -> list[Path]:
+        files = listed(path)
+        if not moved:
+            moved.extend(files)
+            for file in files:
+                file.rename(file.with_name(f"new-{file.name}"))
+        return files
+
+    monkeypatch.setattr(store_module, "_merged", list_then_move)
+    assert keys(folder) == before
+    assert moved
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "foreign"])
 def test_a_damaged_file_is_named(folder: Path, damage: str) -> None:
     file = sorted((folder / "records").iterdir())[7]

@@ -18,11 +18,12 @@ import contextlib
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -32,6 +33,8 @@ import pyarrow.parquet as pq
 from atjax.bank.records import FEATURE_SCHEMA, RECORD_SCHEMA, FeatureRow, Record, features_table, records_table
 from atjax.errors import UserError
 from atjax.space import Space, paper_space
+
+T = TypeVar("T")
 
 _SHARD = ".shard.parquet"
 _SCHEMAS = {"records": RECORD_SCHEMA, "features": FEATURE_SCHEMA}
@@ -209,13 +212,21 @@ def _embedded() -> Path:
 
 
 def _load(folder: Path, schema: pa.Schema) -> pa.Table:
-    for _ in range(10):
+    def listed() -> pa.Table:
         # Shards are listed first: one that `compact` merges from now on is then found to be gone. With merged files
         # first, `compact` in between could move records from a list not yet made into one already made.
         shards = _shards(folder)
+        return pa.concat_tables([schema.empty_table(), *_read_all([*_merged(folder), *shards], schema)])
+
+    return _still(folder, listed)
+
+
+def _still(folder: Path, read: Callable[[], T]) -> T:
+    """What is read of a folder, once no file vanishes meanwhile: `compact` removes those that it has merged."""
+    for _ in range(10):
         try:
-            return pa.concat_tables([schema.empty_table(), *_read_all([*_merged(folder), *shards], schema)])
-        except FileNotFoundError:  # `compact` merged a shard after the folder was listed: list it again
+            return read()
+        except FileNotFoundError:
             continue
     raise UserError(f"Files in {folder} keep vanishing while they are read; try again once nothing writes there.")
 
@@ -234,8 +245,10 @@ def _merged(folder: Path) -> list[Path]:
 
 
 def _merged_keys(folder: Path) -> set[str]:
-    tables = [_read(file, schema, ["key"]) for kind, schema in _SCHEMAS.items() for file in _merged(folder / kind)]
-    return {key for table in tables for key in table["key"].to_pylist()}
+    def listed() -> list[pa.Table]:
+        return [_read(file, schema, ["key"]) for kind, schema in _SCHEMAS.items() for file in _merged(folder / kind)]
+
+    return {key for table in _still(folder, listed) for key in table["key"].to_pylist()}
 
 
 def _plain(task: str) -> str:
