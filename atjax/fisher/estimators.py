@@ -15,6 +15,7 @@ ratio of unbiased estimates, such as alpha, keeps a bias of the order of one ove
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,7 +41,7 @@ from atjax.model.gnn import GNN, Variables
 from atjax.task import Task
 
 TOGETHER = 4
-"""Draws a call where the standard error is looked at after each."""
+"""Draws a call where the standard error is looked at in between."""
 
 EXAMPLES: dict[str, Kind] = {"exact": "exact", "empirical": "observed"}
 SKETCHES: dict[str, tuple[sketches.Sketch, Kind]] = {
@@ -163,40 +164,48 @@ def diagonal(models: Fitted, config: FisherConfig, enough: Callable[[Diagonal], 
     Args:
         models: The models and their data.
         config: Names the estimator, and how many draws.
-        enough: Called with what there is after each block but the first; True stops.
+        enough: Called with what there is after each block of examples but the first, or each time that there are half
+            as many draws again; True stops.
     """
     plan = Plan.of(models, config, early=enough is not None)
     if enough is None:
         found = plan.run(models)
-        return _diagonal(models, plan, found.first, found.second)
+        return _diagonal(models, plan, found.first, _squares(plan, found), found.first.shape[1])
     count, step = len(plan.counts), 1 if isinstance(plan.source, ByExample) else TOGETHER
-    first: list[np.ndarray] = []
-    second: list[np.ndarray] = []
+    first = second = np.empty(0)
+    due = 2
     for number in range(count):
-        if number % step == 0:
+        place = number % step
+        if place == 0:
             found = plan.run(models, slice(number, number + step))
-        first.append(found.first[:, number % step])
-        if found.second is not None:
-            second.append(found.second[:, number % step])
-        form = _diagonal(models, plan, np.stack(first, axis=1), np.stack(second, axis=1) if second else None)
-        if number and enough(form):
-            break
+            squares = _squares(plan, found)
+        if number == 0:  # empty blocks fill up the rest, so that statistics compile once
+            shape = (len(found.first), count, found.first.shape[-1])
+            first, second = np.zeros(shape), np.zeros(shape)
+        first[:, number] = found.first[:, place]
+        if squares is not None:
+            second[:, number] = squares[:, place]
+        done = number + 1
+        form = _diagonal(models, plan, first, None if squares is None else second, done)
+        if done == due:
+            if enough(form):
+                break
+            # A look costs as much as many draws.
+            due = done + 1 if step == 1 else math.ceil(1.5 * done)
     return form
 
 
-def _diagonal(models: Fitted, plan: Plan, first: np.ndarray, second: np.ndarray | None) -> Diagonal:
-    """Of the first blocks of R models; empty ones fill up the rest, so that statistics compile once."""
-    if np.isinf(plan.population):  # units are drawn one by one
-        second = first**2
-    done, count = first.shape[1], len(first)
+def _squares(plan: Plan, found: Found) -> np.ndarray | None:
+    """Sums of d_u^2 over every block; of units drawn one by one, a block is one."""
+    return found.first**2 if np.isinf(plan.population) else found.second
 
-    def filled(blocks: np.ndarray) -> np.ndarray:
-        rest = len(plan.counts) - done
-        return np.pad(blocks, ((0, 0), (0, rest), (0, 0))) if rest else blocks
 
+def _diagonal(models: Fitted, plan: Plan, first: np.ndarray, second: np.ndarray | None, done: int) -> Diagonal:
+    """Of R models, of which so many blocks are done."""
+    count = len(first)
     return Diagonal(
-        filled(first),
-        None if second is None else filled(second),
+        first,
+        second,
         _each(count, np.where(np.arange(len(plan.counts)) < done, plan.counts, 0.0)),
         _each(count, plan.population),
         models.layers,
