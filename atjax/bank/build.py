@@ -277,21 +277,25 @@ def keep_feature(task: Task, feature: TaskFeature, *, folder: Path, fisher: str,
 def kept(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> Iterator[Fit]:
     """Outcomes as they come, each added to a bank once the next one is asked for.
 
-    So whoever takes them has each of them in its own files before the bank has, which may fail. Stopped ones are left
-    out: they say nothing of a whole training, and their records would stand in its place.
+    So whoever takes them has each of them in its own files before the bank has, which may fail.
     """
     for outcome in outcomes:
         yield outcome
-        if outcome.state != "stopped":
+        if _whole(outcome):
             store.append(folder, record_of(task, outcome))
 
 
-def add_missing(records: Iterable[Record], *, folder: Path) -> None:
-    """Add the records that a bank lacks."""
+def add_missing(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> None:
+    """Add the outcomes that a bank lacks; their date is now."""
     present = store.keys(folder)
-    for record in records:
+    for record in (record_of(task, outcome) for outcome in outcomes if _whole(outcome)):
         if record.key not in present:
             store.append(folder, record)
+
+
+def _whole(outcome: Fit) -> bool:
+    """Not stopped: what was says nothing of a whole training, and its record would stand in its place."""
+    return outcome.state != "stopped"
 
 
 def note_provenance(folder: Path, command: Sequence[str]) -> None:

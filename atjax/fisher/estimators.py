@@ -172,27 +172,24 @@ def diagonal(models: Fitted, config: FisherConfig, enough: Callable[[Diagonal], 
         found = plan.run(models)
         return _diagonal(models, plan, found.first, _squares(plan, found), found.first.shape[1])
     count, step = len(plan.counts), 1 if isinstance(plan.source, ByExample) else TOGETHER
-    first = second = np.empty(0)
-    due = 2
+    first, second, due = np.empty(0), None, 2
     for number in range(count):
-        place = number % step
+        place, done = number % step, number + 1
         if place == 0:
             found = plan.run(models, slice(number, number + step))
             squares = _squares(plan, found)
         if number == 0:  # empty blocks fill up the rest, so that statistics compile once
             shape = (len(found.first), count, found.first.shape[-1])
-            first, second = np.zeros(shape), np.zeros(shape)
+            first, second = np.zeros(shape), None if squares is None else np.zeros(shape)
         first[:, number] = found.first[:, place]
-        if squares is not None:
+        if second is not None and squares is not None:
             second[:, number] = squares[:, place]
-        done = number + 1
-        form = _diagonal(models, plan, first, None if squares is None else second, done)
-        if done == due:
-            if enough(form):
+        if due == done < count:
+            if enough(_diagonal(models, plan, first, second, done)):
                 break
             # A look costs as much as many draws.
             due = done + 1 if step == 1 else math.ceil(1.5 * done)
-    return form
+    return _diagonal(models, plan, first, second, done)
 
 
 def _squares(plan: Plan, found: Found) -> np.ndarray | None:

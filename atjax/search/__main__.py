@@ -14,7 +14,7 @@ from atjax.bank import build
 from atjax.prior import Prior, uniform_prior
 from atjax.report import print_summary
 from atjax.search.loop import SearchConfig, run_trials
-from atjax.search.recorded import records
+from atjax.search.outcomes import outcomes as outcomes_of
 from atjax.search.run import Recorder, new_result
 from atjax.transfer import Transfer
 
@@ -52,7 +52,7 @@ def main(cfg: DictConfig) -> None:
     if recorder.recorded:
         console.print(f"{task.name}: going on after {len(recorder.recorded)} trials on record.", markup=False)
         if own is not None:  # named for the first time now, or the search was stopped between the two
-            build.add_missing(records(recorder.result, task, budget), folder=own)
+            build.add_missing(task, outcomes_of(recorder.result, task, budget), folder=own)
     with cli.progress(console) as bar:
         trials = bar.add_task(f"{task.name}: trials", total=settings.trials, completed=len(recorder.recorded))
         epochs = bar.add_task("epochs", total=None)

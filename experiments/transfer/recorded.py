@@ -185,8 +185,9 @@ def losses() -> dict[str, np.ndarray]:
     return found
 
 
+@functools.cache
 def embedded_bank() -> Bank:
-    """Its records of the budget and the space that replays are about."""
+    """The bank that atjax ships: records of the budget and the space that replays are about."""
     bank = load_bank().where(budget="quick")
     inside = [design in bank.space for design in frame_designs(bank.records)]
     return dataclasses.replace(bank, records=bank.records[inside])
