@@ -10,65 +10,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import pytest
 import tiny
+from searching import UNIFORM, quick, replace_fit, search, stop_at
 
 import atjax
 from atjax import checkpoint
-from atjax.bank import append, load_bank
-from atjax.bank.records import frame_designs
-from atjax.bank.store import append_feature
 from atjax.errors import UserError
-from atjax.fisher import Values
-from atjax.prior import Prior, PriorConfig, uniform_prior
+from atjax.prior import Prior, uniform_prior
 from atjax.report import Result, read, write
 from atjax.search.loop import Recorded, SearchConfig, run_trials
 from atjax.space import FIELDS, Design
 from atjax.task import Task
 from atjax.train import Fit
 
-UNIFORM = (*tiny.SMALL, "search.prior=uniform")
-
-
-def search(folder: Path, *arguments: str, code: int = 0, base: tuple[str, ...] = UNIFORM) -> Result:
-    """Run a small search in this process, and read what it wrote."""
-    assert tiny.run("search", *base, f"hydra.run.dir={folder}", *arguments) == code
-    return read(folder)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Made-up trainings, and no figures."""
-    monkeypatch.setattr("atjax.search.loop.fit", tiny.made_up)
-    monkeypatch.setattr("atjax.search.run.write_html", tiny.no_page)
-
-
-def replace_fit(monkeypatch: pytest.MonkeyPatch, change: Callable[[int, Fit], Fit]) -> None:
-    """Made-up trainings, changed by their number, and no figures."""
-    monkeypatch.setattr("atjax.search.run.write_html", tiny.no_page)
-    count = iter(range(1000))
-
-    def fit(*args: Any, **kwargs: Any) -> Fit:
-        return change(next(count), tiny.made_up(*args, **kwargs))
-
-    monkeypatch.setattr("atjax.search.loop.fit", fit)
-
-
-def stop_at(number: int) -> Callable[[int, Fit], Fit]:
-    """Ctrl-C during the trial of this number."""
-
-    def change(trial: int, outcome: Fit) -> Fit:
-        if trial == number:
-            raise KeyboardInterrupt
-        return outcome
-
-    return change
+__all__ = ["quick"]
 
 
 # What a search writes; with real trainings
@@ -372,17 +331,6 @@ def test_resume_refuses_another_split_of_the_same_data(tmp_path: Path, capsys: p
     search(tmp_path / "run", "search.trials=2", "search.resume=true", base=arguments)
 
 
-@pytest.mark.usefixtures("quick", "features")
-def test_names_that_are_numbers_are_text(tmp_path: Path) -> None:
-    names = ("task.name=2024", "prior.name=5", "budget.name=7", "prior.threshold=2", "projection.iterations=20")
-    bank = tiny.fill_bank(tmp_path / "bank", budget="7")
-    result = search(tmp_path / "run", *names, f"bank={bank}", f"search.append={tmp_path / 'own'}", base=tiny.SMALL)
-    assert (result["task"]["name"], result["prior_name"], result["budget"]["name"]) == ("2024", "5", "7")
-    assert (result["prior_source"], checkpoint.load(tmp_path / "run").info["task"]) == ("transfer", "2024")
-    assert set(load_bank(tmp_path / "own").records["task"]) == {"2024"}
-    assert PriorConfig(name=5).name == tiny.path_task(2024).name.replace("2024", "5") == "5"  # type: ignore[arg-type]
-
-
 MADE_UP = (
     "import time, tiny, atjax.search.loop as loop;"
     "loop.fit = lambda *a, **k: (time.sleep(0.3), tiny.made_up(*a, **k))[1];"
@@ -490,228 +438,6 @@ def test_more_trials_than_designs(tmp_path: Path) -> None:
     designs = [Design(**trial["design"]) for trial in result["trials"]]
     assert len(set(designs[:12])) == 12
     assert len(designs) == 14
-
-
-# The transferred prior
-
-
-@pytest.fixture
-def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A made-up Fisher stage, with a cache of its own."""
-    monkeypatch.setenv("ATJAX_CACHE", str(tmp_path / "cache"))
-    alphas = 1 + np.random.default_rng(9).random((12, 5))
-    monkeypatch.setattr("atjax.feature.task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
-
-
-TRANSFER = (*tiny.TASK, "prior.threshold=2", "projection.iterations=20", "search.trials=1")
-
-
-@pytest.mark.usefixtures("quick", "features")
-def test_trials_are_added_to_a_bank_of_ones_own(tmp_path: Path) -> None:
-    bank, own = tiny.fill_bank(tmp_path / "bank"), tmp_path / "own"
-    result = search(tmp_path / "run", f"bank={bank}", f"search.append={own}", "search.trials=3", base=TRANSFER)
-    grown = load_bank(own)
-    assert grown.records["content_hash"].unique().tolist() == [result["task"]["content_hash"]]
-    assert set(grown.records["design"]) == {Design(**trial["design"]).key for trial in result["trials"]}
-    np.testing.assert_allclose(np.stack(grown.features["alphas"].iloc[0]), result["embedding"]["alpha"])
-    search(tmp_path / "other", "seed=1", f"search.append={own}", "search.trials=1")
-    assert len(load_bank(own).records) == 4
-
-
-@pytest.mark.usefixtures("quick")
-def test_a_bank_named_on_resuming_gets_the_trials_on_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def change(trial: int, outcome: Fit) -> Fit:
-        return tiny.unsuccessful(outcome, "failed", "memory") if trial == 1 else outcome
-
-    run, timeless = tmp_path / "run", ["date", "versions", "device"]
-    replace_fit(monkeypatch, change)
-    search(tmp_path / "whole", "search.trials=4", f"search.append={tmp_path / 'whole_bank'}")
-    replace_fit(monkeypatch, change)
-    search(run, "search.trials=2")
-    monkeypatch.setattr("atjax.search.loop.fit", tiny.made_up)
-    search(run, "search.trials=4", f"search.append={tmp_path / 'bank'}", "search.resume=true")
-    grown, whole = load_bank(tmp_path / "bank").records, load_bank(tmp_path / "whole_bank").records
-    pd.testing.assert_frame_equal(grown.drop(columns=timeless), whole.drop(columns=timeless))
-    assert set(grown["state"]) == {"complete", "failed"}
-
-
-def test_a_trial_is_on_record_before_it_goes_to_the_bank(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def full(folder: Path, record: object) -> None:
-        raise OSError(28, "No space left on device", str(folder))
-
-    replace_fit(monkeypatch, lambda _, outcome: outcome)
-    monkeypatch.setattr("atjax.bank.store.append", full)
-    result = search(tmp_path / "run", "search.trials=2", f"search.append={tmp_path / 'own'}", code=2)
-    assert "No space left on device" in capsys.readouterr().err
-    assert len(result["trials"]) == 1
-
-
-@pytest.mark.usefixtures("quick", "features")
-def test_whole_designs_that_rank_first_are_tried_first(tmp_path: Path) -> None:
-    bank = tiny.fill_bank(tmp_path / "bank")
-    result = search(tmp_path / "run", f"bank={bank}", "prior=rank", base=TRANSFER)
-    assert (result["prior_source"], result["prior_name"]) == ("transfer", "rank")
-    seen = {design.key for design in frame_designs(load_bank(bank).records)}
-    assert Design(**result["trials"][0]["design"]).key in seen
-
-
-@pytest.mark.usefixtures("quick", "features")
-def test_the_transferred_prior_is_used_and_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bank = tiny.fill_bank(tmp_path / "bank")
-    result = search(tmp_path / "run", f"bank={bank}", base=TRANSFER)
-    assert (result["prior_source"], result["prior_name"]) == ("transfer", "product")
-    assert result["prior_reason"] == "4 of 4 tasks of the bank lie within distance 2."
-    embedding = result["embedding"]
-    assert embedding is not None
-    assert [len(row) for row in embedding["alpha"]] == [5] * 12
-    assert np.linalg.norm(embedding["feature"]) == pytest.approx(1)  # type: ignore[arg-type]
-    assert np.linalg.norm(embedding["vector"]) == pytest.approx(1, abs=1e-5)  # type: ignore[arg-type]
-    assert sorted(near["task"] for near in embedding["nearest"]) == ["a", "b", "c", "d"]
-    assert sum(near["weight"] for near in embedding["nearest"]) == pytest.approx(1)  # type: ignore[misc]
-    for table in result["prior"].values():
-        assert sum(table.values()) == pytest.approx(1)  # type: ignore[arg-type]
-        assert min(table.values()) > 0  # type: ignore[type-var, operator]
-    assert result["prior"]["convolution"] != pytest.approx(dict.fromkeys(result["prior"]["convolution"], 0.2))
-    assert set(result["seconds"]) == {"data", "feature", "prior", "search", "total"}
-    assert "4 of 4 tasks of the bank" in capsys.readouterr().out.replace("\n", " ")
-    again = search(tmp_path / "run", f"bank={bank}", base=TRANSFER)
-    assert tiny.timeless(again) == tiny.timeless(result)
-
-
-@pytest.mark.usefixtures("quick", "features")
-def test_the_result_tells_what_the_prior_came_from(tmp_path: Path) -> None:
-    bank = tiny.fill_bank(tmp_path / "bank")
-    settings = search(tmp_path / "run", f"bank={bank}", "prior.top_k=3", base=TRANSFER)["settings"]
-    told = {"bank": str(bank), "fisher": tiny.fisher_key(), "prior.top_k": 3, "prior.threshold": 2}
-    assert settings is not None
-    assert told.items() <= settings.items()
-    assert search(tmp_path / "plain", f"bank={bank}", "search.prior=uniform", base=TRANSFER)["settings"] is None
-
-
-@pytest.mark.usefixtures("quick", "features")
-def test_a_sweep_over_fisher_settings_has_a_run_directory_for_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    values = Values(np.full((12, 5), 2.0), np.full((12, 5), 2.0))
-    monkeypatch.setattr("atjax.feature.task_statistics", lambda task, config, names, **_: dict.fromkeys(names, values))
-    bank = f"bank={tiny.fill_bank(tmp_path / 'bank')}"
-    assert tiny.run("search", "-m", *TRANSFER, bank, "fisher=alpha,losses") == 0
-    runs = {run.name: read(run)["settings"] for run in (tmp_path / "runs" / "digits").iterdir()}
-    assert {name: settings["fisher"].split("-")[0] for name, settings in runs.items() if settings is not None} == {
-        "random-product-quick-seed0": "alpha",
-        "random-product-losses-quick-seed0": "alpha+first_losses",
-    }
-
-
-@pytest.mark.usefixtures("quick", "features")
-def test_resume_refuses_another_prior_of_the_same_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bank, other = tiny.fill_bank(tmp_path / "bank"), tiny.fill_bank(tmp_path / "other", "abcde")
-    run, arguments = tmp_path / "run", (f"bank={bank}", "search.resume=true")
-
-    def refused(sentence: str, *changed: str) -> None:
-        before = tiny.files(run), (run / "result.json").read_bytes()
-        capsys.readouterr()
-        search(run, *arguments, *changed, code=2, base=TRANSFER)
-        assert sentence in capsys.readouterr().err
-        assert (tiny.files(run), (run / "result.json").read_bytes()) == before
-
-    first = search(run, *arguments, base=TRANSFER)
-    assert len(search(run, *arguments, "search.trials=2", base=TRANSFER)["trials"]) == 2
-    refused("holds a search with prior.power 4.0, not 3.0", "prior.power=3.0")
-    refused("holds a search with projection.iterations 20, not 25", "projection.iterations=25")
-    refused(f"holds a search with bank '{bank}', not '{other}'", f"bank={other}")
-    other.rename(tmp_path / "third")
-    bank.rename(other)
-    (tmp_path / "third").rename(bank)
-    refused("holds a search from a prior of other probabilities, as one of a changed bank")
-    del first["settings"]  # as an earlier version wrote it
-    (run / "result.json").write_text(json.dumps(first))
-    refused("holds a search from a prior of other probabilities", f"bank={other}", "prior.epsilon=0.2")
-    assert len(search(run, *arguments, f"bank={other}", "search.trials=2", base=TRANSFER)["trials"]) == 2
-
-
-@pytest.mark.usefixtures("quick", "features")
-def test_resume_refuses_other_fisher_settings_where_both_fall_back(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Neither names nor probabilities tell such searches apart."""
-    bank = f"bank={tiny.fill_bank(tmp_path / 'bank', 'ab')}"
-    search(tmp_path / "run", bank, base=TRANSFER)
-    search(tmp_path / "run", bank, "fisher.seeds=4", "search.resume=true", code=2, base=TRANSFER)
-    assert f"holds a search with fisher '{tiny.fisher_key()}', not 'alpha-h64-r4-" in capsys.readouterr().err
-
-
-@pytest.mark.usefixtures("quick", "features")
-def test_the_tasks_own_records_are_never_used(tmp_path: Path) -> None:
-    """Perfect scores on this very task, under another name, and under its name with other data: nothing changes."""
-    bank = tiny.fill_bank(tmp_path / "bank")
-    clean = search(tmp_path / "clean", f"bank={bank}", base=TRANSFER)
-    task = atjax.load_task("digits", count=40)
-    rows = load_bank(bank)
-    for name, content in [("alias", task.content_hash), ("digits", "f" * 64)]:
-        for number, design in enumerate(atjax.paper_space()):
-            if number % 1500 == 0:
-                append(bank, tiny.record(name, content, design, 1.0))
-        first = rows.features.iloc[0]
-        append_feature(
-            bank,
-            tiny.FeatureRow(name, "graph", content, 0, first["fisher"], np.ones((12, 5)), 1.0, "{}", "2030-01-01"),
-        )
-    assert len(load_bank(bank).tasks) == 6
-    salted = search(tmp_path / "salted", f"bank={bank}", base=TRANSFER)
-    assert tiny.timeless(salted) == tiny.timeless(clean)
-
-
-@pytest.mark.usefixtures("quick", "features")
-@pytest.mark.parametrize(
-    ("bank_of", "arguments", "message"),
-    [
-        ({"budget": "paper"}, (), "The bank has 0 other tasks"),
-        ({"tasks": "ab"}, (), "The bank has 2 other tasks"),
-        ({"designs": 7}, (), "The bank's tasks share too few designs"),
-        ({}, ("fisher.hidden=32",), "The bank has 0 other tasks"),
-        ({}, ("prior.threshold=0",), "No task of the bank lies within distance 0. The prior is uniform."),
-    ],
-)
-def test_without_comparable_tasks_the_prior_is_uniform_and_says_so(
-    bank_of: dict, arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    bank = tiny.fill_bank(tmp_path / "bank", **bank_of)
-    result = search(tmp_path / "run", f"bank={bank}", *arguments, base=TRANSFER)
-    out = " ".join(capsys.readouterr().out.split())
-    assert (result["prior_source"], result["prior_name"]) == ("uniform", "product")
-    assert result["prior_reason"] is not None
-    assert result["prior_reason"].startswith(message)
-    assert out.count(message) == 2  # where designs come from, and the note that nothing was transferred
-    assert "uniform (fall-back) prior" in out
-    warned = "the bank has no records of the budget quick, only of paper, so the prior will be uniform." in out
-    assert warned == ("budget" in bank_of)
-    for table in result["prior"].values():
-        assert table == pytest.approx(dict.fromkeys(table, 1 / len(table)))
-    plain = search(tmp_path / "plain", "search.prior=uniform", base=TRANSFER)
-    assert [trial["design"] for trial in result["trials"]] == [trial["design"] for trial in plain["trials"]]
-
-
-@pytest.mark.usefixtures("quick", "features")
-def test_a_broken_bank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    bank = tiny.fill_bank(tmp_path / "bank")
-    broken = next((bank / "records").iterdir())
-    broken.write_bytes(broken.read_bytes()[:200])
-    for folder, message in [
-        (bank, f"{broken} is no readable Parquet file, perhaps cut off; delete it"),
-        (tmp_path / "none", f"There is no bank at {tmp_path / 'none'}; build one"),
-        (tmp_path / "cache", f"The folder {tmp_path / 'cache'} holds no records of a bank"),
-    ]:
-        (tmp_path / "cache").mkdir(exist_ok=True)
-        capsys.readouterr()
-        assert tiny.run("search", *TRANSFER, f"bank={folder}", f"hydra.run.dir={tmp_path / 'run'}") == 2
-        err = capsys.readouterr().err
-        assert err.startswith(f"atjax: {message}")
-        assert err.count("\n") == 1
-        assert not [path for path in tmp_path.glob("run/**/*") if path.is_file()]
 
 
 # The loop by itself
