@@ -20,7 +20,7 @@ from test_fisher import CONFIG, all_scores, built, dense_fisher, fit, float64, m
 import atjax
 from atjax import checkpoint, config
 from atjax.batch import BatchShape, single_batch
-from atjax.fisher import engine
+from atjax.fisher import engine, estimators
 from atjax.fisher.estimators import Fitted, factors
 from atjax.fisher.examples import draw_examples, induced
 from atjax.links import link_prediction
@@ -440,10 +440,9 @@ def test_real_sizes_in_single_precision(data: Path, monkeypatch: pytest.MonkeyPa
     examples = draw_examples(task, settings, 0)
     gnn = build(ANCHORS[9], hidden=settings.hidden, level="graph", num_outputs=2)
     variables = engine.fitted(gnn, task, examples, settings)
-    alphas = test_fisher.design_alpha(task, ANCHORS[9], settings)
+    form = estimators.diagonal(Fitted(gnn, task, variables, examples), settings)
     singles = [jax.tree.map(lambda leaf: leaf.reshape(-1, 1, *leaf.shape[2:]), chunk) for chunk in examples.chunks]
     alone = jax.jit(lambda *given: test_fisher.graph_sums(gnn, test_fisher.exact(task), *given))
-    parts = [jax.device_get(alone(model(variables, 1), examples.features, chunk)) for chunk in singles]
-    sums = [np.sum([test_fisher.ravel_pytree(part[k])[0] for part in parts], axis=0, dtype=np.float64) for k in (0, 1)]
-    expected = test_fisher.alpha_of_sample(*sums, examples.sampled, examples.population)
-    np.testing.assert_allclose(alphas[1], expected, rtol=1e-4)
+    each = [test_fisher.ravel_pytree(alone(model(variables, 1), examples.features, chunk))[0] for chunk in singles]
+    expected = np.sum(each, axis=0, dtype=np.float64)
+    np.testing.assert_allclose(form.first[1].sum(axis=0), expected, rtol=1e-3, atol=1e-6 * expected.max())

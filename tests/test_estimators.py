@@ -65,7 +65,6 @@ def test_diagonal_is_that_of_the_definition(level: Level, classes: int | None, k
     assert got.counts.sum(axis=1).tolist() == [len(train)] * MODELS
     assert got.population.tolist() == [len(train)] * MODELS
     assert sum(layer.size for layer in got.layers) == got.first.shape[-1]
-    assert got.second is None  # of all examples nothing needs it
     value, error = evaluate(alpha, estimators.moments(models, settings(level, estimator)))
     for r in range(MODELS):
         exact = dense(models, r, train)
@@ -96,8 +95,6 @@ def test_blocks_of_a_sample_add_up(level: Level, kind: Design) -> None:
         for r in range(MODELS):
             f = dense(models, r, ids).each
             np.testing.assert_allclose(form.first[r].sum(axis=0), f.sum(axis=0), atol=1e-9 * f.max(), **TIGHT)
-            total = form.second[r].sum(axis=0)
-            np.testing.assert_allclose(total, (f**2).sum(axis=0), atol=1e-9 * f.max() ** 2, **TIGHT)
     value, error = evaluate(alpha, estimators.moments(models, config))
     for form in (plain, early):
         np.testing.assert_allclose(evaluate(_of_diagonal(alpha), form), (value, error), **TIGHT)
@@ -128,7 +125,6 @@ def test_moments_of_draws_are_those_of_the_diagonal(estimator: str) -> None:
 def draws_of(models: Fitted, estimator: str, draws: int) -> np.ndarray:
     """Draws d, [R, K, P]."""
     form = estimators.diagonal(models, settings(models.task.level, estimator, draws=draws))
-    np.testing.assert_array_equal(form.second, form.first**2)
     np.testing.assert_array_equal(form.counts, np.ones((MODELS, draws)))
     assert np.all(form.population == np.inf)
     return np.asarray(form.first)
@@ -244,7 +240,7 @@ def replications(level: Level, classes: int | None, size: int) -> Diagonal:
     first = d.reshape(-1, size, d.shape[-1])
     count = len(first)
     layers = random_fit(level, classes).layers
-    return Diagonal(first, first**2, np.ones((count, size)), np.full(count, np.inf), layers)
+    return Diagonal(first, np.ones((count, size)), np.full(count, np.inf), layers)
 
 
 def test_square_of_the_diagonal_from_pairs_of_draws_is_unbiased() -> None:
@@ -406,9 +402,8 @@ def test_sums_are_divided_by_the_scale_they_were_made_with(monkeypatch: pytest.M
         gnn: Any, source: Any, layers: Any, cotangents: Any, variables: Any, scale: Any, *rest: Any
     ) -> Any:
         first = (np.asarray(scale, float) ** 2)[:, None, None]
-        return (first, first**2, None), np.full(len(first), 4e15)
+        return first, None, np.full(len(first), 4e15)
 
     monkeypatch.setattr(sums, "_sums", out_of_range)
     found = sums.summed(None, None, None, {"w": np.zeros(2)}, None, None)  # type: ignore[arg-type]
     np.testing.assert_allclose(found.first, np.ones((2, 1, 1)))
-    np.testing.assert_allclose(found.second, np.ones((2, 1, 1)))

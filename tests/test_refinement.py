@@ -315,7 +315,7 @@ def twice(graphs: Graphs) -> Graphs:
     ids=lambda d: f"{d.convolution}-{d.aggregation}-{d.connectivity}",
 )
 def test_the_fisher_information_is_that_of_the_graphs(design: Design) -> None:
-    """Sums of f and f^2, products of score rows, Kronecker factors, from quotients and from the graphs themselves."""
+    """Sums of f, products of score rows, Kronecker factors, from quotients and from the graphs themselves."""
     graphs = twice(alike(5, 12, directed=True))
     gnn = build(design, hidden=4, level="graph", num_outputs=3)
     variables = random_variables(gnn, 3, jax.random.key(1))

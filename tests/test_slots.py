@@ -80,13 +80,11 @@ def test_places_are_cut_and_walked_as_loops_find_them(groups: tuple[tuple[int, i
     def found(filled: jax.Array) -> tuple[Any, ...]:
         places = Places(slots, filled)
 
-        def note(seen: tuple[jax.Array, jax.Array], start: jax.Array, live: jax.Array, number: int, nodes: int) -> Any:
-            (noted, count), which = seen, jnp.arange(number)
-            where = jnp.where(live, count + which, len(noted))
-            return noted.at[where].set(start + nodes * which, mode="drop"), count + live.sum()
+        def note(seen: tuple[jax.Array, jax.Array], start: jax.Array, nodes: int) -> tuple[jax.Array, jax.Array]:
+            noted, count = seen
+            return noted.at[count].set(jnp.stack([start, jnp.asarray(nodes)])), count + 1
 
-        blank = jnp.full(len(filled), -1), jnp.asarray(0)
-        walked = [places.walk(note, blank, together) for together in (1, 2, 4)]
+        walked = places.walk(note, (jnp.full((len(filled), 2), -1), jnp.asarray(0)))
         cut = jnp.concatenate([part.sum(axis=1) for part in places.cut(jnp.asarray(rows))])
         return places.starts, places.n_node, cut, walked
 
@@ -104,10 +102,10 @@ def test_places_are_cut_and_walked_as_loops_find_them(groups: tuple[tuple[int, i
         np.testing.assert_array_equal(got_starts, starts)
         np.testing.assert_array_equal(n_node, np.where(filled, slots.sizes, 0))
         np.testing.assert_allclose(cut, sums, rtol=1e-12, atol=1e-12)
-        first = np.array(starts)[filled]
-        for noted, count in walked:
-            np.testing.assert_array_equal(noted[: len(first)], first)
-            assert count == len(first)
+        noted, count = walked
+        expected = np.stack([starts, slots.sizes], axis=1)[filled]
+        assert count == len(expected)
+        np.testing.assert_array_equal(noted[: len(expected)], expected)
 
 
 def check_places(graphs: Graphs, placed: SlotIndex) -> None:

@@ -66,16 +66,15 @@ def blocked(units: np.ndarray, blocks: int = 8) -> np.ndarray:
 
 def diagonal_of(rows: np.ndarray, population: float, blocks: int = 8) -> Diagonal:
     d = (rows**2).sum(axis=1)
-    sums = (blocked(x, blocks) for x in (d, d**2, np.ones(len(rows))))
-    return Diagonal(*sums, np.float64(population), LAYERS)
+    return Diagonal(blocked(d, blocks), blocked(np.ones(len(rows)), blocks), np.float64(population), LAYERS)
 
 
 def moments_of(rows: np.ndarray, population: float, blocks: int = 8) -> Moments:
     form = diagonal_of(rows, population, blocks)
-    parts = [(form.first[:, cut], np.asarray(form.second)[:, cut]) for cut in (slice(15), slice(15, P))]
-    first, second = (np.stack([part[k].sum(axis=1) for part in parts], axis=1) for k in (0, 1))
-    products = np.stack([part @ part.T for part, _ in parts], axis=2)
-    return Moments(first, second, products, form.counts, form.population, np.array([15.0, P - 15]), ("mp_0", "mp_1"))
+    parts = np.split(form.first, [15], axis=1)
+    first = np.stack([part.sum(axis=1) for part in parts], axis=1)
+    products = np.stack([part @ part.T for part in parts], axis=2)
+    return Moments(first, products, form.counts, form.population, np.array([15.0, P - 15]), ("mp_0", "mp_1"))
 
 
 def gram_of(rows: np.ndarray, population: float, blocks: int = 8, room: int = 80) -> Gram:
@@ -187,8 +186,12 @@ def test_scale_and_order_change_nothing(name: str) -> None:
     growth = np.log(1e6) * (2 if name.startswith("kfac") else 1) * GROWTH.get(name, 0)
     np.testing.assert_allclose(large.value, value + growth, rtol=1e-8)
     np.testing.assert_allclose(large.error, error, rtol=1e-6)
-    shuffled = of(name, np.random.default_rng(2).permutation(rows), 50)
+    order = np.arange(20)
+    for j in range(8):  # within blocks: dealt into others, a sample is another draw
+        order[j::8] = np.random.default_rng(j).permutation(order[j::8])
+    shuffled = of(name, rows[order], 50)
     np.testing.assert_allclose(shuffled.value, value, rtol=1e-8)
+    np.testing.assert_allclose(shuffled.error, error, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["alpha", "stable_rank", "kfac_alpha"])
@@ -279,9 +282,12 @@ def test_sums_over_layers_are_those_of_long_vectors(size: int) -> None:
 # Samples
 
 
-@pytest.mark.parametrize("count", [2, 5])
-def test_moments_of_a_sample_are_unbiased(count: int) -> None:
-    """Averaged over all subsets they are those of the population; from sums alone, tr F^2 would be too large."""
+@pytest.mark.parametrize(("count", "blocks"), [(2, 3), (5, 3), (5, 2), (6, 4)])
+def test_moments_of_a_sample_are_unbiased(count: int, blocks: int) -> None:
+    """Averaged over all subsets, in all orders, they are those of the population; of all of it, every time.
+
+    From sums over all units alone, tr F^2 would be too large.
+    """
 
     def moments(diagonal: Diagonal) -> Estimate:
         return diagonal.estimate(lambda d, square: jnp.stack([d, square]))
@@ -291,13 +297,16 @@ def test_moments_of_a_sample_are_unbiased(count: int) -> None:
 
     rows = draw(np.random.default_rng(5), 6)
     fisher = np.einsum("nqa,nqb->ab", rows, rows) / 6
+    dealt = [rows[list(ids)] for ids in itertools.permutations(range(6), count)]
+    each = of_each(moments, dealt, 6, blocks).value
+    expected = np.array([np.diag(fisher), np.diag(fisher) ** 2])
+    np.testing.assert_allclose(each.mean(axis=0), expected, rtol=1e-10)
+    assert np.allclose(each, expected, rtol=1e-10) == (count == 6)
     subsets = [rows[list(ids)] for ids in itertools.combinations(range(6), count)]
-    got = of_each(moments, subsets, 6, 3).value.mean(axis=0)
-    np.testing.assert_allclose(got, [np.diag(fisher), np.diag(fisher) ** 2], rtol=1e-10)
-    got = of_each(traces, subsets, 6, 3).value.mean(axis=0)
+    got = of_each(traces, subsets, 6, blocks).value.mean(axis=0)
     np.testing.assert_allclose(got, [np.trace(fisher), np.sum(fisher**2)], rtol=1e-10)
     naive = [np.sum((np.einsum("nqa,nqb->ab", s, s) / count) ** 2) for s in subsets]
-    assert np.mean(naive) > 1.01 * np.sum(fisher**2)
+    assert (np.mean(naive) > 1.01 * np.sum(fisher**2)) == (count < 6)
 
 
 def trace(diagonal: Diagonal) -> Estimate:

@@ -29,7 +29,7 @@ def test_a_statistic_of_ones_own_in_ten_lines(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "broken_statistics.py").write_text("1 / 0\n")
     monkeypatch.syspath_prepend(tmp_path)
     d = np.random.default_rng(0).uniform(0.5, 2, size=(16, 6)).astype(np.float32)
-    diagonal = Diagonal(d, d**2, np.ones(16, np.float32), np.float32(20), (Layer("mp_0/conv", (2, 3)),))
+    diagonal = Diagonal(d, np.ones(16, np.float32), np.float32(20), (Layer("mp_0/conv", (2, 3)),))
     statistic = resolve("own_statistics.geometric")
     assert reads(statistic) == "diagonal"
     value, error = jax.jit(statistic)(diagonal)

@@ -22,7 +22,8 @@ LEVELLED = ("max_passes", "estimator")
 """Settings that are given by level."""
 
 VERSION = 3
-"""Raised whenever the same settings come to give other numbers, so that stored features are not mixed with new ones."""
+"""Raised whenever the same settings come to give other numbers, by more than a small part of their standard error, so
+that stored features are not mixed with new ones."""
 
 
 @dataclass(frozen=True)

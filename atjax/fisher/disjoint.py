@@ -6,14 +6,16 @@ l,
 
     dW_il = X_i^T D_il  [d, H],    f_i = sum_l dW_il^2,
 
-where X_i and D_il are rows of place i. On a CPU the products are taken block by block of the kernels, a few examples at
-once, and squared and added up while they are in the cache: a product of all examples followed by a sum over them is
-several times slower. All blocks of a model go through one loop, which is compiled once, however many layers there are.
+where X_i and D_il are rows of place i. On a CPU the products are taken block by block of the kernels, one example and
+direction after another, and squared and added up while they are in the cache: a product of all examples followed by a
+sum over them is several times slower. All blocks of a model go through one loop, which is compiled once, however many
+layers there are.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,15 +27,11 @@ import numpy as np
 
 from atjax.batch import Batch
 from atjax.fisher.cotangents import Cotangents
-from atjax.fisher.gradients import Sums, split_params
-from atjax.fisher.slots import ROWS, Places, SlotIndex, fill
+from atjax.fisher.gradients import split_params
+from atjax.fisher.slots import Places, SlotIndex, fill
 from atjax.model.gnn import GNN, Params, Variables
 from atjax.model.taps import Inputs, Taps, round_of, tapped
 from atjax.products import einsum
-
-MOST_TOGETHER, CACHED = 4, 2**18
-"""Examples a product on a CPU, whose squares are added in one sweep over the sums: at most so many, and fewer where
-their products would be more numbers than a core's cache holds beside the sums."""
 
 
 def separable(gnn: GNN) -> bool:
@@ -113,29 +111,23 @@ class Layout:
         }
         return Through(tuple(parts), jnp.concatenate([rows[key] for key, _ in self.others], axis=-1))
 
-    def zeros(self, dtype: Any, squares: bool) -> Packed:
+    def zeros(self, dtype: Any) -> Packed:
         """Where sums start."""
-        kind = jnp.promote_types(dtype, jnp.complex64) if squares else dtype
         sizes = [(tile_of([one.inputs for one in maps]), maps) for maps in self.maps]
         shapes = [(sum(one.inputs for one in maps) // tile, tile, sum(maps[0].outputs)) for tile, maps in sizes]
         others = sum(math.prod(shape) for _, shape in self.others)
-        return Packed(tuple(jnp.zeros(shape, kind) for shape in shapes), jnp.zeros(others, kind))
+        return Packed(tuple(jnp.zeros(shape, dtype) for shape in shapes), jnp.zeros(others, dtype))
 
-    def unpack(self, packed: Packed, theta: Params) -> Sums:
-        """Trees like theta."""
-
-        def tree(packed: Packed) -> Params:
-            leaves: dict[str, jax.Array] = {}
-            for together, blocks in zip(self.maps, packed.maps):
-                rows = blocks.reshape(-1, blocks.shape[-1])
-                for one, part in zip(together, _cut(rows, [one.inputs for one in together], axis=0)):
-                    leaves |= zip((f"{name}/kernel" for name in one.names), _cut(part, one.outputs, axis=1))
-            flat = _cut(packed.others, [math.prod(shape) for _, shape in self.others], axis=0)
-            leaves |= {key: part.reshape(shape) for (key, shape), part in zip(self.others, flat)}
-            return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_key(path)], theta)
-
-        first = tree(jax.tree.map(jnp.real, packed))
-        return Sums(first, tree(jax.tree.map(jnp.imag, packed)) if jnp.iscomplexobj(packed.others) else None)
+    def unpack(self, packed: Packed, theta: Params) -> Params:
+        """A tree like theta."""
+        leaves: dict[str, jax.Array] = {}
+        for together, blocks in zip(self.maps, packed.maps):
+            rows = blocks.reshape(-1, blocks.shape[-1])
+            for one, part in zip(together, _cut(rows, [one.inputs for one in together], axis=0)):
+                leaves |= zip((f"{name}/kernel" for name in one.names), _cut(part, one.outputs, axis=1))
+        flat = _cut(packed.others, [math.prod(shape) for _, shape in self.others], axis=0)
+        leaves |= {key: part.reshape(shape) for (key, shape), part in zip(self.others, flat)}
+        return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_key(path)], theta)
 
 
 def tile_of(widths: Sequence[int]) -> int:
@@ -144,11 +136,7 @@ def tile_of(widths: Sequence[int]) -> int:
 
 
 class Packed(NamedTuple):
-    """Sums over theta as a `Layout` keeps them: of each set of maps [K, T, H], and of all other parameters [W].
-
-    Of f_i; or, with squares, of the complex number f_i + f_i^2 j: a CPU adds it up in one sweep over what it has to
-    read, where two sums would take two.
-    """
+    """Sums over theta as a `Layout` keeps them: of each set of maps [K, T, H], and of all other parameters [W]."""
 
     maps: tuple[jax.Array, ...]
     others: jax.Array
@@ -247,8 +235,7 @@ def slot_sums(
     variables: Variables,
     data: jax.Array | Batch,
     examples: SlotIndex,
-    squares: bool = True,
-) -> Sums:
+) -> Params:
     """Sums over the graphs of S batches; the same numbers as `graph_sums` and `node_sums` of `atjax.fisher.gradients`.
 
     Args:
@@ -257,7 +244,6 @@ def slot_sums(
         variables: Parameters and BatchNorm statistics.
         data: Node features of all graphs, [V, D]; for receptive fields the graph of the node task.
         examples: S batches, leading axis S. An empty place counts nothing.
-        squares: Whether f_i^2 is added up too.
     """
     theta, _ = split_params(variables["params"])
     passes = Passes.over(gnn, cotangents, variables, data, examples)
@@ -265,12 +251,12 @@ def slot_sums(
     def add(sums: Packed, index: SlotIndex) -> tuple[Packed, None]:
         return _add(sums, passes.through(index), index.places), None
 
-    zeros = passes.layout.zeros(jax.tree.leaves(theta)[0].dtype, squares)
+    zeros = passes.layout.zeros(jax.tree.leaves(theta)[0].dtype)
     return passes.layout.unpack(jax.lax.scan(add, zeros, examples)[0], theta)
 
 
 def _add(sums: Packed, through: Through, places: Places) -> Packed:
-    """Add f_i and f_i^2 of the examples of one batch."""
+    """Add f_i of the examples of one batch."""
     on_cpu = jax.default_backend() == "cpu"
     add_products, add_others = (_add_blocks, _add_rows) if on_cpu else (_add_whole, _add_rows_whole)
     totals = [add_products(total, xs, ds, places) for total, (xs, ds) in zip(sums.maps, through.maps)]
@@ -283,22 +269,22 @@ def own_rows(rows: jax.Array, places: Places) -> jax.Array:
 
 
 def _add_rows_whole(sums: jax.Array, rows: jax.Array, places: Places) -> jax.Array:
-    """Add f_i and f_i^2 of parameters that act on every node alone, from their gradients node by node, [V, L, W]."""
-    return sums + _total(jnp.sum(own_rows(rows, places) ** 2, axis=1), sums)
+    """Add f_i of parameters that act on every node alone, from their gradients node by node, [V, L, W]."""
+    return sums + jnp.sum(own_rows(rows, places) ** 2, axis=(0, 1))
 
 
 def _add_rows(sums: jax.Array, rows: jax.Array, places: Places) -> jax.Array:
     """The same sums, one example after another."""
 
-    def step(sums: jax.Array, start: jax.Array, live: jax.Array, number: int, nodes: int) -> jax.Array:
+    def step(sums: jax.Array, start: jax.Array, nodes: int) -> jax.Array:
         own = jax.lax.dynamic_slice_in_dim(rows, start, nodes)
-        return sums + _counted(jnp.sum(jnp.sum(own, axis=0) ** 2, axis=0), sums)
+        return sums + jnp.sum(jnp.sum(own, axis=0) ** 2, axis=0)
 
     return places.walk(step, sums)
 
 
 def _add_blocks(sums: jax.Array, xs: Sequence[jax.Array], ds: Sequence[jax.Array], places: Places) -> jax.Array:
-    """Add f_i and f_i^2 of linear maps to sums [K, T, H], block after block.
+    """Add f_i of linear maps to sums [K, T, H], block after block.
 
     Args:
         sums: Of K blocks in all.
@@ -307,32 +293,43 @@ def _add_blocks(sums: jax.Array, xs: Sequence[jax.Array], ds: Sequence[jax.Array
         places: The places.
     """
     _, tile, width = sums.shape
-    directions = ds[0].shape[1]
-    most = int(np.clip(CACHED // (tile * width * directions), 1, MOST_TOGETHER))
-    owner = jnp.asarray(np.repeat(np.arange(len(xs), dtype=np.int32), [x.shape[1] // tile for x in xs]))
-    # Every block's inputs and every map's deltas in one piece, with rows to spare behind the last places.
-    spare = ((0, 0), (0, ROWS), (0, 0))
-    x = jnp.pad(jnp.concatenate([jnp.moveaxis(x.reshape(len(x), -1, tile), 1, 0) for x in xs]), spare)
-    d = jnp.pad(jnp.stack(ds).reshape(len(ds), len(ds[0]), directions * width), spare)
+    blocks = [x.shape[1] // tile for x in xs]
+    owners = np.repeat(np.arange(len(xs), dtype=np.int32), blocks)
+    columns = tile * np.concatenate([np.arange(count, dtype=np.int32) for count in blocks])
+    deltas = [d.reshape(len(d), -1) for d in ds]
 
     def block(_: None, here: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[None, jax.Array]:
-        k, owner_k, sums = here
+        owner, column, sums = here
 
-        def step(sums: jax.Array, start: jax.Array, live: jax.Array, number: int, nodes: int) -> jax.Array:
-            x_rows = _block_nodes(x, k, start, number, nodes)
-            d_rows = jnp.where(live[:, None, None], _block_nodes(d, owner_k, start, number, nodes), 0)
-            products = einsum("int,inh->ith", x_rows, d_rows).reshape(-1, tile, directions, width)
-            return sums + sum(_counted(jnp.sum(product**2, axis=1), sums) for product in products)
+        def step(sums: jax.Array, start: jax.Array, nodes: int) -> jax.Array:
+            x = _rows_of(xs, owner, start, column, nodes, tile)
 
-        return None, places.walk(step, sums, most)
+            def direction(number: jax.Array, sums: jax.Array) -> jax.Array:
+                d = _rows_of(deltas, owner, start, number * width, nodes, width)
+                added = sums + einsum("nt,nh->th", x, d) ** 2
+                # Always so, and XLA does not know: what adds and multiplies and nothing else, jaxlib 0.10 compiles for
+                # a CPU into tiles that are copied to the stack and back, at a sixth of the speed (mended by pull
+                # request 42432 of openxla/xla).
+                return jnp.where(start >= 0, added, sums)
 
-    return jax.lax.scan(block, None, (jnp.arange(len(owner), dtype=jnp.int32), owner, sums))[1]
+            return jax.lax.fori_loop(0, ds[0].shape[1], direction, sums)
+
+        return None, places.walk(step, sums)
+
+    return jax.lax.scan(block, None, (jnp.asarray(owners), jnp.asarray(columns), sums))[1]
 
 
-def _block_nodes(rows: jax.Array, k: jax.Array, start: jax.Array, number: int, nodes: int) -> jax.Array:
-    """``rows[k]`` of so many places side by side, [number, nodes, ...]."""
-    part = jax.lax.dynamic_slice(rows, (k, start, np.int32(0)), (1, number * nodes, rows.shape[2]))
-    return part.reshape(number, nodes, rows.shape[2])
+def _rows_of(
+    arrays: Sequence[jax.Array], which: jax.Array, start: jax.Array, column: jax.Array, rows: int, columns: int
+) -> jax.Array:
+    """``arrays[which][start : start + rows, column : column + columns]``, and never the arrays in one piece."""
+
+    corner = jnp.asarray(start, jnp.int32), jnp.asarray(column, jnp.int32)
+
+    def cut(array: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(array, corner, (rows, columns))
+
+    return jax.lax.switch(which, [functools.partial(cut, array) for array in arrays])
 
 
 def _add_whole(sums: jax.Array, xs: Sequence[jax.Array], ds: Sequence[jax.Array], places: Places) -> jax.Array:
@@ -340,22 +337,9 @@ def _add_whole(sums: jax.Array, xs: Sequence[jax.Array], ds: Sequence[jax.Array]
 
     def total(x: jax.Array, delta: jax.Array) -> jax.Array:
         pairs = zip(places.cut(x), places.cut(delta))
-        return sum(
-            (_total(jnp.sum(einsum("ind,inlh->idlh", *pair) ** 2, axis=2), sums) for pair in pairs), jnp.zeros(())
-        )
+        return sum((jnp.sum(einsum("ind,inlh->idlh", *pair) ** 2, axis=(0, 2)) for pair in pairs), jnp.zeros(()))
 
     return sums + jnp.concatenate([total(x, delta) for x, delta in zip(xs, ds)]).reshape(sums.shape)
-
-
-def _counted(f: jax.Array, sums: jax.Array) -> jax.Array:
-    """What an example adds to sums such as these."""
-    return jax.lax.complex(f, f**2) if jnp.iscomplexobj(sums) else f
-
-
-def _total(f: jax.Array, sums: jax.Array) -> jax.Array:
-    """What examples add together, from f_i [N, ...]."""
-    first = jnp.sum(f, axis=0)
-    return jax.lax.complex(first, jnp.sum(f**2, axis=0)) if jnp.iscomplexobj(sums) else first
 
 
 def _cut(array: jax.Array, sizes: Sequence[int], axis: int) -> list[jax.Array]:

@@ -124,8 +124,7 @@ class Plan(NamedTuple):
             whole = examples.sampled == examples.population and not early
             units, counts = examples.blocks(layouts, 1 if whole else BLOCKS)
             cotangents = models.cotangents(EXAMPLES[name])
-            source = ByExample(examples.width, squares=not whole)
-            return cls(source, cotangents, models.data, units, counts, float(examples.population))
+            return cls(ByExample(examples.width), cotangents, models.data, units, counts, float(examples.population))
         keys, counts = _keys(config.draws), np.ones(config.draws, int)
         if name == "monte_carlo":
             labels = ByLabels(examples.width, examples.sampled)
@@ -142,14 +141,10 @@ class Plan(NamedTuple):
 def moments(models: Fitted, config: FisherConfig) -> Moments:
     """Sums of the diagonal of F and of its square over every layer of R models, leading axis R, float64."""
     plan, layers = Plan.of(models, config, early=False), stages(models.layers)
-    first, second, products = plan.run(models, layers=layers)
-    assert products is not None
-    if np.isinf(plan.population):  # units are drawn one by one
-        second = np.swapaxes(np.diagonal(products, axis1=1, axis2=2), 1, 2)
+    first, products = plan.run(models, layers=layers)
     count = len(first)
     return Moments(
         first,
-        second,
         products,
         _each(count, plan.counts.astype(float)),
         _each(count, plan.population),
@@ -169,40 +164,29 @@ def diagonal(models: Fitted, config: FisherConfig, enough: Callable[[Diagonal], 
     """
     plan = Plan.of(models, config, early=enough is not None)
     if enough is None:
-        found = plan.run(models)
-        return _diagonal(models, plan, found.first, _squares(plan, found), found.first.shape[1])
+        return _diagonal(models, plan, plan.run(models).first, len(plan.counts))
     count, step = len(plan.counts), 1 if isinstance(plan.source, ByExample) else TOGETHER
-    first, second, due = np.empty(0), None, 2
+    first, due = np.empty(0), 2
     for number in range(count):
         place, done = number % step, number + 1
         if place == 0:
-            found = plan.run(models, slice(number, number + step))
-            squares = _squares(plan, found)
+            found = plan.run(models, slice(number, number + step)).first
         if number == 0:  # empty blocks fill up the rest, so that statistics compile once
-            shape = (len(found.first), count, found.first.shape[-1])
-            first, second = np.zeros(shape), None if squares is None else np.zeros(shape)
-        first[:, number] = found.first[:, place]
-        if second is not None and squares is not None:
-            second[:, number] = squares[:, place]
+            first = np.zeros((len(found), count, found.shape[-1]))
+        first[:, number] = found[:, place]
         if due == done < count:
-            if enough(_diagonal(models, plan, first, second, done)):
+            if enough(_diagonal(models, plan, first, done)):
                 break
             # A look costs as much as many draws.
             due = done + 1 if step == 1 else math.ceil(1.5 * done)
-    return _diagonal(models, plan, first, second, done)
+    return _diagonal(models, plan, first, done)
 
 
-def _squares(plan: Plan, found: Found) -> np.ndarray | None:
-    """Sums of d_u^2 over every block; of units drawn one by one, a block is one."""
-    return found.first**2 if np.isinf(plan.population) else found.second
-
-
-def _diagonal(models: Fitted, plan: Plan, first: np.ndarray, second: np.ndarray | None, done: int) -> Diagonal:
+def _diagonal(models: Fitted, plan: Plan, first: np.ndarray, done: int) -> Diagonal:
     """Of R models, of which so many blocks are done."""
     count = len(first)
     return Diagonal(
         first,
-        second,
         _each(count, np.where(np.arange(len(plan.counts)) < done, plan.counts, 0.0)),
         _each(count, plan.population),
         models.layers,

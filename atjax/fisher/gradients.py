@@ -7,7 +7,7 @@ backward passes an example. For graph tasks and most designs `atjax.fisher.disjo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +16,6 @@ from jax.flatten_util import ravel_pytree
 from atjax.batch import Batch, BatchIndex, Rows, gather
 from atjax.fisher.cotangents import Cotangents
 from atjax.model.gnn import GNN, Params, Variables, apply
-
-
-class Sums(NamedTuple):
-    """Sums over n examples of f_i and of f_i^2, where f_i [P] is example i's part of the diagonal; trees like theta.
-
-    Without squares ``second`` is None: of all training examples nothing needs them (see `square_of_mean`).
-    """
-
-    first: Params
-    second: Params | None
 
 
 def split_params(params: Params) -> tuple[Params, Params]:
@@ -59,9 +49,8 @@ def graph_sums(
     variables: Variables,
     features: jax.Array | Rows,
     examples: BatchIndex,
-    squares: bool = True,
-) -> Sums:
-    """Sums over graphs, each in a batch of its own.
+) -> Params:
+    """Sums over graphs i, each in a batch of its own, of f_i: its part of the diagonal, a tree like theta.
 
     Args:
         gnn: The model.
@@ -70,14 +59,13 @@ def graph_sums(
         features: What the nodes of all graphs have, [V, D], or their nodes and edges.
         examples: Batches of one graph and padding, with leading axes [M, B]: M chunks of B examples. An empty place
             counts nothing.
-        squares: Whether f_i^2 is added up too.
     """
 
     def one(index: BatchIndex) -> Params:
         rows = _graph_rows(gnn, cotangents, variables, features, index)
         return jax.tree.map(lambda g: jnp.sum(g**2, axis=0), rows)
 
-    return _accumulate(jax.vmap(one), split_params(variables["params"])[0], examples, squares)
+    return _accumulate(jax.vmap(one), split_params(variables["params"])[0], examples)
 
 
 def node_sums(
@@ -87,9 +75,8 @@ def node_sums(
     graph: Batch,
     nodes: jax.Array,
     width: int,
-    squares: bool = True,
-) -> Sums:
-    """Sums over nodes of one graph: one forward pass, and L backward passes a node.
+) -> Params:
+    """The same sums over nodes of one graph: one forward pass, and L backward passes a node.
 
     Args:
         gnn: The model.
@@ -98,7 +85,6 @@ def node_sums(
         graph: The graph.
         nodes: Ids of the example nodes in M chunks, int [M, B]; -1 counts nothing.
         width: Backward passes of one node at once.
-        squares: Whether f_i^2 is added up too.
     """
     theta, outputs = outputs_of(gnn, variables, graph)
     values, pullback = jax.vjp(outputs, theta)
@@ -118,22 +104,16 @@ def node_sums(
     def chunk(nodes: jax.Array) -> Params:
         return jax.tree.map(lambda g: g[None], one(nodes[0])) if len(nodes) == 1 else jax.vmap(one)(nodes)
 
-    return _accumulate(chunk, theta, nodes, squares)
+    return _accumulate(chunk, theta, nodes)
 
 
-def _accumulate(per_chunk: Callable[[Any], Params], theta: Params, chunks: Any, squares: bool) -> Sums:
-    """Sums of f_i and f_i^2; ``per_chunk`` maps a chunk to f [B, ...], and ``chunks`` is [M, B, ...]."""
+def _accumulate(per_chunk: Callable[[Any], Params], theta: Params, chunks: Any) -> Params:
+    """Sums of f_i; ``per_chunk`` maps a chunk to f [B, ...], and ``chunks`` is [M, B, ...]."""
 
-    def add(sums: Sums, chunk: Any) -> tuple[Sums, None]:
-        f = per_chunk(chunk)
-        first = jax.tree.map(lambda total, x: total + jnp.sum(x, axis=0), sums.first, f)
-        second = None
-        if squares:
-            second = jax.tree.map(lambda total, x: total + jnp.sum(x * x, axis=0), sums.second, f)
-        return Sums(first, second), None
+    def add(sums: Params, chunk: Any) -> tuple[Params, None]:
+        return jax.tree.map(lambda total, f: total + jnp.sum(f, axis=0), sums, per_chunk(chunk)), None
 
-    zeros = jax.tree.map(jnp.zeros_like, theta)
-    return jax.lax.scan(add, Sums(zeros, zeros if squares else None), chunks)[0]
+    return jax.lax.scan(add, jax.tree.map(jnp.zeros_like, theta), chunks)[0]
 
 
 def graph_rows(

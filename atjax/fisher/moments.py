@@ -100,30 +100,32 @@ def jackknife(function: Callable[[jax.Array], jax.Array], counts: jax.Array, pop
     return Estimate(value, jnp.where(unseen == 0, 0, jnp.where(number > 1, error, jnp.nan)))
 
 
-def square_of_mean(
-    square: jax.Array, second: jax.Array | None, count: jax.Array, population: jax.Array | float
-) -> jax.Array:
-    """An unbiased estimate of the square of a population mean, from n units drawn without replacement.
+def pair_weights(count: jax.Array, together: jax.Array, population: jax.Array | float) -> tuple[jax.Array, jax.Array]:
+    """How products of sums over blocks make an unbiased estimate of the square of a population mean.
 
-    A mean squared is a mean over pairs of units, in which the pairs of a unit with itself have to be weighted as they
-    occur in the population, not as they occur in the sample:
+    With b_j units in block j, n in all, drawn without replacement and dealt at random, and S_j the sum of what they
+    yield, the estimate is
 
-        N/n S2 / N^2 + (N - 1) / (N n (n - 1)) (S1^2 - S2)
+        own * sum over j of S_j^2 + across * sum over i != j of S_i S_j.
 
-    It is linear in both, so that sums of S1^2 and of S2 over parameters give the sum of the squares.
+    It has to hold the n products of a unit with itself as often as they occur among all N units, at 1 / (n N) each, and
+    those of two units at 1 - 1/N in all. The first are in the S_j^2 alone, with b_j (b_j - 1) of the second; that gives
+    both weights. Of independent draws, N infinite, only products of different blocks count. Of all N units both weights
+    are 1 / N^2, and the square is exact. A single block has no other, and its plain square is taken.
 
     Args:
-        square: S1^2, the square of the sum of what the units yield.
-        second: S2, the sum of (unbiased estimates of) their squares; None for all N units, where it cancels.
-        count: n; with a single unit the plain square is returned.
+        count: n, the sum of b_j.
+        together: The sum of b_j^2; n where every unit is a block of its own.
         population: N, or infinity.
+
+    Returns:
+        ``own`` and ``across``, two scalars.
     """
-    plain = square / count**2
-    if second is None:
-        return plain
+    others = count**2 - together
     own = 1 / (count * population)
-    pairs = jnp.where(count > 1, (1 - 1 / population) / (count * jnp.maximum(count - 1, 1)), 0)
-    return jnp.where(count > 1, own * second + pairs * (square - second), plain)
+    across = (1 - 1 / population - own * (together - count)) / jnp.where(others > 0, others, 1)
+    plain = 1 / count**2
+    return jnp.where(others > 0, own, plain), jnp.where(others > 0, across, plain)
 
 
 @jax.tree_util.register_dataclass
@@ -131,15 +133,12 @@ def square_of_mean(
 class Moments:
     """Sums over each layer's parameters k of the diagonal of F and of its square, of one model.
 
-    With S1_j [P] the sum of d_u over the units of block j, and S2_j that of d_u^2, all that a statistic of m1 and m2
-    needs of any choice of blocks are L x J x J numbers, whatever P:
-
-        sum over k of (sum over j of S1_jk)^2 = sum over blocks i, j of (sum over k of S1_ik S1_jk).
+    With S_j [P] the sum of d_u over the units of block j, all that a statistic of m1 and m2 needs of any choice of
+    blocks are L x J x J numbers, whatever P: see `pair_weights`.
 
     Attributes:
-        first: Sums over each layer's k of S1_jk, [J, L].
-        second: Sums over each layer's k of S2_jk, [J, L]; None if the units are the whole population.
-        products: Sums over each layer's k of S1_ik S1_jk, [J, J, L].
+        first: Sums over each layer's k of S_jk, [J, L].
+        products: Sums over each layer's k of S_ik S_jk, [J, J, L].
         counts: Units in each block, float [J].
         population: N, the number of training examples, or infinity for independent draws; a scalar.
         sizes: Parameters of each layer, float [L]; P in all. An array, so that designs of one depth share programs.
@@ -147,7 +146,6 @@ class Moments:
     """
 
     first: Array
-    second: Array | None
     products: Array
     counts: Array
     population: Array
@@ -164,9 +162,10 @@ class Moments:
 
         def of(weights: jax.Array) -> jax.Array:
             count = weights @ self.counts
-            square = jnp.einsum("i,j,ijl->l", weights, weights, self.products)
-            second = None if self.second is None else weights @ self.second
-            return function(weights @ self.first / count, square_of_mean(square, second, count, self.population))
+            own, across = pair_weights(count, weights @ self.counts**2, self.population)
+            alone = jnp.einsum("i,iil->l", weights, self.products)
+            total = jnp.einsum("i,j,ijl->l", weights, weights, self.products)
+            return function(weights @ self.first / count, across * total + (own - across) * alone)
 
         return jackknife(of, self.counts, self.population)
 
@@ -192,14 +191,12 @@ class Diagonal:
 
     Attributes:
         first: Sums over each block's units of d_u, [J, P]; mean d_u is an unbiased estimate of the diagonal.
-        second: Sums of d_u^2, or of unbiased estimates of it, [J, P]; None if the units are the whole population.
         counts: Units in each block, float [J].
         population: N, the number of training examples, or infinity for independent draws; a scalar.
         layers: Which part of P belongs to which layer.
     """
 
     first: Array
-    second: Array | None
     counts: Array
     population: Array
     layers: tuple[Layer, ...] = dataclasses.field(metadata={"static": True})
@@ -213,12 +210,12 @@ class Diagonal:
 
         # Converted once, for all choices of blocks.
         blocks = jnp.asarray(self.first, self.counts.dtype)
-        squares = None if self.second is None else jnp.asarray(self.second, self.counts.dtype)
+        squares = blocks**2
 
         def of(weights: jax.Array) -> jax.Array:
             count, first = weights @ self.counts, weights @ blocks
-            second = None if squares is None else weights @ squares
-            return function(first / count, square_of_mean(first**2, second, count, self.population))
+            own, across = pair_weights(count, weights @ self.counts**2, self.population)
+            return function(first / count, across * first**2 + (own - across) * (weights @ squares))
 
         return jackknife(of, self.counts, self.population)
 
@@ -227,7 +224,6 @@ class Diagonal:
         layers = stages(self.layers)
         return Moments(
             layer_totals(self.first, layers),
-            None if self.second is None else layer_totals(self.second, layers),
             layer_products(self.first, layers),
             self.counts,
             self.population,
@@ -286,11 +282,12 @@ class Gram:
         return jackknife(of, sizes, self.population)
 
     def second_moment(self, products: jax.Array, count: jax.Array) -> jax.Array:
-        """tr F^2, unbiased, from K of n units (see `square_of_mean`); a scalar."""
+        """tr F^2, unbiased, from K of n units (see `pair_weights`); a scalar."""
         same = self.unit[:, None] == self.unit[None, :]
         squares = products**2
-        total, own = jnp.sum(squares), jnp.sum(jnp.where(same, squares, 0))
-        return square_of_mean(total, own, count, self.population)
+        total, alone = jnp.sum(squares), jnp.sum(jnp.where(same, squares, 0))
+        own, across = pair_weights(count, count, self.population)
+        return across * total + (own - across) * alone
 
 
 @jax.tree_util.register_dataclass

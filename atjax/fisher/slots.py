@@ -30,9 +30,6 @@ MOST_SIZES, WORTH = 6, 0.04
 """Sizes of places, each of which makes the compiled program longer: at most so many, and only those that save such a
 share of the nodes."""
 
-ROWS = 128
-"""The most nodes of places that are gone through together; a larger one is work enough by itself."""
-
 
 @dataclass(frozen=True)
 class Slots:
@@ -111,23 +108,17 @@ class Places:
             parts.append(part.reshape(most, nodes, *rows.shape[1:]))
         return parts
 
-    def walk(self, step: Callable[[T, jax.Array, jax.Array, int, int], T], carry: T, together: int = 1) -> T:
-        """``carry = step(carry, start, live, number, nodes)`` over all filled places, a few together.
+    def walk(self, step: Callable[[T, jax.Array, int], T], carry: T) -> T:
+        """``carry = step(carry, start, nodes)`` over all filled places, of so many nodes from node ``start`` on.
 
-        A step is for ``number`` places of so many nodes each, side by side from node ``start``: at most so many
-        together, of at most `ROWS` nodes. At the end of a size only those count that are ``live``, bool [number]; in
-        place of the others is what comes next, up to `ROWS` nodes past the last one. How long these loops are is known
-        only as they run.
+        How long these loops are, one for each size, is known only as they run.
         """
         for group in self.groups:
-            number = max(1, min(together, group.most, ROWS // group.nodes))
 
-            def one(i: jax.Array, carry: T, group: Group = group, number: int = number) -> T:
-                first = i * number
-                live = first + jnp.arange(number) < group.filled
-                return step(carry, group.start + first * group.nodes, live, number, group.nodes)
+            def one(i: jax.Array, carry: T, group: Group = group) -> T:
+                return step(carry, group.start + i * group.nodes, group.nodes)
 
-            carry = jax.lax.fori_loop(0, -(-group.filled // number), one, carry)
+            carry = jax.lax.fori_loop(0, group.filled, one, carry)
         return carry
 
 

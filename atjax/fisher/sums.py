@@ -1,6 +1,6 @@
 """Sums over blocks of units, of R models at once: the compiled work behind the diagonal of F and its moments.
 
-    J blocks of units u -> sums of d_u and of d_u^2 in each, [J, P] -> (sums over each layer's parameters)
+    J blocks of units u -> sums of d_u in each, [J, P] -> (sums and products, each summed over a layer's parameters)
 
 A `Source` says what a unit is and what it yields. Where sums over the parameters are all that is asked for, nothing of
 length P leaves the device.
@@ -23,26 +23,14 @@ from atjax.fisher import sketches
 from atjax.fisher.cotangents import Cotangents
 from atjax.fisher.disjoint import slot_sums
 from atjax.fisher.examples import Chunk
-from atjax.fisher.gradients import Sums, graph_sums, node_sums
+from atjax.fisher.gradients import graph_sums, node_sums
 from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Sizes, layer_products, layer_totals
 from atjax.fisher.slots import SlotIndex
-from atjax.model.gnn import GNN, Variables
+from atjax.model.gnn import GNN, Params, Variables
 
 LARGE, SMALL = 1e15, 1e-12
-"""The largest entry of the sums of d_u has to lie between: the squares of d_u are then within single precision."""
-
-
-class Drawn(NamedTuple):
-    """Sums over the units of each block, of one model.
-
-    Attributes:
-        first: Of d_u, [J, P].
-        second: Of d_u^2, [J, P], or [J, L] by layer; None if a block is a single unit, or if nothing needs it.
-    """
-
-    first: jax.Array
-    second: jax.Array | None
+"""The largest entry of the sums of d_u has to lie between: their products are then within single precision."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +39,9 @@ class ByExample:
 
     Attributes:
         width: Of tasks of nodes or pairs, backward passes of one example at once.
-        squares: Whether f_i^2 is added up too.
     """
 
     width: int
-    squares: bool
 
     def __call__(
         self,
@@ -64,15 +50,9 @@ class ByExample:
         variables: Variables,
         data: Any,
         units: tuple[Chunk, ...],
-        layers: Sizes | None = None,
-    ) -> Drawn:
-        """Of blocks of chunks, leading axis J; given ``layers``, squares are added up over each."""
-
-        def block(_: None, chunks: tuple[Chunk, ...]) -> tuple[None, Drawn]:
-            first, second = _over_chunks(gnn, cotangents, variables, data, chunks, self.width, self.squares)
-            return None, Drawn(first, second if second is None or layers is None else layer_totals(second, layers))
-
-        return jax.lax.scan(block, None, units)[1]
+    ) -> jax.Array:
+        """Sums of J blocks of chunks, leading axis J, [J, P]."""
+        return jax.lax.map(lambda chunks: _over_chunks(gnn, cotangents, variables, data, chunks, self.width), units)
 
 
 @dataclass(frozen=True)
@@ -96,15 +76,13 @@ class ByLabels:
         variables: Variables,
         data: tuple[Any, Sequence[Chunk]],
         keys: jax.Array,
-        layers: Sizes | None = None,
-    ) -> Drawn:
-        """Of keys [J]; ``data`` is what examples are picked from, and the chunks."""
+    ) -> jax.Array:
+        """One row for each of keys [J], [J, P]; ``data`` is what examples are picked from, and the chunks."""
 
         def draw(key: jax.Array) -> jax.Array:
-            sent = cotangents.keyed(key)
-            return _over_chunks(gnn, sent, variables, data[0], data[1], self.width, False).first / self.count
+            return _over_chunks(gnn, cotangents.keyed(key), variables, data[0], data[1], self.width) / self.count
 
-        return Drawn(jax.lax.map(draw, keys), None)
+        return jax.lax.map(draw, keys)
 
 
 @dataclass(frozen=True)
@@ -120,10 +98,9 @@ class BySketch:
         variables: Variables,
         data: sketches.Training,
         keys: jax.Array,
-        layers: Sizes | None = None,
-    ) -> Drawn:
-        """Of keys [J]."""
-        return Drawn(self.sketch(gnn, cotangents, variables, data, keys), None)
+    ) -> jax.Array:
+        """One row for each of keys [J], [J, P]."""
+        return self.sketch(gnn, cotangents, variables, data, keys)
 
 
 Source = ByExample | ByLabels | BySketch
@@ -137,32 +114,28 @@ def _over_chunks(
     data: Any,
     chunks: Sequence[Chunk],
     width: int,
-    squares: bool,
-) -> Drawn:
+) -> jax.Array:
     """Sums over the examples of every layout, [P]."""
 
-    def of(chunk: Chunk) -> Sums:
+    def of(chunk: Chunk) -> Params:
         if isinstance(chunk, SlotIndex):
-            return slot_sums(gnn, cotangents, variables, data, chunk, squares)
+            return slot_sums(gnn, cotangents, variables, data, chunk)
         if isinstance(chunk, BatchIndex):
-            return graph_sums(gnn, cotangents, variables, data, chunk, squares)
-        return node_sums(gnn, cotangents, variables, data, chunk, width, squares)
+            return graph_sums(gnn, cotangents, variables, data, chunk)
+        return node_sums(gnn, cotangents, variables, data, chunk, width)
 
-    sums = functools.reduce(functools.partial(jax.tree.map, jnp.add), map(of, chunks))
-    return Drawn(ravel_pytree(sums.first)[0], None if sums.second is None else ravel_pytree(sums.second)[0])
+    return ravel_pytree(functools.reduce(functools.partial(jax.tree.map, jnp.add), map(of, chunks)))[0]
 
 
 class Found(NamedTuple):
     """Sums of R models in float64, at their true scale.
 
     Attributes:
-        first: Of d_u, [R, J, P]; or, by layer, [R, J, L].
-        second: Of d_u^2, of the same shape, or None as in `Drawn`.
+        first: Of d_u over the units of each block, [R, J, P]; or, by layer, [R, J, L].
         products: By layer, of the products of ``first`` of every two blocks, [R, J, J, L]; else None.
     """
 
     first: np.ndarray
-    second: np.ndarray | None
     products: np.ndarray | None
 
 
@@ -176,17 +149,15 @@ def _sums(
     scale: jax.Array,
     data: Any,
     units: Any,
-) -> tuple[tuple[jax.Array, jax.Array | None, jax.Array | None], jax.Array]:
+) -> tuple[jax.Array, jax.Array | None, jax.Array]:
     """What `Found` has, at a scale [R], and the largest entry of the sums [R]; NaN where any entry is."""
 
-    def one(model: tuple[Variables, jax.Array]) -> tuple[Any, jax.Array]:
+    def one(model: tuple[Variables, jax.Array]) -> tuple[jax.Array, jax.Array | None, jax.Array]:
         variables, scale = model
-        sent = cotangents.scaled(scale)
+        first = source(gnn, cotangents.scaled(scale), variables, data, units)
         if layers is None:
-            first, second = source(gnn, sent, variables, data, units)
-            return (first, second, None), jnp.max(first)
-        first, second = source(gnn, sent, variables, data, units, layers)
-        return (layer_totals(first, layers), second, layer_products(first, layers)), jnp.max(first)
+            return first, None, jnp.max(first)
+        return layer_totals(first, layers), layer_products(first, layers), jnp.max(first)
 
     return over_models(one, (variables, scale))
 
@@ -215,7 +186,7 @@ def summed(
     for _ in range(4):
         scale = better
         given = jnp.asarray(scale, jnp.float32)
-        found, largest = _sums(gnn, source, layers, cotangents, variables, given, data, units)
+        first, products, largest = _sums(gnn, source, layers, cotangents, variables, given, data, units)
         top = np.asarray(largest, np.float64)
         top = np.where(np.isfinite(top), top, np.inf)
         wrong = (top > LARGE) | ((top > 0) & (top < SMALL))
@@ -225,8 +196,7 @@ def summed(
         factor = np.where(np.isinf(top), 1e-12, 1 / np.sqrt(np.where(top > 0, top, 1)))
         better = np.where(wrong, scale * 2.0 ** np.round(np.log2(factor)), scale)
 
-    def true(part: jax.Array | None, power: int) -> Any:
-        return None if part is None else np.divide(part, scale.reshape(-1, *[1] * (part.ndim - 1)) ** power)
+    def true(part: jax.Array, power: int) -> np.ndarray:
+        return np.divide(part, scale.reshape(-1, *[1] * (part.ndim - 1)) ** power)
 
-    first, second, products = found
-    return Found(true(first, 2), true(second, 4), true(products, 4))
+    return Found(true(first, 2), None if products is None else true(products, 4))

@@ -5,8 +5,9 @@ Each is a function of a `Problem`, and gives alpha of its R models.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,26 +109,24 @@ class Problem:
         weights = sum(layer.size for layer in self.models.layers if len(layer.shape) == 2)
         return 2 * rows * weights * self.seeds
 
-    def alpha(self, sums: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-        """alpha = m2 / m1^2 from sum f_i and sum f_i^2 of each model, [P] each; m2 unbiased for a sample."""
-        return np.array([_ratio(*each, len(self.ids), self.examples.population) for each in sums])
-
-
-def _ratio(first: np.ndarray, second: np.ndarray, n: int, population: float) -> float:
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    square = (first / n) ** 2
-    if n < population:
-        own, pairs = 1 / (n * population), (1 - 1 / population) / (n * (n - 1))
-        square = own * second + pairs * (first**2 - second)
-    return float(square.mean() / (first.mean() / n) ** 2)
+    def alpha(self, sums: Sequence[np.ndarray]) -> np.ndarray:
+        """alpha = m2 / m1^2 of the examples themselves, from sum f_i [P] of each model."""
+        each = [np.asarray(first, np.float64) for first in sums]
+        return np.array([np.mean(first**2) / np.mean(first) ** 2 for first in each])
 
 
 # The engine
 
 
 def engine(problem: Problem) -> Method:
-    """``exact``, example by example; with its standard error, which the other methods do not give."""
-    return lambda: evaluate(alpha, moments(problem.models, problem.settings))[0]
+    """``exact``, example by example; of a sample in blocks for a standard error, which no other method gives."""
+
+    def run() -> np.ndarray:
+        found = moments(problem.models, problem.settings)
+        # As if the examples were all there are: the other methods give alpha of these.
+        return evaluate(alpha, dataclasses.replace(found, population=np.sum(found.counts, axis=-1)))[0]
+
+    return run
 
 
 def sketch(problem: Problem) -> Method:
@@ -142,7 +141,7 @@ def sketch(problem: Problem) -> Method:
 
 @functools.partial(jax.jit, static_argnames=("gnn", "loss"), donate_argnames="sums")
 def add_graph(gnn: GNN, loss: Loss, sums: Any, model: Variables, graph: Batch) -> Any:
-    """Add f and f^2 of one graph."""
+    """Add f of one graph."""
     theta, others = split_params(model["params"])
 
     def outputs(theta: Any) -> jax.Array:
@@ -161,24 +160,13 @@ def all_nodes(gnn: GNN, model: Variables, graph: Batch) -> Any:
 
 @functools.partial(jax.jit, static_argnames="loss", donate_argnames="sums")
 def add_node(loss: Loss, sums: Any, values: jax.Array, pullback: Any, node: jax.Array) -> Any:
-    """Add f and f^2 of one node."""
+    """Add f of one node."""
     rows = label_directions(loss, values[node])
     return _add(sums, jax.lax.map(lambda row: pullback(jnp.zeros_like(values).at[node].set(row))[0], rows))
 
 
 def _add(sums: Any, gradients: Any) -> Any:
-    f = jax.tree.map(lambda g: jnp.sum(g * g, axis=0), gradients)
-    return jax.tree.map(jnp.add, sums[0], f), jax.tree.map(lambda s, x: s + x * x, sums[1], f)
-
-
-def _zeros(model: Variables) -> Any:
-    theta = split_params(model["params"])[0]
-    return tuple(jax.tree.map(jnp.zeros_like, theta) for _ in range(2))
-
-
-def _flat(sums: Any) -> tuple[np.ndarray, np.ndarray]:
-    first, second = (np.asarray(ravel_pytree(part)[0]) for part in sums)
-    return first, second
+    return jax.tree.map(lambda total, g: total + jnp.sum(g * g, axis=0), sums, gradients)
 
 
 def jax_loop(problem: Problem) -> Method:
@@ -196,7 +184,7 @@ def jax_loop(problem: Problem) -> Method:
         result = []
         for seed in range(problem.seeds):
             model = problem.model(seed)
-            sums = _zeros(model)
+            sums = jax.tree.map(jnp.zeros_like, split_params(model["params"])[0])
             if batches:
                 for batch in batches:
                     sums = add_graph(gnn, loss, sums, model, batch)
@@ -204,7 +192,7 @@ def jax_loop(problem: Problem) -> Method:
                 values, pullback = all_nodes(gnn, model, graph)
                 for node in problem.ids:
                     sums = add_node(loss, sums, values, pullback, node)
-            result.append(_flat(sums))
+            result.append(np.asarray(ravel_pytree(sums)[0]))
         return problem.alpha(result)
 
     return run
@@ -214,9 +202,8 @@ def jax_loop(problem: Problem) -> Method:
 def padded_sums(gnn: GNN, cotangents: Cotangents, variables: Variables, features: jax.Array, chunks: BatchIndex) -> Any:
     """Sums over graphs of R models, [R, P] each; the models as the engine takes them, side by side on a GPU only."""
 
-    def one(variables: Variables) -> tuple[jax.Array, jax.Array]:
-        first, second = graph_sums(gnn, cotangents, variables, features, chunks)
-        return ravel_pytree(first)[0], ravel_pytree(second)[0]
+    def one(variables: Variables) -> jax.Array:
+        return ravel_pytree(graph_sums(gnn, cotangents, variables, features, chunks))[0]
 
     return over_models(one, variables)
 
@@ -229,8 +216,7 @@ def jax_vmap(problem: Problem) -> Method:
     def run() -> np.ndarray:
         sent = models.cotangents("exact")
         parts = [padded_sums(problem.gnn, sent, models.variables, models.data, chunk) for chunk in chunks]
-        first, second = (np.sum([np.asarray(part[k], np.float64) for part in parts], axis=0) for k in (0, 1))
-        return problem.alpha(list(zip(first, second)))
+        return problem.alpha(np.sum([np.asarray(part, np.float64) for part in parts], axis=0))
 
     return run
 

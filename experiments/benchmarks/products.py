@@ -59,7 +59,7 @@ def cases(
 
     layouts: list[disjoint.Layout] = []
     xs, ds = jax.jit(through)(model, index)
-    zeros = layouts[0].zeros(jnp.float32, squares=True).maps[0]
+    zeros = layouts[0].zeros(jnp.float32).maps[0]
     slots, here = placed.slots, index.places
     done = int(np.sum(here.n_node))
 

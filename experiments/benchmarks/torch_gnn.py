@@ -200,28 +200,24 @@ def _theta(model: GNN) -> dict[str, Tensor]:
 
 
 class _Sums:
-    """Sums over examples of f and f^2, as atjax keeps them."""
+    """Sums over examples of f."""
 
     def __init__(self, theta: dict[str, Tensor]) -> None:
-        self.first = [torch.zeros_like(value) for value in theta.values()]
-        self.second = [torch.zeros_like(value) for value in theta.values()]
+        self.totals = [torch.zeros_like(value) for value in theta.values()]
 
     def add(self, f: Iterable[Tensor]) -> None:
         """Add one example's f."""
-        for first, second, x in zip(self.first, self.second, f):
-            first.add_(x)
-            second.addcmul_(x, x)
+        for total, x in zip(self.totals, f):
+            total.add_(x)
 
     def add_many(self, f: Iterable[Tensor]) -> None:
         """Add f [B, ...] of B examples."""
-        for first, second, x in zip(self.first, self.second, f):
-            first.add_(x.sum(dim=0))
-            second.add_((x * x).sum(dim=0))
+        for total, x in zip(self.totals, f):
+            total.add_(x.sum(dim=0))
 
-    def flat(self) -> tuple[np.ndarray, np.ndarray]:
-        """Both, [P] each."""
-        first, second = (torch.cat([x.flatten() for x in part]).cpu().numpy() for part in (self.first, self.second))
-        return first, second
+    def flat(self) -> np.ndarray:
+        """All in one, [P]."""
+        return torch.cat([total.flatten() for total in self.totals]).cpu().numpy()
 
 
 def _sum_of_squares(rows: Tensor, pull: Callable[[Tensor], Iterable[Tensor]]) -> list[Tensor]:
@@ -232,7 +228,7 @@ def _sum_of_squares(rows: Tensor, pull: Callable[[Tensor], Iterable[Tensor]]) ->
     return total
 
 
-def _loop(model: GNN, loss: str, outputs: Iterable[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+def _loop(model: GNN, loss: str, outputs: Iterable[Tensor]) -> np.ndarray:
     """Differentiate outputs [C], one example's after the other's, by autograd."""
     sums = _Sums(_theta(model))
     leaves = list(_theta(model).values())
@@ -247,13 +243,13 @@ def _gradients(output: Tensor, leaves: list[Tensor], row: Tensor) -> tuple[Tenso
     return torch.autograd.grad(output, leaves, row, retain_graph=True)
 
 
-def graph_loop(model: GNN, loss: str, graphs: list[Graph]) -> tuple[np.ndarray, np.ndarray]:
+def graph_loop(model: GNN, loss: str, graphs: list[Graph]) -> np.ndarray:
     """Autograd, one graph after the other."""
     with _differentiable(model):
         return _loop(model, loss, (model(graph) for graph in graphs))
 
 
-def node_loop(model: GNN, loss: str, graph: Graph, nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def node_loop(model: GNN, loss: str, graph: Graph, nodes: np.ndarray) -> np.ndarray:
     """Autograd, one forward pass and then one node after the other."""
     with _differentiable(model):
         outputs = model(graph)
@@ -270,7 +266,7 @@ def _differentiable(model: GNN) -> Iterator[None]:
         leaf.requires_grad_(False)
 
 
-def graph_vmap(model: GNN, loss: str, chunks: list[Graph]) -> tuple[np.ndarray, np.ndarray]:
+def graph_vmap(model: GNN, loss: str, chunks: list[Graph]) -> np.ndarray:
     """torch.func: the gradient of one padded graph, vmapped over the graphs of a chunk."""
     theta, call = _functional(model)
     sums = _Sums(theta)
@@ -286,7 +282,7 @@ def graph_vmap(model: GNN, loss: str, chunks: list[Graph]) -> tuple[np.ndarray, 
     return sums.flat()
 
 
-def node_vmap(model: GNN, loss: str, graph: Graph, nodes: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def node_vmap(model: GNN, loss: str, graph: Graph, nodes: np.ndarray, width: int) -> np.ndarray:
     """torch.func: one forward pass, and its pullback vmapped over ``width`` nodes."""
     theta, call = _functional(model)
     sums = _Sums(theta)
