@@ -33,10 +33,21 @@ def score(metric: Metric, labels: np.ndarray, outputs: np.ndarray) -> float:
     if metric == "accuracy":
         return float(np.mean(outputs.argmax(axis=1) == labels))
     ranked = {"roc_auc": roc_auc, "average_precision": average_precision}[metric]
-    probabilities = np.exp(log_softmax(outputs, axis=1))
+    odds = _log_odds(outputs)
     if outputs.shape[1] == 2:
-        return ranked(labels == 1, probabilities[:, 1])
-    return _mean(ranked(labels == label, probabilities[:, label]) for label in np.unique(labels))
+        return ranked(labels == 1, odds[:, 1])
+    return _mean(ranked(labels == label, odds[:, label]) for label in np.unique(labels))
+
+
+def _log_odds(outputs: np.ndarray) -> np.ndarray:
+    """log p / (1 - p) of every class, float64 [N, C], from logits.
+
+    They rank as the probabilities do; but those of confident predictions are all rounded to 1, and would tie.
+    """
+    z = np.asarray(outputs, np.float64)
+    nothing = np.full((len(z), 1), -np.inf)
+    before, after = (np.logaddexp.accumulate(each, axis=1)[:, :-1] for each in (z, z[:, ::-1]))
+    return z - np.logaddexp(np.hstack([nothing, before]), np.hstack([after[:, ::-1], nothing]))
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -81,12 +92,20 @@ def average_precision(positive: np.ndarray, scores: np.ndarray) -> float:
     return float(np.sum(hits * np.cumsum(hits) / np.cumsum(total)) / hits.sum())
 
 
+def _errors(labels: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """Of predicted numbers, in double precision: in single, squares of what is below 1e-23 are 0, above 1e19 infinite.
+
+    The units of physics reach both.
+    """
+    return np.subtract(outputs, labels, dtype=np.float64)
+
+
 _OF_OUTPUT: dict[Metric, Callable[[np.ndarray, np.ndarray], float]] = {
     "accuracy": lambda labels, outputs: float(np.mean((outputs > 0) == (labels == 1))),
     "roc_auc": lambda labels, outputs: roc_auc(labels == 1, outputs),
     "average_precision": lambda labels, outputs: average_precision(labels == 1, outputs),
-    "mae": lambda labels, outputs: float(np.mean(np.abs(outputs - labels))),
-    "rmse": lambda labels, outputs: float(np.sqrt(np.mean((outputs - labels) ** 2))),
+    "mae": lambda labels, outputs: float(np.mean(np.abs(_errors(labels, outputs)))),
+    "rmse": lambda labels, outputs: float(np.sqrt(np.mean(_errors(labels, outputs) ** 2))),
 }
 """Metrics of one output: labels [N], all of them there, and outputs [N] to a number."""
 
@@ -96,7 +115,7 @@ def mean_loss(loss: Loss, labels: np.ndarray, outputs: np.ndarray) -> float:
     if loss == "cross_entropy":
         return float(-np.mean(log_softmax(outputs, axis=1)[np.arange(len(labels)), labels]))
     # log(1 + exp(z)) - y z is - log p(y) at the logit z.
-    each = 0.5 * (outputs - labels) ** 2 if loss == "mse" else np.logaddexp(0, outputs) - labels * outputs
+    each = 0.5 * _errors(labels, outputs) ** 2 if loss == "mse" else np.logaddexp(0, outputs) - labels * outputs
     return float(np.mean(np.nansum(each, axis=1)))
 
 

@@ -25,7 +25,8 @@ class Units(NamedTuple):
         if loss != "mse":
             return cls(np.zeros(1, np.float32), np.ones(1, np.float32))
         mean, deviation = np.zeros(labels.shape[1]), np.ones(labels.shape[1])
-        for c, column in enumerate(labels.T):
+        # In double precision: squares of targets may be beyond single (see `atjax.metrics`).
+        for c, column in enumerate(labels.T.astype(np.float64)):
             if len(known := column[~np.isnan(column)]):
                 mean[c], deviation[c] = known.mean(), known.std() or 1.0
         return cls(mean.astype(np.float32), deviation.astype(np.float32))

@@ -117,7 +117,8 @@ def test_the_bank_ranks_by_the_metric(metric: Metric, tmp_path: Path) -> None:
 DESIGN = Design("general", None, "mean", "prelu", 8, "skip_sum", 1, 1, 2, 0.01, 3000)
 
 
-def test_training_does_not_depend_on_the_units_of_targets() -> None:
+@pytest.mark.parametrize(("zero", "unit"), [(1024, 2.0**6), (0, 2.0**-80), (0, 2.0**80)])
+def test_training_does_not_depend_on_the_units_of_targets(zero: float, unit: float) -> None:
     """Degrees of the nodes of a random graph in two units: errors are in the targets' own."""
     rng = np.random.default_rng(0)
     ends = rng.integers(0, 60, (2, 150))
@@ -126,10 +127,10 @@ def test_training_does_not_depend_on_the_units_of_targets() -> None:
     nodes = np.stack([degree, rng.normal(size=60)], axis=1).astype(np.float32)
     graphs = dataclasses.replace(graphs, nodes=nodes)
     task = Task("degree", "node", "mse", "mae", graphs, degree.astype(np.float32), 1)
-    far = dataclasses.replace(task, labels=1024 + 2**6 * degree.astype(np.float32))
+    far = dataclasses.replace(task, labels=(zero + unit * degree).astype(np.float32))
     near, other = fit(task, DESIGN, budget=BUDGET), fit(far, DESIGN, budget=BUDGET)
     np.testing.assert_allclose(other.curve.train_loss, near.curve.train_loss, rtol=1e-3)
-    np.testing.assert_allclose(other.test, 2**6 * near.test, rtol=1e-2)
+    np.testing.assert_allclose(other.test, unit * near.test, rtol=1e-2)
     assert near.test < 0.6 * np.abs(degree - degree.mean()).mean()
 
 

@@ -64,6 +64,22 @@ def test_roc_auc_is_the_share_of_ordered_pairs(seed: int) -> None:
     np.testing.assert_allclose(score("average_precision", labels, outputs), expected)
 
 
+@pytest.mark.parametrize("others", [1, 2])
+def test_confident_predictions_keep_their_order(others: int) -> None:
+    """Their probabilities are all 1 in single precision."""
+    margin = np.array([20, 25, 30, 40, -3], np.float32)
+    labels = np.array([0, 1, 0, 1, 0])
+    outputs = np.zeros((5, 1 + others), np.float32)
+    outputs[:, 1] = margin
+    for metric, expected in (("roc_auc", roc_auc_score), ("average_precision", average_precision_score)):
+        if others == 1:
+            assert score(metric, labels, outputs) == pytest.approx(expected(labels, margin))  # type: ignore[arg-type]
+        else:
+            assert score(metric, labels, outputs) == pytest.approx(  # type: ignore[arg-type]
+                (expected(labels == 0, -margin) + expected(labels == 1, margin)) / 2
+            )
+
+
 def test_roc_auc_over_the_classes_that_occur() -> None:
     labels, outputs = draw(0, 3)
     outputs = np.insert(outputs, 1, 0.3, axis=1)  # a class of the task that is absent here
@@ -144,6 +160,15 @@ def test_regression_agrees_with_scikit_learn(seed: int, targets: int) -> None:
     np.testing.assert_allclose(score("rmse", labels, outputs), root_mean_squared_error(labels, outputs))
     expected = 0.5 * targets * mean_squared_error(labels, outputs)
     np.testing.assert_allclose(mean_loss("mse", labels, outputs), expected)
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e25])
+def test_errors_in_the_units_of_physics(unit: float) -> None:
+    """Their squares are beyond single precision."""
+    labels, outputs = np.float32(unit) * np.array([[1, 2, 3], [2, 2, 5]], np.float32)[:, :, None]
+    assert score("rmse", labels, outputs) / unit == pytest.approx(np.sqrt(5 / 3))
+    assert score("mae", labels, outputs) / unit == pytest.approx(1)
+    assert mean_loss("mse", labels, outputs) / unit**2 == pytest.approx(5 / 6)
 
 
 def test_large_logits_give_a_finite_loss() -> None:
