@@ -55,6 +55,13 @@ def test_faults_are_found(column: str, value: object, fault: str, tmp_path: Path
     assert any(fault in problem for problem in problems(dataclasses.replace(bank, records=records)))
 
 
+@pytest.mark.parametrize(("metric", "faults"), [("roc_auc", 4), ("average_precision", 4), ("rmse", 0)])
+def test_what_is_a_share_is_checked_to_be_one(metric: str, faults: int, tmp_path: Path) -> None:
+    bank = load_bank(tiny.fill_bank(tmp_path / "bank", tasks=("a",), designs=4))
+    found = problems(dataclasses.replace(bank, records=bank.records.assign(metric=metric, test=1.5)))
+    assert [problem.split(": ")[1] for problem in found] == [f"{metric} is not between 0 and 1"] * faults
+
+
 def test_broken_features_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bank = load_bank(tiny.fill_bank(tmp_path / "bank", tasks=("a",), designs=1))
     bad = bank.features.assign(alphas=[np.full((12, 5), np.inf)], seed=3)

@@ -26,12 +26,13 @@ from atjax.bank.records import (
 from atjax.bank.store import Bank
 from atjax.bank.target import check_target
 from atjax.errors import UserError
+from atjax.metrics import larger_is_better
 
 _FLAT = [name for name, kind in zip(RECORD_SCHEMA.names, RECORD_SCHEMA.types) if not pa.types.is_list(kind)]
 
 
 def describe(bank: Bank) -> pd.DataFrame:
-    """One row a task and budget: level, metric, records, designs, seeds, share complete, best scores, features."""
+    """One row a task and budget: level, metric, records, designs, seeds, share complete, features."""
     frame = bank.records.assign(complete=bank.records["state"] == "complete")
     table = frame.groupby(["task", "budget", "level", "metric", "content_hash"]).agg(
         records=("key", "size"), designs=("design", "nunique"), seeds=("seed", "nunique"), complete=("complete", "mean")
@@ -53,7 +54,7 @@ def problems(bank: Bank) -> list[str]:
             found.append(f"{where}: the design's columns are those of {design.key}")
         if row["state"] not in STATES:
             found.append(f"{where}: the state is {row['state']!r}")
-        shares = row["metric"] in ("accuracy", "roc_auc")
+        shares = larger_is_better(row["metric"])
         if shares and not all(np.isnan(row[part]) or 0 <= row[part] <= 1 for part in ("validation", "test")):
             found.append(f"{where}: {row['metric']} is not between 0 and 1")
         if row["state"] != "complete" and not np.isnan(row["validation"]):
