@@ -224,4 +224,4 @@ def columns(p: np.ndarray) -> np.ndarray:
 
 def mean_of(form: Diagonal) -> np.ndarray:
     """The diagonal of R models, [R, P]."""
-    return np.asarray(form.first.sum(axis=1) / form.counts.sum(axis=1)[:, None])
+    return np.asarray(form.sums.sum(axis=1) / form.counts.sum(axis=1)[:, None])

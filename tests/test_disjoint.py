@@ -123,4 +123,4 @@ def test_real_sizes_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None
     for r in (0, 4):
         parts = [ravel_pytree(alone(model(variables, r), examples.features, chunk))[0] for chunk in singles]
         expected = np.sum(parts, axis=0, dtype=np.float64)
-        np.testing.assert_allclose(form.first[r].sum(axis=0), expected, rtol=1e-3, atol=1e-6 * expected.max())
+        np.testing.assert_allclose(form.sums[r].sum(axis=0), expected, rtol=1e-3, atol=1e-6 * expected.max())

@@ -333,7 +333,7 @@ def test_fisher_is_that_of_the_definition(level: Any, classes: int | None, desig
         probabilities, score = all_scores(gnn, task, model(variables, r), examples)
         each = np.array([np.diag(dense_fisher(p, s)) for p, s in zip(probabilities, score)])
         mean = each.mean(axis=0)
-        np.testing.assert_allclose(got.first[r], each.sum(axis=0), rtol=1e-9, atol=1e-9 * each.max())
+        np.testing.assert_allclose(got.sums[r], each.sum(axis=0), rtol=1e-9, atol=1e-9 * each.max())
         np.testing.assert_allclose(got.alpha[r], np.mean(mean**2) / np.mean(mean) ** 2, rtol=1e-9)
 
 
@@ -342,10 +342,10 @@ def test_sketches_of_nodes_with_edge_data_have_the_mean_of_the_definition() -> N
     expected = run(task, design)
     drawing = dataclasses.replace(CONFIG, estimator={"graph": "exact", "node": "sign_sketch"}, draws=2000)
     got = run(task, design, drawing)
-    exact = expected.first / expected.sampled
+    exact = expected.sums / expected.sampled
     sums = exact.sum(axis=1)  # the trace: a mean over parameters of an unbiased estimate
     # The deviation of a draw is at most sqrt(2) of the trace, that of 2000 draws 3%: three of them.
-    np.testing.assert_allclose((got.first / 2000).sum(axis=1), sums, rtol=0.1)
+    np.testing.assert_allclose((got.sums / 2000).sum(axis=1), sums, rtol=0.1)
 
 
 def test_graphs_with_edge_data_are_taken_each_by_itself() -> None:
@@ -445,4 +445,4 @@ def test_real_sizes_in_single_precision(data: Path, monkeypatch: pytest.MonkeyPa
     alone = jax.jit(lambda *given: test_fisher.graph_sums(gnn, test_fisher.exact(task), *given))
     each = [test_fisher.ravel_pytree(alone(model(variables, 1), examples.features, chunk))[0] for chunk in singles]
     expected = np.sum(each, axis=0, dtype=np.float64)
-    np.testing.assert_allclose(form.first[1].sum(axis=0), expected, rtol=1e-3, atol=1e-6 * expected.max())
+    np.testing.assert_allclose(form.sums[1].sum(axis=0), expected, rtol=1e-3, atol=1e-6 * expected.max())

@@ -64,7 +64,7 @@ def test_diagonal_is_that_of_the_definition(level: Level, classes: int | None, k
     train = models.task.split(0).train
     assert got.counts.sum(axis=1).tolist() == [len(train)] * MODELS
     assert got.population.tolist() == [len(train)] * MODELS
-    assert sum(layer.size for layer in got.layers) == got.first.shape[-1]
+    assert sum(layer.size for layer in got.layers) == got.sums.shape[-1]
     value, error = evaluate(alpha, estimators.moments(models, settings(level, estimator)))
     for r in range(MODELS):
         exact = dense(models, r, train)
@@ -85,16 +85,16 @@ def test_blocks_of_a_sample_add_up(level: Level, kind: Design) -> None:
     assert set(ids) <= set(models.task.split(0).train)
     config = settings(level)
     plain, early = estimators.diagonal(models, config), estimators.diagonal(models, config, lambda form: False)
-    assert 1 < plain.first.shape[1] == early.first.shape[1] <= estimators.BLOCKS
+    assert 1 < plain.sums.shape[1] == early.sums.shape[1] <= estimators.BLOCKS
     for form in (plain, early):
         filled = np.count_nonzero(form.counts[0])
         assert form.counts.sum(axis=1).tolist() == [11] * MODELS
         assert form.population.tolist() == [18] * MODELS
-        assert filled == plain.first.shape[1]
-        assert not form.first[:, filled:].any()
+        assert filled == plain.sums.shape[1]
+        assert not form.sums[:, filled:].any()
         for r in range(MODELS):
             f = dense(models, r, ids).each
-            np.testing.assert_allclose(form.first[r].sum(axis=0), f.sum(axis=0), atol=1e-9 * f.max(), **TIGHT)
+            np.testing.assert_allclose(form.sums[r].sum(axis=0), f.sum(axis=0), atol=1e-9 * f.max(), **TIGHT)
     value, error = evaluate(alpha, estimators.moments(models, config))
     for form in (plain, early):
         np.testing.assert_allclose(evaluate(_of_diagonal(alpha), form), (value, error), **TIGHT)
@@ -115,7 +115,7 @@ def test_moments_of_draws_are_those_of_the_diagonal(estimator: str) -> None:
     for statistic in (alpha, statistics.layer_trace):
         got, of_diagonal = evaluate(statistic, found), evaluate(_of_diagonal(statistic), expected)
         np.testing.assert_allclose(got, of_diagonal, rtol=1e-9)
-    for r, draws in enumerate(expected.first):
+    for r, draws in enumerate(expected.sums):
         whole = draws.sum(axis=0)
         square = (whole**2 - (draws**2).sum(axis=0)) / 20  # pairs of two different draws
         value = np.mean(square) / np.mean(whole / 5) ** 2
@@ -127,7 +127,7 @@ def draws_of(models: Fitted, estimator: str, draws: int) -> np.ndarray:
     form = estimators.diagonal(models, settings(models.task.level, estimator, draws=draws))
     np.testing.assert_array_equal(form.counts, np.ones((MODELS, draws)))
     assert np.all(form.population == np.inf)
-    return np.asarray(form.first)
+    return np.asarray(form.sums)
 
 
 @functools.cache
@@ -290,7 +290,7 @@ def test_standard_errors_of_samples_cover(monkeypatch: pytest.MonkeyPatch) -> No
     for seed in range(120):
         models = random_fit("node", 3, passes=160, train=120, seed=seed)
         forms.append(estimators.diagonal(models, settings("node")))
-    assert forms[0].first.shape[1] == estimators.BLOCKS
+    assert forms[0].sums.shape[1] == estimators.BLOCKS
     together = jax.tree.map(lambda *leaves: np.concatenate(leaves), *forms)
     assert np.all(together.counts.sum(axis=1) == 80)
     values, errors = evaluate(_of_diagonal(alpha), together)
@@ -406,4 +406,4 @@ def test_sums_are_divided_by_the_scale_they_were_made_with(monkeypatch: pytest.M
 
     monkeypatch.setattr(sums, "_sums", out_of_range)
     found = sums.summed(None, None, None, {"w": np.zeros(2)}, None, None)  # type: ignore[arg-type]
-    np.testing.assert_allclose(found.first, np.ones((2, 1, 1)))
+    np.testing.assert_allclose(found.sums, np.ones((2, 1, 1)))

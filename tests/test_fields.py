@@ -115,7 +115,7 @@ def test_shallow_designs_take_fields(monkeypatch: pytest.MonkeyPatch) -> None:
         examples = draw_examples(task, settings, 0)
         models = estimators.Fitted(built(task, design), task, fit(task, design), examples)
         form = estimators.diagonal(models, settings)
-        return form.first.sum(axis=1), form.counts
+        return form.sums.sum(axis=1), form.counts
 
     for most in (99, 14):
         by_fields, counts = diagonal_of(task, most)

@@ -102,7 +102,7 @@ class Outcome(NamedTuple):
     """alpha [R], and the sums [R, P] and counts it comes from."""
 
     alpha: np.ndarray
-    first: np.ndarray
+    sums: np.ndarray
     sampled: int
     population: int
 
@@ -113,7 +113,7 @@ def run(task: Task, design: Design = SMALL, settings: FisherConfig = CONFIG) -> 
     gnn = built(task, design)
     form = estimators.diagonal(Fitted(gnn, task, fitted(gnn, task, examples, settings), examples), settings)
     ((alpha, _),) = design_statistics(task, design, examples, settings, ["alpha"])
-    return Outcome(alpha, form.first.sum(axis=1), examples.sampled, examples.population)
+    return Outcome(alpha, form.sums.sum(axis=1), examples.sampled, examples.population)
 
 
 def design_alpha(task: Task, design: Design, settings: FisherConfig = CONFIG) -> np.ndarray:
@@ -237,7 +237,7 @@ def test_alpha_is_that_of_the_definition(level: Level, classes: int | None, anch
     widths = [HIDDEN * (i + 1 if design.connectivity == "skip_concat" else 1) for i in range(design.mp_layers)]
     # Two kernels, scale and bias of the BatchNorm, and the slope, a layer.
     count = sum(2 * width * HIDDEN + 2 * HIDDEN + 1 for width in widths)
-    assert got.first.shape == (2, count)
+    assert got.sums.shape == (2, count)
     assert got.sampled == got.population == len(train)
     for r in range(2):
         probabilities, score = all_scores(gnn, task, model(variables, r), train)
@@ -245,7 +245,7 @@ def test_alpha_is_that_of_the_definition(level: Level, classes: int | None, anch
         each = np.array([np.diag(fisher) for fisher in dense])
         fisher = np.mean(dense, axis=0)
         m1, m2 = np.trace(fisher) / count, np.sum(np.diag(fisher) ** 2) / count
-        np.testing.assert_allclose(got.first[r], each.sum(axis=0), atol=1e-9 * each.max(), **TIGHT)
+        np.testing.assert_allclose(got.sums[r], each.sum(axis=0), atol=1e-9 * each.max(), **TIGHT)
         np.testing.assert_allclose(got.alpha[r], m2 / m1**2, **TIGHT)
         if classes is not None:
             # What the public code does, and the paper does not: square the gradient of the batch.
@@ -267,7 +267,7 @@ def test_definition_holds_for_a_sample(level: Level) -> None:
     for r in range(2):
         probabilities, score = all_scores(built(task), task, model(variables, r), ids[ids >= 0])
         each = np.einsum("ny,nyp->np", probabilities, score**2)
-        np.testing.assert_allclose(got.first[r], each.sum(axis=0), atol=1e-9 * each.max(), **TIGHT)
+        np.testing.assert_allclose(got.sums[r], each.sum(axis=0), atol=1e-9 * each.max(), **TIGHT)
         expected = alpha_of_sample(each.sum(axis=0), (each**2).sum(axis=0), 4, 12)
         np.testing.assert_allclose(got.alpha[r], expected, **TIGHT)
 
@@ -360,7 +360,7 @@ def test_chunk_changes_nothing(level: Level, chunk: int, width: int) -> None:
     widths = [jax.tree.leaves(draw_examples(task, each, 0).chunks)[0].shape[1] for each in (settings, CONFIG)]
     assert widths[0] == width != widths[1]
     got, expected = run(task, settings=settings), run(task)
-    np.testing.assert_allclose(got.first, expected.first, rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(got.sums, expected.sums, rtol=1e-10, atol=1e-13)
     np.testing.assert_allclose(got.alpha, expected.alpha, rtol=1e-10)
 
 
@@ -381,7 +381,7 @@ def test_padding_order_and_empty_places_change_nothing_for_graphs() -> None:
     (usual,) = draw_examples(task, CONFIG, 0).chunks
     for r in range(2):
         arguments = (built(task), exact(task), model(variables, r), jnp.asarray(task.graphs.nodes))
-        check_sums([sums(*arguments, shaped), sums(*arguments, usual)], got.first[r])
+        check_sums([sums(*arguments, shaped), sums(*arguments, usual)], got.sums[r])
 
 
 def test_order_and_empty_places_change_nothing_for_nodes() -> None:
@@ -393,7 +393,7 @@ def test_order_and_empty_places_change_nothing_for_nodes() -> None:
     for r in range(2):
         arguments = (built(task), exact(task), model(variables, r), single_batch(task.graphs))
         layouts = (jnp.asarray(nodes), jnp.asarray(train)[None])
-        check_sums([sums(*arguments, layout, 1) for layout in layouts], got.first[r])
+        check_sums([sums(*arguments, layout, 1) for layout in layouts], got.sums[r])
 
 
 def permuted(task: Task, rng: np.random.Generator) -> Task:

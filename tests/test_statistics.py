@@ -71,7 +71,7 @@ def diagonal_of(rows: np.ndarray, population: float, blocks: int = 8) -> Diagona
 
 def moments_of(rows: np.ndarray, population: float, blocks: int = 8) -> Moments:
     form = diagonal_of(rows, population, blocks)
-    parts = np.split(form.first, [15], axis=1)
+    parts = np.split(form.sums, [15], axis=1)
     first = np.stack([part.sum(axis=1) for part in parts], axis=1)
     products = np.stack([part @ part.T for part in parts], axis=2)
     return Moments(first, products, form.counts, form.population, np.array([15.0, P - 15]), ("mp_0", "mp_1"))

@@ -47,11 +47,11 @@ def test_tolerance_stops_early(level: Level, estimator: str, most: int, monkeypa
     whole = estimators.diagonal(random_fit(level, 3)._replace(task=task, examples=examples), config)
     used = [np.count_nonzero(form.counts[0]) for form in (whole, never, stopped)]
     assert used == [most, most, 2]
-    assert never.first.shape[1] == stopped.first.shape[1]  # one program for all of them
-    np.testing.assert_array_equal(never.first[:, :most], whole.first)
-    np.testing.assert_array_equal(stopped.first[:, :2], whole.first[:, :2])
-    assert not stopped.first[:, 2:].any()
-    alone = dataclasses.replace(whole, first=whole.first[:, :2], counts=whole.counts[:, :2])
+    assert never.sums.shape[1] == stopped.sums.shape[1]  # one program for all of them
+    np.testing.assert_array_equal(never.sums[:, :most], whole.sums)
+    np.testing.assert_array_equal(stopped.sums[:, :2], whole.sums[:, :2])
+    assert not stopped.sums[:, 2:].any()
+    alone = dataclasses.replace(whole, sums=whole.sums[:, :2], counts=whole.counts[:, :2])
     np.testing.assert_allclose(results[2], evaluate(engine._of_diagonal(alpha), alone), **TIGHT)
     np.testing.assert_allclose(results[1], results[0], **TIGHT)
     assert np.all(results[2][0] != results[0][0])
@@ -61,5 +61,5 @@ def test_one_draw_is_never_certain() -> None:
     models = random_fit("node", 3)
     form = estimators.diagonal(models, settings("node", "sign_sketch", draws=1), lambda form: True)
     value, error = evaluate(engine._of_diagonal(alpha), form)
-    np.testing.assert_allclose(value, [np.mean(d**2) / np.mean(d) ** 2 for d in form.first[:, 0]], **TIGHT)
+    np.testing.assert_allclose(value, [np.mean(d**2) / np.mean(d) ** 2 for d in form.sums[:, 0]], **TIGHT)
     assert np.isnan(error).all()

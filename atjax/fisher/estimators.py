@@ -141,10 +141,10 @@ class Plan(NamedTuple):
 def moments(models: Fitted, config: FisherConfig) -> Moments:
     """Sums of the diagonal of F and of its square over every layer of R models, leading axis R, float64."""
     plan, layers = Plan.of(models, config, early=False), stages(models.layers)
-    first, products = plan.run(models, layers=layers)
-    count = len(first)
+    sums, products = plan.run(models, layers=layers)
+    count = len(sums)
     return Moments(
-        first,
+        sums,
         products,
         _each(count, plan.counts.astype(float)),
         _each(count, plan.population),
@@ -164,29 +164,29 @@ def diagonal(models: Fitted, config: FisherConfig, enough: Callable[[Diagonal], 
     """
     plan = Plan.of(models, config, early=enough is not None)
     if enough is None:
-        return _diagonal(models, plan, plan.run(models).first, len(plan.counts))
+        return _diagonal(models, plan, plan.run(models).sums, len(plan.counts))
     count, step = len(plan.counts), 1 if isinstance(plan.source, ByExample) else TOGETHER
-    first, due = np.empty(0), 2
+    sums, due = np.empty(0), 2
     for number in range(count):
         place, done = number % step, number + 1
         if place == 0:
-            found = plan.run(models, slice(number, number + step)).first
+            found = plan.run(models, slice(number, number + step)).sums
         if number == 0:  # empty blocks fill up the rest, so that statistics compile once
-            first = np.zeros((len(found), count, found.shape[-1]))
-        first[:, number] = found[:, place]
+            sums = np.zeros((len(found), count, found.shape[-1]))
+        sums[:, number] = found[:, place]
         if due == done < count:
-            if enough(_diagonal(models, plan, first, done)):
+            if enough(_diagonal(models, plan, sums, done)):
                 break
             # A look costs as much as many draws.
             due = done + 1 if step == 1 else math.ceil(1.5 * done)
-    return _diagonal(models, plan, first, done)
+    return _diagonal(models, plan, sums, done)
 
 
-def _diagonal(models: Fitted, plan: Plan, first: np.ndarray, done: int) -> Diagonal:
+def _diagonal(models: Fitted, plan: Plan, sums: np.ndarray, done: int) -> Diagonal:
     """Of R models, of which so many blocks are done."""
-    count = len(first)
+    count = len(sums)
     return Diagonal(
-        first,
+        sums,
         _each(count, np.where(np.arange(len(plan.counts)) < done, plan.counts, 0.0)),
         _each(count, plan.population),
         models.layers,

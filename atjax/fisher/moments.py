@@ -109,9 +109,9 @@ def pair_weights(count: jax.Array, together: jax.Array, population: jax.Array | 
         own * sum over j of S_j^2 + across * sum over i != j of S_i S_j.
 
     It has to hold the n products of a unit with itself as often as they occur among all N units, at 1 / (n N) each, and
-    those of two units at 1 - 1/N in all. The first are in the S_j^2 alone, with b_j (b_j - 1) of the second; that gives
-    both weights. Of independent draws, N infinite, only products of different blocks count. Of all N units both weights
-    are 1 / N^2, and the square is exact. A single block has no other, and its plain square is taken.
+    those of two units at 1 - 1/N in all. The former are in the S_j^2 alone, with b_j (b_j - 1) of the latter; that
+    gives both weights. Of independent draws, N infinite, only products of different blocks count. Of all N units both
+    weights are 1 / N^2, and the square is exact. A single block has no other, and its plain square is taken.
 
     Args:
         count: n, the sum of b_j.
@@ -137,7 +137,7 @@ class Moments:
     blocks are L x J x J numbers, whatever P: see `pair_weights`.
 
     Attributes:
-        first: Sums over each layer's k of S_jk, [J, L].
+        sums: Sums over each layer's k of S_jk, [J, L].
         products: Sums over each layer's k of S_ik S_jk, [J, J, L].
         counts: Units in each block, float [J].
         population: N, the number of training examples, or infinity for independent draws; a scalar.
@@ -145,7 +145,7 @@ class Moments:
         layers: Name of each message-passing layer.
     """
 
-    first: Array
+    sums: Array
     products: Array
     counts: Array
     population: Array
@@ -165,7 +165,7 @@ class Moments:
             own, across = pair_weights(count, weights @ self.counts**2, self.population)
             alone = jnp.einsum("i,iil->l", weights, self.products)
             total = jnp.einsum("i,j,ijl->l", weights, weights, self.products)
-            return function(weights @ self.first / count, across * total + (own - across) * alone)
+            return function(weights @ self.sums / count, across * total + (own - across) * alone)
 
         return jackknife(of, self.counts, self.population)
 
@@ -190,13 +190,13 @@ class Diagonal:
     """Estimates of the diagonal of F, of one model.
 
     Attributes:
-        first: Sums over each block's units of d_u, [J, P]; mean d_u is an unbiased estimate of the diagonal.
+        sums: Sums over each block's units of d_u, [J, P]; mean d_u is an unbiased estimate of the diagonal.
         counts: Units in each block, float [J].
         population: N, the number of training examples, or infinity for independent draws; a scalar.
         layers: Which part of P belongs to which layer.
     """
 
-    first: Array
+    sums: Array
     counts: Array
     population: Array
     layers: tuple[Layer, ...] = dataclasses.field(metadata={"static": True})
@@ -209,13 +209,13 @@ class Diagonal:
         """
 
         # Converted once, for all choices of blocks.
-        blocks = jnp.asarray(self.first, self.counts.dtype)
+        blocks = jnp.asarray(self.sums, self.counts.dtype)
         squares = blocks**2
 
         def of(weights: jax.Array) -> jax.Array:
-            count, first = weights @ self.counts, weights @ blocks
+            count, total = weights @ self.counts, weights @ blocks
             own, across = pair_weights(count, weights @ self.counts**2, self.population)
-            return function(first / count, across * first**2 + (own - across) * (weights @ squares))
+            return function(total / count, across * total**2 + (own - across) * (weights @ squares))
 
         return jackknife(of, self.counts, self.population)
 
@@ -223,8 +223,8 @@ class Diagonal:
         """What a statistic of m1 and m2 needs of it."""
         layers = stages(self.layers)
         return Moments(
-            layer_totals(self.first, layers),
-            layer_products(self.first, layers),
+            layer_totals(self.sums, layers),
+            layer_products(self.sums, layers),
             self.counts,
             self.population,
             jnp.asarray([size for _, size in layers], self.counts.dtype),

@@ -131,11 +131,11 @@ class Found(NamedTuple):
     """Sums of R models in float64, at their true scale.
 
     Attributes:
-        first: Of d_u over the units of each block, [R, J, P]; or, by layer, [R, J, L].
-        products: By layer, of the products of ``first`` of every two blocks, [R, J, J, L]; else None.
+        sums: Of d_u over the units of each block, [R, J, P]; or, by layer, [R, J, L].
+        products: By layer, of the products of ``sums`` of every two blocks, [R, J, J, L]; else None.
     """
 
-    first: np.ndarray
+    sums: np.ndarray
     products: np.ndarray | None
 
 
@@ -154,10 +154,10 @@ def _sums(
 
     def one(model: tuple[Variables, jax.Array]) -> tuple[jax.Array, jax.Array | None, jax.Array]:
         variables, scale = model
-        first = source(gnn, cotangents.scaled(scale), variables, data, units)
+        sums = source(gnn, cotangents.scaled(scale), variables, data, units)
         if layers is None:
-            return first, None, jnp.max(first)
-        return layer_totals(first, layers), layer_products(first, layers), jnp.max(first)
+            return sums, None, jnp.max(sums)
+        return layer_totals(sums, layers), layer_products(sums, layers), jnp.max(sums)
 
     return over_models(one, (variables, scale))
 
@@ -186,7 +186,7 @@ def summed(
     for _ in range(4):
         scale = better
         given = jnp.asarray(scale, jnp.float32)
-        first, products, largest = _sums(gnn, source, layers, cotangents, variables, given, data, units)
+        sums, products, largest = _sums(gnn, source, layers, cotangents, variables, given, data, units)
         top = np.asarray(largest, np.float64)
         top = np.where(np.isfinite(top), top, np.inf)
         wrong = (top > LARGE) | ((top > 0) & (top < SMALL))
@@ -199,4 +199,4 @@ def summed(
     def true(part: jax.Array, power: int) -> np.ndarray:
         return np.divide(part, scale.reshape(-1, *[1] * (part.ndim - 1)) ** power)
 
-    return Found(true(first, 2), None if products is None else true(products, 4))
+    return Found(true(sums, 2), None if products is None else true(products, 4))
