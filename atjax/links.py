@@ -10,6 +10,10 @@ is an example never carries messages, in training as little as in testing, so th
 Beside the links of each part stand as many pairs without an edge, drawn uniformly from all such pairs of the graph as
 it was given, without repeats within a part or between them.
 
+Features must not tell of links that are held out. One-hot degrees, which graphs without attributes get, are taken anew
+from the links that carry messages. Whatever else was computed from edges (clustering coefficients, PageRank, positions)
+is for the caller to leave out, or to compute without these links.
+
 GraphGym splits 80/10/10 too, with one negative a link. It differs in three ways. By default all its training links
 carry messages as well as being examples (``message=1`` here); its mode *disjoint* is ours, with the same 80%. Its
 models are tested on a graph that holds the validation links too. And its decoder is the dot product of two nodes' rows
@@ -19,10 +23,12 @@ give any number of outputs and ends in a linear layer.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
+from atjax.encoding import degree_one_hot
 from atjax.errors import UserError
 from atjax.task import METRICS, Graphs, Metric, Split, Task
 
@@ -89,12 +95,13 @@ def link_prediction(
     examples = [np.concatenate(both) for both in zip(positive, negative)]
     ends = np.cumsum([len(part) for part in examples])
     linked = [np.arange(len(part)) < len(first) for part, first in zip(examples, positive)]
+    left, degree_notes = _keep_links(graphs, codes, carrying)
     return Task(
         name,
         "edge",
         "binary_cross_entropy",
         metric,
-        _keep_links(graphs, codes, carrying),
+        left,
         np.concatenate(linked).astype(np.float32),
         1,
         (
@@ -102,17 +109,25 @@ def link_prediction(
             f"Links: {len(links):,}, of which {len(carrying):,} carry messages; examples are "
             f"{', '.join(f'{len(part):,}' for part in positive)} links for training, validation and test, with "
             f"{negatives} {'pair' if negatives == 1 else 'pairs'} without an edge for each.",
+            *degree_notes,
         ),
         Split(*np.split(np.arange(ends[-1]), ends[:-1])),
         codes.pairs(np.concatenate(examples)).astype(np.int32),
     )
 
 
-def _keep_links(graphs: Graphs, codes: _PairCodes, links: np.ndarray) -> Graphs:
-    """The graphs with the edges of these links alone, and their self-loops."""
+def _keep_links(graphs: Graphs, codes: _PairCodes, links: np.ndarray) -> tuple[Graphs, tuple[str, ...]]:
+    """The graphs with the edges of these links alone and their self-loops, and notes on what else changed."""
     loops = graphs.senders == graphs.receivers
-    kept = loops | np.isin(codes.of(graphs.senders, graphs.receivers), links)
-    return graphs.keep_edges(kept)
+    left = graphs.keep_edges(loops | np.isin(codes.of(graphs.senders, graphs.receivers), links))
+    nodes = graphs.nodes
+    before = degree_one_hot(graphs.receivers, nodes.shape[0])
+    width = before.shape[1]
+    if not isinstance(nodes, np.ndarray) or not np.array_equal(nodes[:, :width], before):
+        return left, ()
+    after = degree_one_hot(left.receivers, len(nodes))
+    replaced = dataclasses.replace(left, nodes=np.concatenate([after, nodes[:, width:]], axis=1))
+    return replaced, ("Degrees count the links that carry messages alone, so as not to tell of the others.",)
 
 
 class _PairCodes:

@@ -25,6 +25,7 @@ from atjax.fisher.examples import draw_examples
 from atjax.fisher.preparation import fitted
 from atjax.links import _PairCodes, link_prediction
 from atjax.model.gnn import GNN, build, initialize, pair_rows
+from atjax.sources.features import degrees
 from atjax.space import Design
 from atjax.task import Graphs, Split, Task
 from atjax.train import Fit, fit
@@ -112,6 +113,31 @@ def test_examples_carry_no_messages_and_negatives_are_no_edges(
     np.testing.assert_array_equal(task.graphs.n_edge, np.bincount(owner[task.graphs.receivers], minlength=4))
     order = task.graphs.receivers.astype(np.int64) * len(owner) + task.graphs.senders
     assert np.all(np.diff(order) > 0)
+
+
+@pytest.mark.parametrize("own", [0, 2])
+def test_degrees_do_not_tell_of_links_that_are_held_out(own: int) -> None:
+    """Of a graph without attributes: another graph with the same links that carry messages looks the same."""
+    graph = nx.barabasi_albert_graph(300, 3, seed=0)
+    ends = np.array(graph.edges).T
+    rest = np.random.default_rng(0).normal(size=(300, own))
+
+    def with_degrees(ends: np.ndarray) -> Graphs:
+        bare = Graphs.from_edges(np.zeros((300, 0)), *ends, np.array([300]))
+        return dataclasses.replace(bare, nodes=np.hstack([degrees(bare), rest]).astype(np.float32))
+
+    task = link_prediction("t", with_degrees(ends))
+    kept = np.array([edge for edge in edges(task.graphs) if edge[0] < edge[1]]).T
+    assert kept.shape[1] < ends.shape[1]
+    np.testing.assert_array_equal(task.graphs.nodes, with_degrees(kept).nodes)
+    assert any("Degrees count the links that carry messages" in note for note in task.notes)
+
+
+def test_other_features_stay() -> None:
+    graphs = random_graphs(0)
+    task = link_prediction("t", graphs)
+    np.testing.assert_array_equal(task.graphs.nodes, graphs.nodes)
+    assert not any("Degrees" in note for note in task.notes)
 
 
 def test_the_seed_decides() -> None:
@@ -207,6 +233,8 @@ def test_tasks_by_name() -> None:
     assert again.content_hash != task.content_hash
     with pytest.raises(UserError, match="links is a task of pairs itself"):
         atjax.load_task("links", dataset="links")
+    with pytest.raises(UserError, match="the features of synthetic are computed from its links; choose another"):
+        atjax.load_task("links", dataset="synthetic")
 
 
 # The head

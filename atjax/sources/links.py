@@ -34,6 +34,8 @@ def load(
     Raises:
         UserError: There is no such task, its data are absent or broken, or a value is bad.
     """
+    if dataset == "synthetic":
+        raise UserError(f"{name}: the features of {dataset} are computed from its links; choose another dataset.")
     task = config.load_task(dataset, data_root=root)
     if task.level == "edge":
         raise UserError(f"{name}: {dataset} is a task of pairs itself; give the task that it was made from.")
