@@ -26,11 +26,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from atjax import compilation, config
-from atjax.bank.store import load_bank
+from atjax.bank.store import Bank, load_bank
 from atjax.bank.target import check_target
 from atjax.budget import Budget
 from atjax.errors import UserError
+from atjax.fisher import FisherConfig
 from atjax.overview import warnings
+from atjax.prior import PriorConfig, comparable, too_few_tasks
 from atjax.space import Space
 from atjax.task import Split, Task
 from atjax.transfer import Transfer, transfer
@@ -280,13 +282,9 @@ def prepare_transfer(cfg: DictConfig) -> functools.partial[Transfer]:
 def transfer_with_progress(
     prepared: functools.partial[Transfer], task: Task, space: Space, budget: Budget, seed: int, console: Console
 ) -> Transfer:
-    """Do a prepared transfer, with a progress display of the Fisher stage; says beforehand if it cannot bring any."""
-    held = sorted(set(prepared.keywords["bank"].records["budget"]))
-    if budget.name not in held:
-        lacking = (
-            f"Warning: the bank has no records of the budget {budget.name}, only of {', '.join(held) or 'none'}, so"
-        )
-        console.print(f"{lacking} the prior will be uniform.", style="yellow", markup=False, highlight=False)
+    """Do a prepared transfer, with a progress display of the Fisher stage; says beforehand what it cannot bring."""
+    for warning in _warnings_of_transfer(task=task, budget=budget, **prepared.keywords):
+        console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
     with progress(console) as bar:
         anchors = bar.add_task(f"{task.name}: Fisher of anchors", total=None)
         return prepared(
@@ -296,3 +294,25 @@ def transfer_with_progress(
             seed=seed,
             progress=lambda done, total: bar.update(anchors, completed=done, total=total),
         )
+
+
+def _warnings_of_transfer(
+    *, task: Task, budget: Budget, bank: Bank, fisher: FisherConfig, prior: PriorConfig, **_: object
+) -> Iterator[str]:
+    """What can be told of a transfer before the Fisher stage, which may take minutes."""
+    held = sorted(set(bank.records["budget"]))
+    if budget.name not in held:
+        lacking = f"the bank has no records of the budget {budget.name}, only of {', '.join(held) or 'none'}"
+        yield f"{lacking}, so the prior will be uniform."
+    else:
+        rest = comparable(
+            bank,
+            exclude_hash=task.content_hash,
+            exclude_name=task.name,
+            fisher=fisher.key,
+            budget=budget.name,
+        )
+        if (obstacle := too_few_tasks(rest)) is not None:
+            yield f"{obstacle} The prior will be uniform."
+    if prior.weights == "calibrated" and "first_losses" not in fisher.statistic:
+        yield "prior=calibrated is made for fisher=losses; give both, or take prior=rank, as good on alpha alone."

@@ -152,7 +152,17 @@ def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **o
 
 def load(group: str, name: str) -> Any:
     """The object that ``conf/<group>/<name>.yaml`` describes, such as the budget ``quick``."""
-    return hydra.utils.instantiate(OmegaConf.load(conf_dir() / group / f"{name}.yaml"), _convert_="all")
+    return hydra.utils.instantiate(_composed(group, name), _convert_="all")
+
+
+def _composed(group: str, name: str) -> DictConfig:
+    """A file of a group over the files that its ``defaults`` name, as Hydra composes it."""
+    file = OmegaConf.load(conf_dir() / group / f"{name}.yaml")
+    assert isinstance(file, DictConfig)
+    beneath = [_composed(group, str(base)) for base in file.pop("defaults", []) if base != "_self_"]
+    merged = OmegaConf.merge(*beneath, file)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def default(group: str) -> Any:

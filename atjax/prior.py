@@ -267,6 +267,16 @@ def comparable(bank: Bank, *, exclude_hash: str, exclude_name: str, fisher: str,
     return dataclasses.replace(rest, records=records, features=features)
 
 
+def too_few_tasks(bank: Bank) -> str | None:
+    """Why what `comparable` leaves of a bank is too small to compare with, a sentence; None if it is not."""
+    if len(bank.tasks) >= MINIMUM_TASKS:
+        return None
+    return (
+        f"The bank has {len(bank.tasks)} other tasks with records of this budget and features of these Fisher "
+        f"settings, and {MINIMUM_TASKS} are needed."
+    )
+
+
 def locate(feature: np.ndarray, bank: Bank, *, config: ProjectionConfig | None = None, seed: int = 0) -> Embedding:
     """Train the projection on a bank's tasks (Algorithm 2) and embed them and a novel task.
 
@@ -287,11 +297,8 @@ def locate(feature: np.ndarray, bank: Bank, *, config: ProjectionConfig | None =
         raise UserError("The task's feature is scaled to norm 1; give the mean alphas, the projection scales them.")
     names = bank.tasks
     hashes = tuple(sorted(names))
-    if len(hashes) < MINIMUM_TASKS:
-        raise NoComparison(
-            f"The bank has {len(hashes)} other tasks with records of this budget and features of these Fisher "
-            f"settings, and {MINIMUM_TASKS} are needed."
-        )
+    if (obstacle := too_few_tasks(bank)) is not None:
+        raise NoComparison(obstacle)
     rows = [bank.features[bank.features["content_hash"] == task] for task in hashes]
     features = np.stack([_mean_alphas(row, len(feature)) for row in rows])
     distances = kendall_distance(performance_matrix(bank)).loc[list(hashes), list(hashes)].to_numpy()

@@ -102,8 +102,18 @@ def test_the_files_and_the_classes_have_the_same_defaults() -> None:
     assert config.load("projection", "default") == ProjectionConfig()
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         composed = compose("search")
+        others = {
+            (group, name): compose("search", [f"{group}={name}"])[group]
+            for group in ("prior", "fisher", "budget")
+            for name in sorted(file.stem for file in (config.conf_dir() / group).glob("*.yaml"))
+        }
     for group in ("prior", "fisher", "space", "budget", "projection"):
         assert config.default(group) == config.build(composed[group])
+    for (group, name), node in others.items():
+        assert config.load(group, name) == config.build(node)
+    assert config.load("fisher", "losses") == dataclasses.replace(
+        config.default("fisher"), statistic=["alpha", "first_losses"]
+    )
 
 
 def test_searches_from_other_priors_have_run_directories_of_their_own() -> None:

@@ -197,17 +197,27 @@ def test_the_tasks_own_records_are_never_used(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("quick", "features")
 @pytest.mark.parametrize(
-    ("bank_of", "arguments", "message"),
+    ("bank_of", "arguments", "message", "warning"),
     [
-        ({"budget": "paper"}, (), "The bank has 0 other tasks"),
-        ({"tasks": "ab"}, (), "The bank has 2 other tasks"),
-        ({"designs": 7}, (), "The bank's tasks share too few designs"),
-        ({}, ("fisher.hidden=32",), "The bank has 0 other tasks"),
-        ({}, ("prior.threshold=0",), "No task of the bank lies within distance 0. The prior is uniform."),
+        (
+            {"budget": "paper"},
+            (),
+            "The bank has 0 other tasks",
+            "the bank has no records of the budget quick, only of p",
+        ),
+        ({"tasks": "ab"}, (), "The bank has 2 other tasks", "The bank has 2 other tasks with records of this budget"),
+        ({"designs": 7}, (), "The bank's tasks share too few designs", None),
+        ({}, ("fisher.hidden=32",), "The bank has 0 other tasks", "The bank has 0 other tasks with records of this"),
+        ({}, ("prior.threshold=0",), "No task of the bank lies within distance 0. The prior is uniform.", None),
     ],
 )
 def test_without_comparable_tasks_the_prior_is_uniform_and_says_so(
-    bank_of: dict, arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bank_of: dict,
+    arguments: tuple[str, ...],
+    message: str,
+    warning: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     bank = tiny.fill_bank(tmp_path / "bank", **bank_of)
     result = search(tmp_path / "run", f"bank={bank}", *arguments, base=TRANSFER)
@@ -215,14 +225,23 @@ def test_without_comparable_tasks_the_prior_is_uniform_and_says_so(
     assert (result["prior_source"], result["prior_name"]) == ("uniform", "product")
     assert result["prior_reason"] is not None
     assert result["prior_reason"].startswith(message)
-    assert out.count(message) == 2  # where designs come from, and the note that nothing was transferred
+    assert out.count(message) == 2 + (warning or "").count(message)  # where designs come from, and nothing transferred
     assert "uniform (fall-back) prior" in out
-    warned = "the bank has no records of the budget quick, only of paper, so the prior will be uniform." in out
-    assert warned == ("budget" in bank_of)
+    assert ("prior will be uniform." in out) == (warning is not None)
+    assert warning is None or f"Warning: {warning}" in out
     for table in result["prior"].values():
         assert table == pytest.approx(dict.fromkeys(table, 1 / len(table)))
     plain = search(tmp_path / "plain", "search.prior=uniform", base=TRANSFER)
     assert [trial["design"] for trial in result["trials"]] == [trial["design"] for trial in plain["trials"]]
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_a_calibrated_prior_of_alpha_alone_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = tiny.fill_bank(tmp_path / "bank")
+    for prior, warned in (("calibrated", True), ("rank", False)):
+        search(tmp_path / prior, f"bank={bank}", f"prior={prior}", base=TRANSFER)
+        out = " ".join(capsys.readouterr().out.split())
+        assert ("Warning: prior=calibrated is made for fisher=losses; give both" in out) == warned
 
 
 @pytest.mark.usefixtures("quick", "features")
