@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -13,13 +15,22 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_chunks(path: Path, chunks: Iterable[bytes | memoryview]) -> Path:
-    """Write chunks of bytes under a temporary name and rename the file, so that no reader sees half of it."""
+    """Write chunks of bytes, as `replacing` does."""
+    with replacing(path) as file:
+        file.writelines(chunks)
+    return path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which takes the place of ``path`` once all is on disk, and never if writing fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.writelines(chunks)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-    return path

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from atjax.atomic import write_text
+from atjax.atomic import replacing, write_text
 from atjax.bank import store
 from atjax.bank.records import (
     FEATURE_SCHEMA,
@@ -128,9 +128,7 @@ def export(bank: Bank, file: Path) -> None:
     if file.suffix == ".csv":
         write_text(file, bank.records[[name for name in bank.records if name in _FLAT]].to_csv(index=False))
     elif file.suffix == ".parquet":
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}")
-        pq.write_table(pa.Table.from_pandas(bank.records, preserve_index=False), temporary, compression="zstd")
-        temporary.replace(file)
+        with replacing(file) as opened:
+            pq.write_table(pa.Table.from_pandas(bank.records, preserve_index=False), opened, compression="zstd")
     else:
         raise UserError(f"A bank is exported to a file that ends in .csv or .parquet; {file} does not.")

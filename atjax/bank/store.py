@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +29,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from atjax.atomic import replacing
 from atjax.bank.records import FEATURE_SCHEMA, RECORD_SCHEMA, FeatureRow, Record, features_table, records_table
 from atjax.errors import UserError
 from atjax.space import Space, paper_space
@@ -280,18 +280,13 @@ def _read(file: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa
 
 def _write_shard(folder: Path, kind: str, key: str, table: pa.Table) -> None:
     with _flock(folder / "locks" / "compact", wait=True, shared=True):
-        (folder / kind).mkdir(exist_ok=True)
         # Of one row, so statistics, dictionaries and compression only make the file larger and slower to read.
         _write(folder / kind / (key + _SHARD), table, compression="none", use_dictionary=False, write_statistics=False)
 
 
 def _write(path: Path, table: pa.Table, **options: object) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
+    with replacing(path) as file:
         pq.write_table(table, file, **options)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 @contextlib.contextmanager
