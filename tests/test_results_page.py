@@ -1,0 +1,157 @@
+"""The tables of docs/results.md are those that the experiments wrote."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+import tiny
+
+EXPERIMENTS = tiny.REPOSITORY / "experiments"
+RESULTS = EXPERIMENTS / "transfer" / "results"
+PAGE = (tiny.REPOSITORY / "docs" / "results.md").read_text()
+
+Table = list[list[str]]
+"""Rows of cells, the heading first."""
+
+WORTH = "3 trials are worth (random trials)"
+BANKS = {"embedded": "embedded", "GraphGym": "graphgym", "NAS-Bench-Graph": "nas-bench-graph"}
+
+
+def tables(text: str) -> Iterator[Table]:
+    """The Markdown tables of a text."""
+    for block in re.findall(r"(?:^\|.*\|\n)+", text, re.MULTILINE):
+        heading, _, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in block.splitlines())
+        yield [heading, *rows]
+
+
+def the_table(text: str, *heading: str) -> Table:
+    """The one table whose heading has these cells."""
+    (found,) = (table for table in tables(text) if set(heading) <= set(table[0]))
+    return found
+
+
+def by_method(table: Table) -> dict[str, dict[str, str]]:
+    """The rows of a table by their first cell, each by column; without what the page adds to the name of a method."""
+    heading, *rows = table
+    return {re.sub(r"( \(.*\)|: upper bound)$", "", row[0]): dict(zip(heading[1:], row[1:])) for row in rows}
+
+
+def replays(name: str, *heading: str) -> dict[str, dict[str, str]]:
+    return by_method(the_table((RESULTS / f"{name}.md").read_text(), *heading))
+
+
+def called(method: str) -> str:
+    """How the results call a method of the page."""
+    full = {
+        "product": "product random",
+        "product, fisher": "product random",
+        "mixture of top designs, fisher": "mixture, fisher",
+        "boosted trees, fisher": "boosted, fisher",
+        "portfolio, then TPE": "portfolio tpe",
+    }
+    return full.get(method, re.sub("^calibrated", "rank, calibrated", method))
+
+
+@pytest.mark.parametrize("tasks", re.findall(r"table\.py runs --tasks (\S+)", PAGE))
+def test_live_searches(tasks: str) -> None:
+    program = EXPERIMENTS / "results" / "table.py"
+    command = [sys.executable, str(program), "--tasks", tasks]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tiny.REPOSITORY).stdout
+    lines = [line for line in printed.splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(tasks.split(",")) + 1 + 2 + 6
+    assert [line for line in lines if line not in PAGE.splitlines()] == []
+
+
+def test_what_3_trials_are_worth() -> None:
+    banks = {**BANKS, "72 designs known": "nas-bench-graph-72"}
+    page = by_method(the_table(PAGE, "method", "GraphGym", "72 designs known"))
+    for title, name in banks.items():
+        of_bank = replays(name, WORTH)
+        for method, row in page.items():
+            expected = of_bank[called(method)][WORTH]
+            if row[title] == "the same":  # as with equal weights, since all tasks are of one level
+                assert expected == page[method.replace("level", "equal")][title]
+            else:
+                assert row[title] == expected, (method, title)
+
+
+def test_gains_over_random_search() -> None:
+    columns = {
+        "at 3 over 3": "gain at 3 over random 3",
+        "at 3 over random 10": "gain at 3 over random 10",
+        "at 30 over 30": "gain at 30 over random 30",
+    }
+    heading, *rows = the_table(PAGE, "bank", *columns)
+    for row in rows:
+        cells = dict(zip(heading, row))
+        of_bank = replays(BANKS[cells["bank"]], WORTH)[called(cells["method"])]
+        assert {name: cells[name] for name in columns} == {name: of_bank[whole] for name, whole in columns.items()}, row
+        worse, total = cells["tasks worse at 30"].split(" of ")
+        assert worse == of_bank["tasks more than 1 s.e. below random at 30"]
+        assert total == of_bank["tasks where 3 pass random 10"].split(" of ")[1]
+
+
+def test_trials_to_pass_random_and_tpe() -> None:
+    text = (RESULTS / "nas-bench-graph.md").read_text()
+    heading, *rows = the_table(PAGE, "to pass", "cora", "arxiv")
+    tasks = [{"cs": "coauthor_cs", "physics": "coauthor_physics", "arxiv": "ogbn_arxiv"}.get(t, t) for t in heading[2:]]
+    tasks = [f"amazon_{task}" if task in ("photo", "computers") else task for task in tasks]
+    target = ""
+    for to_pass, method, *counts in rows:
+        target = to_pass or target
+        sampler = {"30 random trials": "random", "30 trials of TPE": "tpe"}[target]
+        _, after = text.split(f"mean test score of uniform {sampler} with 30 trials**")
+        of_method = by_method(next(tables(after)))[called(method)]
+        assert counts == [of_method[task] for task in tasks], (target, method)
+
+
+SETTINGS = {
+    **dict.fromkeys(("first_losses", "readout_loss", "descent_accuracy", "descent_loss"), "alpha"),
+    "alpha": "bank",
+    "alpha, two initialisations": "few",
+    "alpha by `reference`": "reference",
+    "alpha by `empirical`": "empirical",
+}
+"""What the page's statistics were made with, where that is not ``few``."""
+
+COMPARED = {
+    "": "projection",
+    "two initialisations": "projection",
+    "standardised logarithms": "projection",
+    "the paper's inputs": "projection, paper's inputs",
+    "cosine of standardised logarithms": "cosine",
+}
+"""What the page's ways to compare are called in the table, where that differs."""
+
+NO_STATISTICS = (
+    *("what the noise", "same level", "random features", "meta-features", "**with"),
+    *("first_losses, descents", "these and"),  # of two commits
+)
+
+
+def scores_of_statistics(bank: str) -> set[tuple[str, ...]]:
+    """Statistic, way to compare, score and score within levels, of those of 12 anchors."""
+    text = (EXPERIMENTS / "statistics" / "table.md").read_text()
+    _, after = text.split(f"\n## {bank}")
+    found = next(table for table in tables(after.split("\n## ")[0].split("Statistics, best first:")[1]))
+    assert found[0][:4] == ["feature", "compared by", "anchors", "score"]
+    assert found[0][6] == "within"
+    return {(row[0], row[1], row[3], row[6]) for row in found[1:] if row[2] == "12"}
+
+
+def test_scores_of_statistics() -> None:
+    scores = [scores_of_statistics(bank) for bank in ("The embedded bank", "GraphGym")]
+    _, *rows = the_table(PAGE, "feature (12 anchors)", "embedded", "GraphGym")
+    for name, *cells in rows:
+        if name.startswith(NO_STATISTICS):
+            continue
+        plain = re.sub(r" \(.*\)$", "", name)
+        feature, _, how = plain.partition(", ")
+        setting = SETTINGS.get(plain, SETTINGS.get(feature, "few"))
+        whole = (f"{feature.split(' by ')[0]} [{setting}]", COMPARED.get(how, how))
+        assert (*whole, *cells[:2]) in scores[0], name
+        assert (*whole, *cells[3:5]) in scores[1], name
