@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -79,6 +80,9 @@ def test_trials_seen_favour_the_tasks_that_rank_them_right() -> None:
     np.testing.assert_array_equal(ranked(1).posterior(seen, values), ranking.weights)
     two = ranking.posterior(seen[:2], np.array([-np.inf, -np.inf]))  # two failures rank nothing
     np.testing.assert_allclose(two, ranking.weights)
+    level = dataclasses.replace(ranking, shares=np.concatenate([ranking.shares[:, :3], np.full((12, 1), 0.5)], axis=1))
+    with_ties = expected * [1, 1, 1, np.exp(-0.7 * 4 * tau[3])]  # a task on which all designs tie orders none
+    np.testing.assert_allclose(level.posterior(seen, values), with_ties / with_ties.sum(), rtol=1e-5)
 
 
 def follow(ranking: Ranking, count: int, then: bool = True) -> list[tuple[int, ...]]:
