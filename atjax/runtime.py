@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import math
 import os
 import platform
+from pathlib import Path
 
 import jax
 
@@ -23,6 +26,20 @@ def versions() -> dict[str, str]:
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory(device: jax.Device) -> float:
+    """Bytes that a device has left; infinity where that cannot be told."""
+    if device.platform != "cpu":
+        statistics = device.memory_stats() or {}
+        return statistics.get("bytes_limit", math.inf) - statistics.get("bytes_in_use", 0)
+    found = [math.inf]
+    with contextlib.suppress(OSError, StopIteration, ValueError):  # other systems have no such files
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # "max" where a container has no limit of its own
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(found)
 
 
 def device() -> str:

@@ -7,8 +7,8 @@ last layers to the optimum, let an estimator yield a reduced form of F, and take
     models -> a little learning -> Readout | Descent ----------------------------------^
 
 An anchor is one compiled program a step for all its R models. On a CPU the models go through it one after the other,
-for one fills the cache; on an accelerator side by side. Anchors are compiled and run side by side, and dealt to the
-devices there are.
+for one fills the cache; on an accelerator side by side. Anchors are compiled and run side by side as far as memory
+allows (`atjax.fisher.memory`), and dealt to the devices there are.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted, diagonal, factors, gram, moments
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.learning import Descent, Readout, descent, readout
+from atjax.fisher.memory import memory_of, needed
 from atjax.fisher.models import over_models
 from atjax.fisher.moments import Reduced
 from atjax.fisher.preparation import fitted, starting_models
 from atjax.fisher.statistics import Statistic, reads, resolve
-from atjax.model.gnn import build
+from atjax.model.gnn import GNN, build
 from atjax.space import ANCHORS, Design
 from atjax.task import Task
 
@@ -66,7 +67,7 @@ def design_statistics(
     task: Task, design: Design, examples: Examples, config: FisherConfig, statistics: Sequence[str]
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Values and standard errors of R random models of one design: for each statistic float64 [R] or [R, K]."""
-    gnn = build(design, hidden=config.hidden, level=task.level, num_outputs=task.num_outputs)
+    gnn = _model(task, design, config)
     chosen = [resolve(name) for name in statistics]
     if config.tolerance > 0 or "diagonal" in map(reads, chosen):
         # One pass for both: the moments are sums over the diagonal.
@@ -92,6 +93,10 @@ def design_statistics(
         else:
             held[form] = FORMS[form](models, config)
     return [evaluate(statistic, held[reads(statistic)]) for statistic in chosen]
+
+
+def _model(task: Task, design: Design, config: FisherConfig) -> GNN:
+    return build(design, hidden=config.hidden, level=task.level, num_outputs=task.num_outputs)
 
 
 @functools.cache
@@ -150,10 +155,14 @@ def task_statistics(
     placed = [jax.device_put(data, device) if len(devices) > 1 else data for device in devices[: len(anchors)]]
     result: list[list[tuple[np.ndarray, np.ndarray]]] = [[]] * len(anchors)
 
+    memories = memory_of(devices)
+
     def work(place: int, position: int) -> None:
-        with jax.default_device(devices[place % len(devices)] if len(devices) > 1 else None):
-            examples = placed[place % len(devices)]
-            result[position] = design_statistics(task, anchors[position], examples, config, statistics)
+        number = place % len(devices)
+        design, examples = anchors[position], placed[number]
+        wanted = needed(_model(task, design, config), examples, config)
+        with memories[number].held(wanted), jax.default_device(devices[number] if len(devices) > 1 else None):
+            result[position] = design_statistics(task, design, examples, config, statistics)
 
     with ThreadPoolExecutor(max_workers=min(len(anchors), max(runtime.cores(), len(devices)))) as pool:
         futures = [pool.submit(work, place, position) for place, position in enumerate(order)]
@@ -163,6 +172,8 @@ def task_statistics(
                 if progress is not None:
                     progress(done, len(anchors))
         except BaseException:  # Ctrl-C among them: what has not begun need not
+            for memory in memories:
+                memory.close()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return {name: _gather([each[number] for each in result]) for number, name in enumerate(statistics)}
