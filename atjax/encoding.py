@@ -165,6 +165,10 @@ class Encoding:
         )
         if differ:
             notes += (f"Edges listed several times with differing features or weights, now their mean: {differ:,}.",)
+        if self.directed and raw.both_ways is not None:
+            back = np.flatnonzero(raw.both_ways[kept])
+            edges, weights = (None if each is None else np.concatenate([each, each[back]]) for each in (edges, weights))
+            senders, receivers = np.append(senders, receivers[back]), np.append(receivers, senders[back])
         parts = [column.apply(raw.columns[column.name], rows) for column in self.columns]
         if not parts:
             # The degree that counts is the one of the graph as it is used.

@@ -169,7 +169,8 @@ def from_networkx(
             receivers.append(numbers[receiver])
             what.append(data)
         start += len(nodes)
-    edge = np.cumsum([0, *(graph.number_of_edges() for graph in several)])
+    sizes = [graph.number_of_edges() for graph in several]
+    edge = np.cumsum([0, *sizes])
 
     def edge_place(number: int) -> str:
         graph = int(np.searchsorted(edge, number, side="right")) - 1
@@ -193,6 +194,7 @@ def from_networkx(
         where,
         weights=edges.pop(WEIGHT, None),
         edge_columns=edges,
+        both_ways=np.repeat([not graph.is_directed() for graph in several], sizes),
     )
 
 

@@ -66,6 +66,8 @@ class RawGraphs:
         notes: Sentences on how the data were read.
         edge_columns: Attributes of the edges by name: numbers or objects [E], or numbers [E, K].
         weights: Weights of the edges, [E]; None if they have none.
+        both_ways: Which edges have no direction, so that they go both ways also where directions are kept, bool [E];
+            None if that is not known of any.
     """
 
     n_node: np.ndarray
@@ -79,6 +81,7 @@ class RawGraphs:
     notes: tuple[str, ...] = ()
     edge_columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     weights: np.ndarray | None = None
+    both_ways: np.ndarray | None = None
 
     @property
     def num_nodes(self) -> int:

@@ -25,7 +25,7 @@ class Options(TypedDict, total=False):
         metric: One of `atjax.task.METRICS` of the loss; the first by default.
         split: The numbers of the examples, or a mask, for each of ``train``, ``validation`` and ``test``; instead of a
             split that the graphs carry themselves. Without any, the task is split by seed.
-        directed: Keep the direction of edges; by default both directions are used.
+        directed: Keep the direction of edges, of those that have one; by default both directions are used.
         categories: Attributes of nodes or edges whose numbers are kinds, to be coded one-hot as words are.
         unlabelled: A label that says that there is none; None and NaN always say so.
         target: Which columns of the labels are learnt, counted from 0, where there are several: one, or a list.
