@@ -6,10 +6,14 @@ what they have. Tensors come in through ``numpy``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from atjax.errors import UserError
@@ -384,18 +388,32 @@ def _values(given: Any) -> np.ndarray:
     """Labels as an array: numbers where all are, else objects. A mapping gives them by number."""
     if isinstance(given, Mapping):
         given = [given.get(number) for number in range(len(given))]
-    if isinstance(given, np.ndarray) or hasattr(given, "detach"):
+    if hasattr(given, "detach") or (isinstance(given, np.ndarray) and given.dtype != object):
         return _array(given)
-    rows = [_array(one).item() if hasattr(one, "detach") and _array(one).size == 1 else one for one in given]
+    if not isinstance(given, Iterable):
+        raise UserError(f"The labels are of type {type(given).__name__}; give a list or an array of them.")
+    rows = [_scalar(one) for one in given]
     if any(isinstance(row, str | tuple | frozenset) for row in rows):
         return _objects(rows)
-    if any(isinstance(row, float) for row in rows):
-        rows = [np.nan if row is None else row for row in rows]
     try:
         array = np.array(rows)
     except ValueError:  # rows of different lengths
         return _objects(rows)
+    if array.dtype == object:
+        entries = [_scalar(entry) for entry in array.flat]
+        if any(isinstance(entry, float | np.floating | Decimal | Fraction) for entry in entries):
+            with contextlib.suppress(TypeError, ValueError):
+                numbers = [np.nan if entry is None or entry is pd.NA else float(entry) for entry in entries]
+                return np.reshape(numbers, array.shape)
     return array if array.dtype.kind in "biuf" else _objects(rows)
+
+
+def _scalar(given: Any) -> Any:
+    """The Python object of numpy's numbers and of tensors and arrays of one number; anything else as it is."""
+    if not (hasattr(given, "detach") or hasattr(given, "item")):
+        return given
+    array = _array(given)
+    return array.item() if array.size == 1 else given
 
 
 def _objects(rows: Sequence[Any]) -> np.ndarray:

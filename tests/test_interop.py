@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
 import networkx as nx
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 from hypothesis import given
@@ -251,6 +254,30 @@ def test_targets_may_be_missing() -> None:
     )
 
 
+@pytest.mark.parametrize("gap", [None, pd.NA, float("nan")])
+@pytest.mark.parametrize("kind", [float, np.float16, np.float32, np.float64, np.array, Decimal, Fraction])
+def test_numbers_of_any_kind_are_targets_also_where_some_are_missing(kind: Any, gap: Any) -> None:
+    labels = [kind(0.5), gap, kind(1.25), kind(-2.0)]
+    task = Task.from_arrays(None, [[0], [1]], labels)
+    assert task.loss == "mse"
+    np.testing.assert_array_equal(task.labels[:, 0], [0.5, np.nan, 1.25, -2.0])
+    objects = Task.from_arrays(None, [[0], [1]], pd.Series(labels, dtype=object).to_numpy())
+    np.testing.assert_array_equal(objects.labels, task.labels)
+    several = Task.from_networkx([ring()] * 4, [[kind(0.5), gap], [gap, kind(2.5)], [kind(1), kind(2)], [kind(3), gap]])
+    np.testing.assert_array_equal(several.labels, [[0.5, np.nan], [np.nan, 2.5], [1, 2], [3, np.nan]])
+
+
+@pytest.mark.parametrize("gap", [None, pd.NA])
+@pytest.mark.parametrize("kind", [int, bool, np.int64, np.uint8, np.bool_, np.array, str])
+def test_classes_of_any_kind_are_classes_also_where_some_are_missing(kind: Any, gap: Any) -> None:
+    task = Task.from_arrays(None, [[0], [1]], [kind(1), gap, kind(0), kind(1)])
+    assert task.loss == "cross_entropy"
+    first = task.labels[0]
+    assert task.labels.tolist() == [first, -1, 1 - first, first]
+    assert task.encoding is not None
+    assert json.loads(json.dumps(task.encoding.as_dict()))["classes"] == sorted(task.encoding.classes or ())
+
+
 def test_direction_is_kept_only_on_demand() -> None:
     graph = nx.DiGraph([(0, 1), (1, 2), (2, 3)])
     nx.set_node_attributes(graph, {0: "a", 1: "b", 2: "a", 3: "b"}, "label")
@@ -259,6 +286,41 @@ def test_direction_is_kept_only_on_demand() -> None:
     assert neighbours(both.graphs) == {(0, 1), (1, 2), (2, 3), (1, 0), (2, 1), (3, 2)}
     assert one.graphs.dense().nodes.argmax(axis=1).tolist() == [0, 1, 1, 1]
     assert both.graphs.dense().nodes.argmax(axis=1).tolist() == [1, 2, 2, 1]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_edges_of_undirected_graphs_go_both_ways(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    kinds = [(nx.Graph, nx.MultiGraph, nx.DiGraph)[kind] for kind in rng.integers(3, size=3)]
+    graphs, wanted, start = [], set(), 0
+    for kind in kinds:
+        graph = kind()
+        graph.add_nodes_from(range(6))
+        for one, other in rng.integers(0, 6, (9, 2)).tolist():
+            graph.add_edge(one, other, weight=rng.random(), length=rng.normal(5, 2))
+            if one != other:
+                ways = [(one, other)] if graph.is_directed() else [(one, other), (other, one)]
+                wanted |= {(start + sender, start + receiver) for sender, receiver in ways}
+        graphs.append(graph)
+        start += len(graph)
+    labels = ["a", "b", "a"]
+    task = Task.from_networkx(graphs, labels, directed=True)
+    assert neighbours(task.graphs) == wanted
+    degrees = np.bincount([receiver for _, receiver in wanted], minlength=start)
+    assert task.graphs.dense().nodes.argmax(axis=1).tolist() == degrees.tolist()
+    # What all is measured by is learnt from every edge once, and an edge has the same both ways.
+    both = Task.from_networkx(graphs, labels)
+    assert task.encoding is not None
+    assert both.encoding is not None
+    assert task.encoding.edge_columns == both.encoding.edge_columns
+    assert task.encoding.weight == both.encoding.weight
+    undirected = [number for number, graph in enumerate(graphs) if not graph.is_directed()]
+    one, other = (each.graphs.take(np.array(undirected, np.int64)) for each in (task, both))
+    np.testing.assert_array_equal(one.senders, other.senders)
+    np.testing.assert_allclose(one.edges, other.edges, rtol=1e-6)
+    np.testing.assert_allclose(one.weights, other.weights, rtol=1e-6)
+    new = read(graphs, [], ["length", "weight"])
+    np.testing.assert_array_equal(Graphs.from_encoded(task.encoding.apply(new)).edges, task.graphs.edges)
 
 
 def test_loops_duplicates_and_isolated_nodes_are_counted() -> None:
@@ -381,6 +443,7 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_arrays(X, [[0.5], [1]], AB), "edge_index is of type float64; give whole numbers"),
     (lambda: Task.from_arrays(X, None, AB), "There are no edges; give edge_index"),
     (lambda: Task.from_arrays(None, E, None), "Neither x nor graph nor num_nodes says how many nodes"),
+    (lambda: Task.from_networkx(ring(), 5), "The labels are of type int; give a list or an array of them"),
     (lambda: Task.from_arrays(X, E, ["a"]), "There are 1 labels for 4 nodes; give one label each"),
     (lambda: Task.from_arrays(X, E, [None] * 4), "None of the 4 nodes has a label"),
     (lambda: Task.from_arrays(np.diag([1, np.inf, 0, 0]), E, AB), "node 1: x is missing, NaN or infinite"),
