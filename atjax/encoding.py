@@ -26,6 +26,9 @@ DEGREE_CAP = 64
 LARGEST = float(np.finfo(np.float32).max)
 """Largest number that a feature may be."""
 
+KEPT = (str, int, float, bool)
+"""Types of the words and numbers that a model keeps as they are; it keeps labels of other types in words."""
+
 SHOWN = 20
 """Attributes or classes that a note lists."""
 
@@ -74,6 +77,12 @@ class Column:
                 raise UserError(
                     f"The {rows.kind} attribute {name!r} has {len(values):,} different values, over {MAX_CATEGORIES}, "
                     "for a one-hot code; leave it out, or make numbers of it."
+                )
+            unknown = [value for value in values if not isinstance(value, KEPT)]
+            if unknown:
+                raise UserError(
+                    f"The {rows.kind} attribute {name!r} holds values of type {type(unknown[0]).__name__}; give words "
+                    "or numbers."
                 )
             return cls(name, len(values), values)
         numbers = _numbers(name, given, rows)
@@ -414,4 +423,4 @@ def _item(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | bool) else repr(value)
+    return value if isinstance(value, KEPT) else repr(value)

@@ -7,7 +7,7 @@ what they have. Tensors come in through ``numpy``.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -133,12 +133,13 @@ def from_networkx(
         graphs: A graph, or several.
         labels: Name of the attribute, of graphs or of nodes, that holds the label; or the labels, one for each graph,
             or for each node of the one graph (in its order of nodes, or by node).
-        attributes: Node attributes that are features; None for all but the label and the split.
+        attributes: Node attributes that are features; None for all but the label and the split. A key of another type
+            than text goes by its words, such as ``0`` or ``('a', 'b')``.
         edge_attributes: Edge attributes that are used, `WEIGHT` as the weight and others as features; None for all.
         split: Name of the attribute, of graphs or of nodes, that says ``train``, ``validation`` or ``test``.
 
     Raises:
-        UserError: A node lacks an attribute, or its values are of different kinds.
+        UserError: A node lacks an attribute, its values are of different kinds, or two attributes have one name.
     """
     several = _several(graphs)
     for number, graph in enumerate(several):
@@ -147,13 +148,11 @@ def from_networkx(
     names = [list(graph.nodes) for graph in several]
     where = _where([len(nodes) for nodes in names], lambda graph, node: repr(names[graph][node]))
     label = labels if isinstance(labels, str) else None
-    if attributes is None:
-        seen = {key for graph in several for _, data in graph.nodes(data=True) for key in data}
-        attributes = sorted(seen - NO_FEATURES - {label, split}, key=str)
-    columns = {}
-    for key in attributes:
-        given = [data.get(key) for graph in several for _, data in graph.nodes(data=True)]
-        columns[str(key)] = _column(str(key), given, where.node)
+    nodes = [data for graph in several for _, data in graph.nodes(data=True)]
+    columns = {
+        name: _column(name, given, where.node)
+        for name, given in _attributes(nodes, attributes, NO_FEATURES | {label, split}, "nodes").items()
+    }
     by_level, parts = {}, {}
     if label is not None:
         for level, rows in _attribute_rows(several, label).items():
@@ -183,10 +182,10 @@ def from_networkx(
         return f"edge {ends}" if len(several) == 1 else f"graph {graph}: edge {ends}"
 
     where = Where(where.node, edge_place)
-    if edge_attributes is None:
-        edge_attributes = sorted({key for data in what for key in data} - NO_FEATURES, key=str)
     edges = {
-        str(key): _column(str(key), [data.get(key) for data in what], edge_place) for key in edge_attributes if what
+        name: _column(name, given, edge_place)
+        for name, given in _attributes(what, edge_attributes, NO_FEATURES, "edges").items()
+        if what
     }
     return RawGraphs(
         np.array([len(nodes) for nodes in names], np.int64),
@@ -399,13 +398,20 @@ def _values(given: Any) -> np.ndarray:
         array = np.array(rows)
     except ValueError:  # rows of different lengths
         return _objects(rows)
-    if array.dtype == object:
-        entries = [_scalar(entry) for entry in array.flat]
-        if any(isinstance(entry, float | np.floating | Decimal | Fraction) for entry in entries):
-            with contextlib.suppress(TypeError, ValueError):
-                numbers = [np.nan if entry is None or entry is pd.NA else float(entry) for entry in entries]
-                return np.reshape(numbers, array.shape)
+    array = _as_numbers(array)
     return array if array.dtype.kind in "biuf" else _objects(rows)
+
+
+def _as_numbers(array: np.ndarray) -> np.ndarray:
+    """Objects as float64, NaN for None, if some are numbers with a fraction and none are other things than numbers."""
+    if array.dtype != object:
+        return array
+    entries = [_scalar(entry) for entry in array.flat]
+    if any(isinstance(entry, float | np.floating | Decimal | Fraction) for entry in entries):
+        with contextlib.suppress(TypeError, ValueError):
+            numbers = [np.nan if entry is None or entry is pd.NA else float(entry) for entry in entries]
+            return np.reshape(numbers, array.shape)
+    return array
 
 
 def _scalar(given: Any) -> Any:
@@ -424,21 +430,58 @@ def _objects(rows: Sequence[Any]) -> np.ndarray:
 
 def _column(name: str, given: Sequence[Any], place: Callable[[int], str]) -> np.ndarray:
     """An attribute of nodes or edges: numbers [N], words [N], or lists of numbers [N, K]."""
-    lengths = np.array(
-        [-1 if value is None else np.size(value) if not isinstance(value, str) else 0 for value in given]
-    )
-    if np.any(lengths < 0):
+    rows = [np.zeros(0) if value is None or isinstance(value, str) else _flat(value) for value in given]
+    absent = next((number for number, value in enumerate(given) if value is None), None)
+    if absent is not None:
         raise UserError(
-            f"{place(int(np.flatnonzero(lengths < 0)[0]))} has no attribute {name!r}, which others have; give it, "
-            "or name the attributes to use, without it."
+            f"{place(absent)} has no attribute {name!r}, which others have; give it, or name the attributes to use, "
+            "without it."
         )
-    if np.any(lengths != lengths[0]):
-        other = int(np.flatnonzero(lengths != lengths[0])[0])
+    other = next((number for number, row in enumerate(rows) if len(row) != len(rows[0])), None)
+    if other is not None:
         raise UserError(f"{place(other)}: {name} is of another kind or length than elsewhere; make them alike.")
-    if lengths[0] == 0:
+    if not any(map(len, rows)):
         return _objects(given)
-    array = np.array([_array(value) for value in given])
-    return array.reshape(len(given), -1) if array.ndim > 1 else array
+    array = _as_numbers(np.stack(rows))
+    return array if array.shape[1] > 1 else array[:, 0]
+
+
+def _flat(value: Any) -> np.ndarray:
+    """The numbers of one node or edge in one row."""
+    try:
+        return _array(value).reshape(-1)
+    except ValueError:  # lists of different lengths in one
+        return np.zeros(0)
+
+
+def _attributes(
+    data: Sequence[Mapping[Any, Any]], wanted: Sequence[Any] | None, others: Set[Any], whose: str
+) -> dict[str, list[Any]]:
+    """Values of attributes, None where one is absent, by name: their key in words, whatever its type.
+
+    Args:
+        data: Attributes of each node or edge.
+        wanted: Keys or names; None for all that there are.
+        others: Keys that are left out then.
+        whose: What has them, ``nodes`` or ``edges``.
+
+    Raises:
+        UserError: Two have the same name.
+    """
+    keys: dict[str, list[Any]] = {}
+    for key in {key: None for each in data for key in each}:
+        keys.setdefault(str(key), []).append(key)
+    if wanted is None:
+        wanted = sorted(str(key) for same in keys.values() for key in same if key not in others)
+    found = {}
+    for name in map(str, wanted):
+        key, *more = keys.get(name, [name])
+        if more:
+            raise UserError(
+                f"Two attributes of the {whose} are called {name!r}, as {key!r} and {more[0]!r}; rename one of them."
+            )
+        found[name] = [each.get(key) for each in data]
+    return found
 
 
 def _attribute_rows(graphs: Sequence[Any], name: str) -> dict[str, list[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
@@ -210,6 +211,39 @@ def test_what_is_called_y_is_a_feature_like_any_other() -> None:
     np.testing.assert_array_equal(other.graphs.nodes, task.graphs.nodes)
 
 
+def test_attributes_with_names_of_any_kind_are_found_again(tmp_path: Any) -> None:
+    graphs = molecules()
+    names = {"element": 0, "mass": ("a", "b"), "place": 2.5}
+    for graph in graphs:
+        for node in graph:
+            graph.nodes[node].update({names[key]: graph.nodes[node].pop(key) for key in names})
+        nx.set_edge_attributes(graph, {edge: number / 9 for number, edge in enumerate(graph.edges)}, 7)
+    task = Task.from_networkx(graphs, name="molecules")
+    assert task.encoding is not None
+    assert [column.name for column in task.encoding.columns] == ["('a', 'b')", "0", "2.5"]
+    atjax.search(task, trials=1, budget=tiny.BUDGET, space=tiny.space(), folder=tmp_path / "run")
+    model = atjax.load(tmp_path / "run")
+    np.testing.assert_array_equal(model.predict(graphs), model.predict(task.graphs))
+    chosen = Task.from_networkx(graphs, attributes=[0], edge_attributes=[7], categories=[0])
+    assert chosen.encoding is not None
+    assert [column.name for column in (*chosen.encoding.columns, *chosen.encoding.edge_columns)] == ["0", "7"]
+    graphs[2].nodes["atom1"]["0"] = "N"
+    clash = "Two attributes of the nodes are called '0', as 0 and '0'; rename one of them"
+    for fails in (model.predict, Task.from_networkx):
+        with pytest.raises(UserError, match=re.escape(clash)):
+            fails(graphs)
+    assert Task.from_networkx(graphs, attributes=[2.5]).graphs.num_features == 2
+
+
+def test_numbers_of_any_kind_are_features() -> None:
+    kinds = [float, np.float32, Decimal, Fraction, np.array, Tensor, lambda number: [number], lambda n: Tensor([[n]])]
+    for kind in kinds:
+        task = Task.from_networkx(ring(label=AB, m=[kind(number) for number in (0.5, 0.25, 1.0, 0.0)]))
+        assert task.graphs.nodes.tolist() == [[0.5], [0.25], [1], [0]]
+    given = [np.ones(2), Tensor([1, 1]), [1, True], (Decimal(1), Fraction(1))]
+    assert Task.from_networkx(ring(label=AB, m=given)).graphs.nodes.tolist() == [[1, 1]] * 4
+
+
 def test_several_graphs_of_nodes_are_one() -> None:
     graphs = [nx.path_graph(4), nx.cycle_graph(3)]
     for graph in graphs:
@@ -395,6 +429,8 @@ def test_from_graphs_to_predictions(tmp_path: Any) -> None:
         model.predict(graphs)
     with pytest.raises(UserError, match="int is no kind of graph that is known here"):
         model.predict(5)
+    with pytest.raises(UserError, match="There are no nodes; give at least one"):
+        model.predict(nx.Graph())
 
 
 def ring(size: int = 4, **attributes: Any) -> nx.Graph:
@@ -415,6 +451,13 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, np.nan, 3])), "node 2: m is missing, NaN or infinite"),
     (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, 3])), "node 3 has no attribute 'm', which others have"),
     (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, [3, 4], 3])), "node 2: m is of another kind or length"),
+    (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, [[3], [4, 5]], 3])), "node 2: m is of another kind or length"),
+    (
+        lambda: Task.from_networkx(ring(label=AB, m=[b"C", b"N", b"C", b"N"])),
+        "The node attribute 'm' holds values of type bytes; give words or numbers",
+    ),
+    (lambda: Task.from_networkx(ring(label=AB, m=[0.5, pd.NA, 1, 2])), "node 1: m is missing"),
+    (lambda: Task.from_networkx(ring(label=AB, m=[{1}, {2}, {1}, {2}])), "is a list or another thing that can change"),
     (lambda: Task.from_networkx(ring(label=AB, split=["train", "x", "", ""])), "node 1: the split 'x' is none of"),
     (lambda: Task.from_networkx(ring(300, label=[0, 1] * 150, name=map(str, range(300)))), "has 300 different values"),
     (
