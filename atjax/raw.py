@@ -247,3 +247,25 @@ def parts_of_sets(sets: Mapping[str, object], count: int, level: str, where: Whe
             )
         codes[members] = code
     return codes
+
+
+def members_of_parts(codes: np.ndarray, missing: np.ndarray, level: str, where: Where) -> tuple[np.ndarray, ...]:
+    """Ids of the examples of each of `PARTS`, ascending.
+
+    Args:
+        codes: Of the examples' parts, int8 [N].
+        missing: Which examples have no label, bool [N].
+        level: What an example is.
+        where: Where examples stand.
+
+    Raises:
+        UserError: A part is empty, or holds what has no label.
+    """
+    ids = tuple(np.flatnonzero(codes == code) for code in range(len(PARTS)))
+    for part, members in zip(PARTS, ids):
+        if not members.size:
+            raise UserError(f"The split has nothing for {part}; name some {level}s for it, or give no split at all.")
+        bare = members[missing[members]]
+        if bare.size:
+            raise UserError(f"{where(level, bare[0])} is for {part} but has no label; give one, or take it out.")
+    return ids

@@ -11,7 +11,7 @@ import numpy as np
 
 from atjax.encoding import SHOWN, Encoded, Encoding, describe_features, factorize, learn
 from atjax.errors import UserError
-from atjax.raw import PARTS, RawGraphs, parts_of_sets
+from atjax.raw import RawGraphs, members_of_parts, parts_of_sets
 
 
 class Options(TypedDict, total=False):
@@ -192,13 +192,7 @@ def read_split(
     codes, notes = _own_parts(raw, level, labels, sets)
     if codes is None or not np.any(codes >= 0):
         return None, ()
-    ids = tuple(np.flatnonzero(codes == code) for code in range(len(PARTS)))
-    for part, members in zip(PARTS, ids):
-        if not members.size:
-            raise UserError(f"The split has nothing for {part}; name some {level}s for it, or give no split at all.")
-        bare = members[labels.missing[members]]
-        if bare.size:
-            raise UserError(f"{raw.where(level, bare[0])} is for {part} but has no label; give one, or take it out.")
+    ids = members_of_parts(codes, labels.missing, level, raw.where)
     sizes = ", ".join(f"{len(members):,}" for members in ids)
     return ids, (f"Split: the data's own, {sizes} {level}s for training, validation and test.", *notes)
 

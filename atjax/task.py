@@ -21,7 +21,7 @@ from atjax.graphs import Graphs as Graphs
 from atjax.graphs import canonical_csr as canonical_csr
 from atjax.graphs import check_graphs
 from atjax.graphs import ragged_ranges as ragged_ranges
-from atjax.raw import RawGraphs
+from atjax.raw import RawGraphs, Where, members_of_parts, parts_of_sets
 from atjax.reading import Options
 from atjax.space import ignoring
 
@@ -315,6 +315,8 @@ def check(task: Task) -> None:
         _check_classes(task)
     else:
         _check_outputs(task)
+    if task.fixed_split is not None:
+        _check_split(task, task.fixed_split)
 
 
 def _check_words(task: Task) -> None:
@@ -365,3 +367,20 @@ def _check_outputs(task: Task) -> None:
         raise UserError(f"{task.name}: no label is 0 for some examples and 1 for others, so there is nothing to learn.")
     if np.isnan(labels).all():
         raise UserError(f"{task.name}: all targets are missing, so there is nothing to learn.")
+
+
+def _check_split(task: Task, split: Split) -> None:
+    parts, where = vars(split), Where(edge="pair {}".format)
+    missing = np.ones(task.num_examples, bool)
+    missing[task.labelled] = False
+    try:
+        codes = parts_of_sets(parts, task.num_examples, task.level, where)
+        members = members_of_parts(codes, missing, task.level, where)
+    except UserError as error:
+        raise UserError(f"{task.name}: {error}") from None
+    for (part, given), ids in zip(parts.items(), members):
+        if not np.array_equal(given, ids):
+            raise UserError(
+                f"{task.name}: give the {part} part of fixed_split as the numbers of its examples, in ascending order, "
+                "each once."
+            )

@@ -306,8 +306,8 @@ def test_a_sample_and_a_whole_training_set_do_not_share_shapes() -> None:
 
 
 def test_two_shapes_where_one_would_be_mostly_padding() -> None:
-    few_large = np.array([3] * 28 + [200] * 2)
-    every = Split(np.arange(29), np.array([29]), np.array([29]))
+    few_large = np.array([3] * 28 + [200] * 2 + [3])
+    every = Split(np.arange(29), np.array([29]), np.array([30]))
     examples = draw_examples(dataclasses.replace(graph_task(few_large), fixed_split=every), CONFIG, 0)
     assert [part.nodes.shape[-1] for part in examples.chunks] == [4, 208]  # type: ignore[union-attr]
     assert len(draw_examples(graph_task(np.array([20, 30] * 10)), CONFIG, 0).chunks) == 1

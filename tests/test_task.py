@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -162,6 +163,35 @@ def test_fixed_split_is_used() -> None:
     task = dataclasses.replace(graph_task(np.array([0, 1, 0])), fixed_split=fixed)
     assert task.split(0) is fixed
     assert task.split(1) is fixed
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        (([0, 1], [1, 2], [3]), "t: node 1 is in two parts of the split, train and validation; leave it in one"),
+        (([0, 1], [2], [3, 6]), "t: The part test of the split names node 6, but they are numbered 0 to 5"),
+        (([0, 1], [-1], [3]), "t: The part validation of the split names node -1, but they are numbered 0 to 5"),
+        (([0, 1], [2], [3, 4]), "t: node 4 is for test but has no label; give one, or take it out"),
+        (([0, 1], [], [3]), "t: The split has nothing for validation; name some nodes for it, or give no split at all"),
+        (([0.5, 1], [2], [3]), "t: The part train of the split is of type float64; give whole numbers"),
+        (
+            ([1, 0], [2], [3]),
+            "t: give the train part of fixed_split as the numbers of its examples, in ascending order",
+        ),
+        (([0, 1], [2, 2], [3]), "t: give the validation part of fixed_split as the numbers of its examples"),
+        (([True] * 2 + [False] * 4, [2], [3]), "t: give the train part of fixed_split as the numbers of its examples"),
+        ((None, [2], [3]), r"t: The part train of the split has the shape \(\); give one list of node numbers"),
+    ],
+)
+@pytest.mark.parametrize("loss", ["cross_entropy", "mse"])
+def test_a_fixed_split_is_checked(parts: tuple[Any, ...], message: str, loss: Loss) -> None:
+    none = np.zeros(0, int)
+    graphs = Graphs.from_edges(np.eye(6), none, none, np.array([6]))
+    labels = np.array([0, 1, 0, 1, -1, 0], np.int32) if loss == "cross_entropy" else np.array([1, 2, 3, 4, np.nan, 5])
+    task = Task("t", "node", loss, METRICS[loss][0], graphs, labels, 2 if loss == "cross_entropy" else 1)
+    with pytest.raises(UserError, match=message) as caught:
+        dataclasses.replace(task, fixed_split=Split(*map(np.array, parts)))
+    assert str(caught.value).endswith(".")
 
 
 def test_too_few_examples_to_split() -> None:
