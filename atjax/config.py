@@ -24,8 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from atjax.errors import UserError
 from atjax.task import Task
 
-FIXED_KEYS = frozenset({"_target_", "name", "root"})
-"""Keys of a task's file that are no options of `load_task`: the first two are what it is, `root` is ``data_root``."""
+FIXED_KEYS = frozenset({"_target_", "root"})
+"""Keys of a task's file that are no options of `load_task`: the first is what it is, `root` is ``data_root``."""
 
 
 def conf_dir() -> Path:
@@ -89,7 +89,7 @@ def _values(budget: Mapping[Any, Any]) -> str:
             return {str(key): plain(item) for key, item in value.items()}
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
-    held = {key: value for key, value in budget.items() if key not in FIXED_KEYS}
+    held = {key: value for key, value in budget.items() if key not in ("_target_", "name")}
     return json.dumps(plain(held), sort_keys=True, default=str)
 
 
@@ -113,13 +113,14 @@ def cache_dir() -> Path:
     return Path(os.environ.get("ATJAX_CACHE") or pooch.os_cache("atjax"))
 
 
-def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **options: Any) -> Task:
+def load_task(name: str, /, *, data_root: str | os.PathLike[str] | None = None, **options: Any) -> Task:
     """Load a task by name.
 
     Args:
         name: One of `task_names`.
         data_root: Folder of the data files; see `data_root`. Files that it lacks are downloaded into it.
-        **options: Options of the task's YAML file, such as ``cleaned=True``.
+        **options: Options of the task's YAML file, such as ``cleaned=True``; ``name``, too, which is what the task is
+            called, and for a file of many sets says which, as on the command line.
 
     Raises:
         UserError: The name or an option is unknown, a value is bad, or the data are absent or broken.
@@ -138,9 +139,9 @@ def load_task(name: str, *, data_root: str | os.PathLike[str] | None = None, **o
             raise UserError(f"The task {name!r} has no option {option!r}{choose_from(option, known)}.")
     if OmegaConf.is_missing(config, "name"):
         # A file for many sets: the task is named by its set.
-        if "dataset" not in options:
+        if not {"dataset", "name"} & set(options):
             raise UserError(f"The task {name!r} is for many sets; say which, with dataset=NAME.")
-        options = {**options, "name": options["dataset"]}
+        options = {"name": options.get("dataset"), **options}
     needed = [key for key in known if key not in options and OmegaConf.is_missing(config, key)]
     if needed:
         raise UserError(f"The task {name!r} needs {needed[0]}; give {needed[0]}=VALUE.")

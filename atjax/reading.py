@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 
-from atjax.encoding import SHOWN, Encoded, Encoding, describe_features, factorize, learn
+from atjax.encoding import LARGEST, SHOWN, Encoded, Encoding, describe_features, factorize, learn
 from atjax.errors import UserError
 from atjax.raw import RawGraphs, members_of_parts, parts_of_sets
 
@@ -166,10 +166,10 @@ def _outputs(raw: RawGraphs, level: str, loss: str, unlabelled: Hashable | None)
             given = given.astype(np.float64)
     if given.dtype.kind not in "biuf":
         raise UserError(f"The labels of the {level}s are words, not numbers; take loss=cross_entropy for classes.")
-    values = given.astype(np.float32).reshape(len(given), -1)
+    values = given.astype(np.float64).reshape(len(given), -1)
     if unlabelled is not None:
         values[given.reshape(values.shape) == unlabelled] = np.nan
-    bad = np.flatnonzero(np.isinf(values).any(axis=1))
+    bad = np.flatnonzero((np.abs(values) > LARGEST).any(axis=1))
     if bad.size:
         raise UserError(f"{raw.where(level, bad[0])}: the label is infinite; give a number, or none.")
     if loss == "mse" and not np.isnan(values).all():

@@ -29,6 +29,9 @@ Level = Literal["node", "edge", "graph"]
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
 Metric = Literal["accuracy", "roc_auc", "average_precision", "mae", "rmse"]
 
+STEPS = 16
+"""Of single precision: by how many targets must vary, for outputs are in their units, and rounded to such steps."""
+
 _OF_CLASSES: tuple[Metric, ...] = ("accuracy", "roc_auc", "average_precision")
 METRICS: dict[str, tuple[Metric, ...]] = {
     "cross_entropy": _OF_CLASSES,
@@ -367,6 +370,15 @@ def _check_outputs(task: Task) -> None:
         raise UserError(f"{task.name}: no label is 0 for some examples and 1 for others, so there is nothing to learn.")
     if np.isnan(labels).all():
         raise UserError(f"{task.name}: all targets are missing, so there is nothing to learn.")
+    for column, given in enumerate(labels.T.astype(np.float64)):
+        known = given[~np.isnan(given)]
+        if not known.size or not np.ptp(known):
+            continue
+        if (deviation := known.std()) < STEPS * np.spacing(np.float32(np.abs(known).max())):
+            raise UserError(
+                f"{task.name}: the targets of column {column} vary by {deviation:.4g} about {known.mean():.4g}, which "
+                "single precision cannot tell apart; subtract their mean first."
+            )
 
 
 def _check_split(task: Task, split: Split) -> None:

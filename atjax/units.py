@@ -28,7 +28,7 @@ class Units(NamedTuple):
         # In double precision: squares of targets may be beyond single (see `atjax.metrics`).
         for c, column in enumerate(labels.T.astype(np.float64)):
             if len(known := column[~np.isnan(column)]):
-                mean[c], deviation[c] = known.mean(), known.std() or 1.0
+                mean[c], deviation[c] = known.mean(), known.std() if np.ptp(known) else 1.0
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
     def standardise(self, labels: np.ndarray) -> np.ndarray:

@@ -54,6 +54,18 @@ def test_data_root(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert data_root() == Path(pooch.os_cache("atjax")) / "data"
 
 
+def test_a_task_may_be_called_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of many sets takes the name for the set, as on the command line."""
+
+    def offline(url: str, path: Path) -> None:
+        raise OSError("offline")
+
+    monkeypatch.setattr("atjax.sources.files._download", offline)
+    assert load_task("digits", count=40, name="ink").name == "ink"
+    with pytest.raises(UserError, match=r"^NCI109: .*NCI109.* not found under"):
+        load_task("tu", name="NCI109", data_root=tmp_path)
+
+
 def test_options_reach_the_source() -> None:
     assert load_task("digits", count=40).num_examples == 40
 

@@ -23,6 +23,7 @@ from atjax import Graphs, Task, UserError
 from atjax.encoding import DEGREE_CAP, Encoding, factorize
 from atjax.interop import from_networkx, read
 from atjax.raw import RawGraphs, Where, parts_of_words
+from atjax.units import Units
 
 
 class Tensor:
@@ -269,6 +270,18 @@ def test_regression_of_one_and_of_several_targets() -> None:
     classes = Task.from_networkx(graphs, [1.5, 2.5] * 10, loss="cross_entropy", metric="roc_auc")
     assert classes.encoding is not None
     assert (classes.encoding.classes, classes.metric) == ((1.5, 2.5), "roc_auc")
+
+
+def test_targets_that_single_precision_cannot_tell_apart_are_refused() -> None:
+    targets = np.random.default_rng(0).normal(size=20)
+    for offset in (1e8, -3e9):
+        with pytest.raises(UserError, match=r"own: the targets of column 0 vary by .* subtract their mean first\.$"):
+            Task.from_arrays(None, [[0], [1]], targets + offset)
+    task = Task.from_arrays(None, [[0], [1]], targets + 1e5)
+    np.testing.assert_array_equal(task.labels[:, 0], targets + 1e5)
+    # Of equal numbers, mean and deviation have rounding errors.
+    constant = Task.from_arrays(None, [[0], [1]], np.full(7, 0.1))
+    assert Units.of("mse", constant.labels).deviation == 1
 
 
 def test_several_labels_of_yes_and_no() -> None:
