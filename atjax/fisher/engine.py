@@ -154,7 +154,6 @@ def task_statistics(
     data = draw_examples(task, config, seed)
     placed = [jax.device_put(data, device) if len(devices) > 1 else data for device in devices[: len(anchors)]]
     result: list[list[tuple[np.ndarray, np.ndarray]]] = [[]] * len(anchors)
-
     memories = memory_of(devices)
 
     def work(place: int, position: int) -> None:
