@@ -326,7 +326,8 @@ def test_resume_refuses_another_split_of_the_same_data(tmp_path: Path, capsys: p
         search(tmp_path / "run", "search.trials=2", "search.resume=true", base=arguments, code=code)
     assert "holds a search on another split of the data; leave search.resume out." in capsys.readouterr().err
     result = read(tmp_path / "run")
-    del result["task"]["split"]  # as earlier versions
+    assert result["task"]["own_split"]
+    del result["task"]["split"], result["task"]["own_split"]  # as earlier versions
     write(tmp_path / "run", result)
     search(tmp_path / "run", "search.trials=2", "search.resume=true", base=arguments)
 

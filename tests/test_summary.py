@@ -65,6 +65,26 @@ def test_what_differs_in_more_than_the_seed_is_not_averaged(tmp_path: Path) -> N
     assert len({group.budget for group in groups}) == 2
 
 
+def test_searches_on_other_splits_are_not_averaged(tmp_path: Path) -> None:
+    """A set's own splits are told apart from each other and from those by seed, of which each seed has another."""
+    scores, info = np.array([[0.5, 0.5], [0.75, 0.5]]), result()["task"]
+    for name, own, hashes in (("seeds", False, "ab"), ("first", True, "cc"), ("second", True, "dd")):
+        for seed, (validation, test) in enumerate(scores.tolist()):
+            task = info | {"split": hashes[seed] * 16, "own_split": own}
+            write(tmp_path / name / str(seed), result(trial(0, validation, test), seed=seed, task=task))
+    found = summary.summarise(summary.find([tmp_path]))
+    assert [len(group.runs) for group in found.groups] == [2, 2, 2]
+    labels = {group.task for group in found.groups}
+    assert len(labels) == 3
+    assert len(found.by_task()) == 3
+    assert all(label.startswith("cox2") for label in labels)
+    told = {note.partition(": ")[2] for note in found.notes}
+    assert told == {"split by seed.", "the data's own split cccccc.", "the data's own split dddddd."}
+    # Of one split there is nothing to tell.
+    (group,) = summary.summarise(summary.find([tmp_path / "first"])).groups
+    assert group.task == "cox2"
+
+
 def test_settings_of_one_name_are_told_apart(tmp_path: Path) -> None:
     """Three searches by priors of one name, and one by another; what three of them have in common is not told."""
     common = {"bank": "embedded", "prior.top_k": 16}

@@ -24,7 +24,7 @@ FILE = "result.json"
 class TaskInfo(TypedDict):
     """The task that was searched; counts are over the whole task, ``examples`` over each part of the split.
 
-    ``split`` is a hash of the ids in its parts.
+    ``split`` is a hash of the ids in its parts, ``own_split`` whether it came with the data and is that of all seeds.
     ``outputs`` are classes, binary labels or regression targets; ``classes`` is null but for classes.
     """
 
@@ -41,6 +41,7 @@ class TaskInfo(TypedDict):
     outputs: NotRequired[int]
     examples: dict[str, int]
     split: NotRequired[str]
+    own_split: NotRequired[bool]
     notes: NotRequired[list[str]]
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from atjax.errors import UserError
 from atjax.report import words
-from atjax.report.result import FILE, Result, best_so_far, read
+from atjax.report.result import FILE, Result, TaskInfo, best_so_far, read
 from atjax.report.tables import COMPACT, to_csv
 
 NUMERIC = ("trials", "seeds", "test", "validation", "time")
@@ -33,7 +33,7 @@ class Group:
     """Searches that differ in their seed alone: a row of the table.
 
     Attributes:
-        task: Name of the task, with the start of its content hash where two contents share the name.
+        task: Name of the task, with the start of a hash where two contents, or a content on two splits, share the name.
         metric: What the scores are.
         algorithm: Search algorithm.
         prior: The name of its settings, ``uniform``, or ``uniform (fall-back)``, with the start of a hash where several
@@ -180,7 +180,21 @@ def summarise(runs: Sequence[Run]) -> Summary:
                 f"{groups[-1].task}, {groups[-1].method}: {missing} of {len(members)} searches completed no trial; "
                 "the scores are over the others."
             )
-    return Summary(tuple(groups), (*notes, *_meanings(groups)))
+    return Summary(tuple(groups), (*notes, *_splits(groups), *_meanings(groups)))
+
+
+def _splits(groups: Sequence[Group]) -> list[str]:
+    """A sentence for every task of one content that was searched on several splits: which one."""
+    shared: dict[tuple[str, str], dict[str, str | None]] = {}
+    for group in groups:
+        task = group.runs[0]["task"]
+        shared.setdefault((task["name"], task["content_hash"]), {})[group.task] = _own_split(task)
+    return [
+        f"Task {label}: split by seed." if split is None else f"Task {label}: the data's own split {split[:6]}."
+        for splits in shared.values()
+        for label, split in splits.items()
+        if len(splits) > 1
+    ]
 
 
 def _meanings(groups: Sequence[Group]) -> list[str]:
@@ -203,9 +217,11 @@ def _meanings(groups: Sequence[Group]) -> list[str]:
 
 def _key(result: Result) -> tuple[Any, ...]:
     """All that must agree for two searches to be averaged; what is shown of it comes first when sorted."""
+    task = result["task"]
+    split = _own_split(task)
     return (
-        result["task"]["name"],
-        result["task"]["content_hash"],
+        task["name"],
+        task["content_hash"] if split is None else _digest([task["content_hash"], split]),
         result["algorithm"],
         words.prior_label(result),
         len(result["trials"]),
@@ -214,6 +230,11 @@ def _key(result: Result) -> tuple[Any, ...]:
         result["space"],
         _digest(result.get("settings")),
     )
+
+
+def _own_split(task: TaskInfo) -> str | None:
+    """The hash of a split that came with the data: a seed does not tell it from another. None of those by seed."""
+    return task.get("split") if task.get("own_split") else None
 
 
 def _digest(value: Any) -> str:

@@ -46,6 +46,7 @@ def describe_task(task: Task, seed: int) -> TaskInfo:
         "outputs": task.num_outputs,
         "examples": {part: len(getattr(split, part)) for part in ("train", "validation", "test")},
         "split": split.content_hash,
+        "own_split": task.fixed_split is not None,
         "notes": list(task.remarks),
     }
 
