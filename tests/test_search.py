@@ -398,6 +398,28 @@ def test_a_real_ctrl_c_then_a_real_kill_then_the_rest(
     assert tiny.timeless(resumed) == tiny.timeless(unbroken)
 
 
+@pytest.mark.parametrize("resume", ["false", "true"])
+def test_a_run_directory_has_one_search_at_a_time(
+    resume: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two would move each other's files away, or write one result with the model of the other."""
+    monkeypatch.setattr("atjax.search.loop.fit", tiny.made_up)
+    run = tmp_path / "run"
+    process = start(run, MADE_UP, "search.trials=500", "task.count=60")
+    wait_for_trials(process, run, 1)
+    search(run, "search.trials=2", "task.count=60", f"search.resume={resume}", code=2)
+    assert capsys.readouterr().err == (
+        f"atjax: Another search is at work in {run}; wait until it is done, or give this one another folder.\n"
+    )
+    assert not (run / "previous").exists()
+    assert read(run)["state"] == "running"
+    assert process.poll() is None
+    process.kill()
+    process.communicate(timeout=120)
+    assert len(search(run, "search.trials=2", "task.count=60")["trials"]) == 2
+    assert len(search(run, "search.trials=3", "task.count=60", "search.resume=true")["trials"]) == 3
+
+
 # Trials that fail
 
 

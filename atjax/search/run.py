@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping
+import weakref
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -140,17 +142,22 @@ class Recorder:
             config: All settings as YAML, to be kept beside the result; None keeps none.
 
         Raises:
-            UserError: The directory holds another search than the one to resume.
+            UserError: The directory holds another search than the one to resume, or one that is still at work.
         """
         self.folder, self.task, self.result, self.config = folder, task, result, config
         self._clock = time.perf_counter()
         self._before = 0.0
-        if (folder / FILE).exists():
-            checkpoint.recover(folder / "best_model")
-            if resume:
-                self._take_over(read(folder))
-            else:
-                _set_aside(folder)
+        self._release = weakref.finalize(self, _claim(folder))
+        try:
+            if (folder / FILE).exists():
+                checkpoint.recover(folder / "best_model")
+                if resume:
+                    self._take_over(read(folder))
+                else:
+                    _set_aside(folder)
+        except BaseException:
+            self._release()
+            raise
 
     def _take_over(self, old: Result) -> None:
         instead = "give another hydra.run.dir, or leave search.resume out."
@@ -176,14 +183,20 @@ class Recorder:
         return [recorded_trial(trial) for trial in self.result["trials"]]
 
     def run(self, outcomes: Iterable[Fit]) -> None:
-        """Record outcomes as they come; after Ctrl-C, what was done, and then raise KeyboardInterrupt again."""
+        """Record outcomes as they come; after Ctrl-C, what was done, and then raise KeyboardInterrupt again.
+
+        The run directory is free for others at the end.
+        """
         try:
-            for outcome in outcomes:
-                self._add(outcome)
-        except KeyboardInterrupt:
-            self._finish("interrupted")
-            raise
-        self._finish("complete")
+            try:
+                for outcome in outcomes:
+                    self._add(outcome)
+            except KeyboardInterrupt:
+                self._finish("interrupted")
+                raise
+            self._finish("complete")
+        finally:
+            self._release()
 
     def _add(self, outcome: Fit) -> None:
         number, chosen = len(self.result["trials"]), self.result["best"]
@@ -233,6 +246,35 @@ def _same_prior(one: Mapping[str, Mapping[str, float | None]], other: Mapping[st
         for prior in (one, other)
     )
     return flat.keys() == others.keys() and all(abs(p - others[place]) <= _ROUNDING for place, p in flat.items())
+
+
+def _claim(folder: Path) -> Callable[[], None]:
+    """Keep other searches out of a run directory; they would move files of this one away, or write among them.
+
+    The claim is a kernel lock on the folder itself, so it ends with the process however that ends, and leaves nothing.
+
+    Returns:
+        What ends the claim.
+
+    Raises:
+        UserError: Another search has it.
+    """
+    try:
+        import fcntl  # POSIX only: elsewhere nothing is claimed
+    except ImportError:
+        return lambda: None
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise UserError(
+            f"Another search is at work in {folder}; wait until it is done, or give this one another folder."
+        ) from None
+    except OSError:  # of a file system that knows no locks
+        pass
+    return functools.partial(os.close, descriptor)
 
 
 def _set_aside(folder: Path) -> None:
