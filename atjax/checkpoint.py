@@ -8,7 +8,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -21,8 +21,9 @@ from atjax.encoding import Encoding
 from atjax.errors import UserError
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
 from atjax.raw import RawGraphs
+from atjax.runtime import VERSION
 from atjax.space import Design
-from atjax.task import Graphs, Task, check_pairs
+from atjax.task import Graphs, Level, Loss, Task, check_pairs
 from atjax.train import Fit
 
 _BATCH = 32
@@ -81,6 +82,8 @@ class TrainedModel:
         if self.gnn.level != "graph":
             return np.asarray(_apply(self.gnn, self.variables, single_batch(graphs, pairs=pairs)))
         ids = np.arange(len(graphs.n_node))
+        if not len(ids):
+            return np.zeros((0, self.gnn.num_outputs), np.float32)
         index = index_batches(graphs, deal(graphs, ids, _BATCH), shape_for(graphs, ids, _BATCH))
         raw = np.asarray(_apply_indexed(self.gnn, self.variables, device_rows(graphs.dense()), index))
         result = np.empty((len(ids), raw.shape[-1]), raw.dtype)
@@ -216,7 +219,7 @@ def load(path: str | Path) -> TrainedModel:
         path: The folder ``best_model`` of a search, or the run directory that holds it.
 
     Raises:
-        UserError: There is no model, or it is broken.
+        UserError: There is no model, or it is broken, or of a version that this one cannot read.
 
     Example:
         >>> model = atjax.load("runs/cox2/random-product-quick-seed0")
@@ -227,13 +230,34 @@ def load(path: str | Path) -> TrainedModel:
     folder = next((place for place in places if (place / "model.json").exists()), None)
     if folder is None:
         raise UserError(f"There is no model at {path}; give the run folder of a search, or its best_model.")
+    info: Any = None
     try:
         info = json.loads((folder / "model.json").read_text())
-        size = {name: info[name] for name in ("hidden", "level", "num_outputs")}
-        gnn = build(Design(**info["design"]), **size)
-        like = initialize(gnn, info["num_features"], jax.random.key(0), info.get("num_edge_features", 0))
-        with ocp.StandardCheckpointer() as checkpointer:
-            variables = checkpointer.restore(folder / "variables", like)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"The model in {folder} is broken or incomplete; run the search again.") from error
-    return TrainedModel(gnn, variables, info)
+        return _rebuilt(folder, info)
+    except Exception as error:  # what stands in a damaged file, or in one of another version, may be anything
+        raise UserError(_fault(folder, info)) from error
+
+
+def _rebuilt(folder: Path, info: dict[str, Any]) -> TrainedModel:
+    """The model in a folder; raises whatever is raised where something is missing or makes no sense."""
+    if info["level"] not in get_args(Level) or info["loss"] not in get_args(Loss) or "task" not in info:
+        raise ValueError("no level, loss or task that is known")
+    size = {name: info[name] for name in ("hidden", "level", "num_outputs")}
+    gnn = build(Design(**info["design"]), **size)
+    like = initialize(gnn, info["num_features"], jax.random.key(0), info.get("num_edge_features", 0))
+    with ocp.StandardCheckpointer() as checkpointer:
+        model = TrainedModel(gnn, checkpointer.restore(folder / "variables", like), info)
+    _ = model.encoding  # read now, so that a broken one is told now
+    return model
+
+
+def _fault(folder: Path, info: Any) -> str:
+    """A sentence on a model that cannot be read, from what its `model.json` says, if that can be."""
+    versions = info.get("versions") if isinstance(info, dict) else None
+    version = versions.get("atjax") if isinstance(versions, dict) else None
+    if version in (None, VERSION):
+        return f"The model in {folder} is broken or incomplete; run the search again."
+    return (
+        f"The model in {folder} is of atjax {version} and cannot be read by {VERSION}; take that version, or run the "
+        "search again."
+    )

@@ -7,6 +7,7 @@ import gc
 import itertools
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -23,13 +24,14 @@ from atjax import checkpoint
 from atjax.checkpoint import TrainedModel
 from atjax.errors import UserError
 from atjax.model.gnn import build
+from atjax.runtime import VERSION
 from atjax.space import Design
 from atjax.task import Graphs, Task
 from atjax.train import Fit
 
 GCN = Design("gcn", None, None, "prelu", 64, "skip_concat", 1, 2, 2, 0.1, 200)
 GAT = Design("gat", 2, None, "relu", 256, "stack", 2, 2, 3, 0.001, 800)
-VERSIONS = {"atjax": "0"}
+VERSIONS = {"atjax": VERSION}
 
 
 def outcome(task: Task, design: Design = GCN, seed: int = 0) -> Fit:
@@ -220,8 +222,16 @@ DAMAGES: dict[str, Callable[[Path], None]] = {
     "design without a field": change(design={"convolution": "gcn"}),
     "design with another field": change(design=GCN.as_dict() | {"dropout": 0.5}),
     "other layers": change(design=GCN.as_dict() | {"mp_layers": 4}),
+    "unknown convolution": change(design=GCN.as_dict() | {"convolution": "sgc"}),
     "no width": change(hidden="drop"),
+    "width 0": change(hidden=0),
+    "width of half a unit": change(hidden=4.5),
     "other outputs": change(num_outputs=5),
+    "unknown level": change(level="molecule"),
+    "no loss": change(loss="drop"),
+    "no task": change(task="drop"),
+    "encoding without columns": change(encoding={"level": "graph"}),
+    "model.json too deep": lambda folder: (folder / "model.json").write_text("[" * 100_000),  # type: ignore[dict-item, return-value]
 }
 
 
@@ -238,6 +248,27 @@ def test_a_broken_model(damage: str, sound: Path, tmp_path: Path) -> None:
     assert "\n" not in str(error.value)
     del error
     gc.collect()  # so that Orbax's warnings come here
+
+
+def test_a_broken_model_of_another_version(sound: Path, tmp_path: Path) -> None:
+    """The version is told where it differs; a model of another version that can be read is read."""
+    folder = tmp_path / "best_model"
+    shutil.copytree(sound, folder)
+    change(versions={"atjax": "9.1"})(folder)
+    checkpoint.load(folder)
+    change(design=GCN.as_dict() | {"dropout": 0.5})(folder)
+    message = f"The model in {folder} is of atjax 9.1 and cannot be read by {VERSION}; take that version, or run the"
+    with pytest.raises(UserError, match=re.escape(message)):
+        checkpoint.load(folder)
+    change(versions=["9.1"])(folder)
+    with pytest.raises(UserError, match="is broken or incomplete; run the search again"):
+        checkpoint.load(folder)
+
+
+def test_no_graphs_have_no_outputs(sound: Path) -> None:
+    model, nothing = checkpoint.load(sound), TASKS["graph"].graphs.take(np.array([], int))
+    assert model.outputs(nothing).shape == (0, 2)
+    assert model.predict(nothing).shape == (0,)
 
 
 def test_no_model(tmp_path: Path) -> None:
