@@ -406,16 +406,18 @@ def test_a_run_directory_has_one_search_at_a_time(
     monkeypatch.setattr("atjax.search.loop.fit", tiny.made_up)
     run = tmp_path / "run"
     process = start(run, MADE_UP, "search.trials=500", "task.count=60")
-    wait_for_trials(process, run, 1)
-    search(run, "search.trials=2", "task.count=60", f"search.resume={resume}", code=2)
-    assert capsys.readouterr().err == (
-        f"atjax: Another search is at work in {run}; wait until it is done, or give this one another folder.\n"
-    )
-    assert not (run / "previous").exists()
-    assert read(run)["state"] == "running"
-    assert process.poll() is None
-    process.kill()
-    process.communicate(timeout=120)
+    try:
+        wait_for_trials(process, run, 1)
+        search(run, "search.trials=2", "task.count=60", f"search.resume={resume}", code=2)
+        assert capsys.readouterr().err == (
+            f"atjax: Another search is at work in {run}; wait until it is done, or give this one another folder.\n"
+        )
+        assert not (run / "previous").exists()
+        assert read(run)["state"] == "running"
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate(timeout=120)
     assert len(search(run, "search.trials=2", "task.count=60")["trials"]) == 2
     assert len(search(run, "search.trials=3", "task.count=60", "search.resume=true")["trials"]) == 3
 
