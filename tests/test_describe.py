@@ -164,6 +164,22 @@ def test_the_picture_is_the_same_each_time_and_stands_alone(level: str, loss: st
     assert "paths: nodes " in text
 
 
+@pytest.mark.parametrize("name", ["a\x01b", "a\nb", "a\ud800b", "<b>$\\frac{"])
+def test_the_picture_can_be_read_whatever_the_name(name: str) -> None:
+    root = ElementTree.fromstring(svg(pictures.figure, dataclasses.replace(tiny.path_task(), name=name)))
+    shown = "".join(root.itertext())
+    assert (name if name.isprintable() else "a b") + ": nodes coloured" in shown
+
+
+@pytest.mark.filterwarnings("error")
+def test_targets_that_are_all_missing_are_no_shades() -> None:
+    task = tiny.path_task(level="node")
+    targets = np.random.default_rng(0).normal(size=(len(task.labels), 2))
+    targets[:, 0] = np.nan
+    task = dataclasses.replace(task, loss="mse", metric="mae", labels=targets, num_outputs=2)
+    ElementTree.fromstring(svg(pictures.figure, task))
+
+
 def test_the_program_prints_and_draws(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

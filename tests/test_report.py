@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 from hand_made import HOSTILE, ODD, THREE, Page, printed, result, trial
 
-from atjax.report import figures, html, words
+from atjax.report import figures, html, summary, words
 from atjax.report.result import fell_back, read, write
 from atjax.report.tables import write_trials_csv
 from atjax.space import FIELDS, paper_space
@@ -267,3 +267,28 @@ def test_figures_show_the_numbers_they_are_given() -> None:
     assert figures.short_names(["a-sum-8.2-x", "a-max-8.2-y"]) == ["sum x", "max y"]
     assert figures.short_names(["same", "same"]) == ["same", "same"]
     assert figures.short_names(["one-two"]) == ["one-two"]
+
+
+def test_axes_of_trials_and_epochs_count_in_whole_numbers() -> None:
+    """However few there are."""
+    one = THREE[:1]
+    group = summary.Group("t", "accuracy", "random", "uniform", "quick", "paper", 1, (result(*one),))
+    for figure in (
+        figures.best_so_far_figure(one, "accuracy"),  # type: ignore[arg-type]
+        figures.best_so_far_figure(THREE, "accuracy"),  # type: ignore[arg-type]
+        figures.curves_figure(THREE, "accuracy", 1),  # type: ignore[arg-type]
+        figures.task_figure([group]),
+    ):
+        axes = figure.axes[0]
+        low, high = axes.get_xlim()
+        shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert shown
+        assert all(tick == round(tick) for tick in shown)
+
+
+def test_a_task_at_no_known_distance_comes_last() -> None:
+    distances = {"a": 0.4, "b": None, "c": 0.1, "d": 0.05}
+    nearest = [{"task": name, "distance": distance, "weight": None} for name, distance in distances.items()]
+    axes = figures.nearest_figure(nearest).axes[0]  # type: ignore[arg-type]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["d", "c", "a", "b"]
+    assert [bar.get_width() for bar in axes.patches] == [0.05, 0.1, 0.4, 0.0]  # type: ignore[attr-defined]

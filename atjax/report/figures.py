@@ -5,6 +5,7 @@ follows the page into dark mode, and keeps text as text. Nothing of matplotlib's
 """
 
 import io
+import math
 import re
 import statistics
 import warnings
@@ -185,8 +186,8 @@ def curves_figure(trials: Sequence[Trial], metric: str, best: int | None) -> Fig
             axes.plot([trial["epoch"]], [height], "o", color=colour, markersize=6 if chosen else 4, zorder=front)
         if trial["state"] == "stopped":
             axes.plot(curve["epoch"][-1:], values[-1:], "x", color=colour, markersize=5, zorder=front)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(_printable(f"validation {words.metric_name(metric)}"))
+    _count_on(axes, "epoch")
+    axes.set_ylabel(printable(f"validation {words.metric_name(metric)}"))
     _legend_above(figure, axes, columns=3)
     return figure
 
@@ -212,8 +213,8 @@ def prior_figure(probabilities: Mapping[str, float | None], chosen: str) -> Figu
 
 
 def nearest_figure(nearest: Sequence[Neighbour]) -> Figure:
-    """Distances of the nearest tasks, nearest first; those with a weight in the prior are coloured and say it."""
-    shown = sorted(nearest, key=lambda near: _number(near["distance"]))[:NEAREST_SHOWN]
+    """Distances of the nearest tasks, nearest first, unknown ones last; those with a weight in the prior say it."""
+    shown = sorted(nearest, key=lambda near: math.inf if near["distance"] is None else near["distance"])[:NEAREST_SHOWN]
     figure, axes = _figure(4.6, 0.6 + 0.24 * len(shown))
     values = [near["distance"] or 0.0 for near in shown]
     axes.barh(range(len(shown)), values, height=0.66, color=[FIRST if near["weight"] else SOFT for near in shown])
@@ -269,16 +270,15 @@ def task_figure(groups: Sequence[Group]) -> Figure:
         numbers, means, deviations = zip(*points)
         colour = SERIES[index % len(SERIES)]
         dashes = "-" if index < len(SERIES) else "--"
-        label = _printable(f"{group.method}, {group.budget}, n={len(group.found)}")
+        label = printable(f"{group.method}, {group.budget}, n={len(group.found)}")
         low = [mean - deviation for mean, deviation in zip(means, deviations)]
         high = [mean + deviation for mean, deviation in zip(means, deviations)]
         axes.fill_between(numbers, low, high, color=colour, alpha=0.1, linewidth=0)
         axes.plot(numbers, means, dashes, color=colour, linewidth=1.6, marker="o", markersize=3.5, label=label)
         # The last trial's spread in a line of its own: a search of one trial has no band.
         axes.plot([numbers[-1]] * 2, [low[-1], high[-1]], color=colour, linewidth=1.2)
-    axes.set_xlabel("trials")
-    axes.set_ylabel(_printable(f"test {words.metric_name(groups[0].metric)}"))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
+    _count_on(axes, "trials")
+    axes.set_ylabel(printable(f"test {words.metric_name(groups[0].metric)}"))
     _legend_above(figure, axes, columns=1)
     return figure
 
@@ -302,14 +302,14 @@ def _number(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text on one line, without characters that fonts and XML cannot hold."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
 def _shortened(label: str) -> str:
     """A label that fits: on one line, and cut in its middle if it is long."""
-    label = _printable(label)
+    label = printable(label)
     if len(label) <= LONGEST_LABEL:
         return label
     half = (LONGEST_LABEL - 1) // 2
@@ -325,12 +325,17 @@ def _rows(axes: Axes, labels: Sequence[str], fontsize: float = 10) -> None:
     axes.spines["left"].set_visible(False)
 
 
+def _count_on(axes: Axes, label: str) -> None:
+    """Name the horizontal axis, which counts in whole numbers, however few there are."""
+    axes.set_xlabel(label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+
+
 def _trial_axis(axes: Axes, numbers: Sequence[int], metric: str) -> None:
-    axes.set_xlabel("trial")
-    axes.set_ylabel(_printable(words.metric_name(metric)))
+    _count_on(axes, "trial")
+    axes.set_ylabel(printable(words.metric_name(metric)))
     if numbers:
         axes.set_xlim(min(numbers) - 0.4, max(numbers) + 0.4)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
 
 
 def _legend_above(figure: Figure, axes: Axes, columns: int) -> None:

@@ -12,7 +12,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from atjax.overview import class_names
-from atjax.report.figures import MUTED, PALETTE, PAPER, SOFT
+from atjax.report.figures import MUTED, PALETTE, PAPER, SOFT, printable
 from atjax.task import Graphs, Task
 
 PLACES = (3, 3)
@@ -104,7 +104,7 @@ def figure(task: Task, seed: int = 0) -> Figure:
     pictures = choose(task, seed)
     colours, legend = _colours(task)
     drawn = Figure((9, 9.4), layout="constrained", facecolor=PAPER)
-    drawn.suptitle(f"{task.name}: {legend}", fontsize=10, color=MUTED)
+    drawn.suptitle(printable(f"{task.name}: {legend}"), fontsize=10, color=MUTED)
     for place, axes in enumerate(drawn.subplots(*PLACES).flat):
         axes.axis("off")
         if place < len(pictures):
@@ -165,7 +165,8 @@ def _palette(codes: np.ndarray) -> np.ndarray:
 
 
 def _shades(values: np.ndarray) -> np.ndarray:
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    known = values[~np.isnan(values)]
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
     rgba = np.asarray(matplotlib.colormaps["viridis"]((values - low) / ((high - low) or 1)))
     rgba[np.isnan(values)] = matplotlib.colors.to_rgba(SOFT)
     return rgba
