@@ -111,6 +111,8 @@ class Column:
                     f"features were made; map it to one of the known values, or drop that {rows.kind}."
                 )
             return one_hot(codes, self.width)
+        if isinstance(given, sparse.csr_matrix) and self.shift is not None:
+            given = given.toarray()  # z-scored as in training, it would be dense anyway
         if isinstance(given, sparse.csr_matrix):
             owner = np.repeat(np.arange(given.shape[0]), np.diff(given.indptr))
             faulty = np.isin(np.arange(given.shape[0]), owner[~np.isfinite(given.data)])

@@ -362,7 +362,7 @@ def _array(tensor: Any) -> np.ndarray:
 
 def _features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:
     if sparse.issparse(given):
-        return given.tocsr()
+        return sparse.csr_matrix(given)  # scipy's sparse arrays have no length, unlike its matrices
     array = _array(given)
     if array.ndim not in (1, 2):
         raise UserError(f"{name} has the shape {array.shape}; give a row for each node, [V, D].")

@@ -21,7 +21,7 @@ from scipy import sparse
 import atjax
 from atjax import Graphs, Task, UserError
 from atjax.encoding import DEGREE_CAP, Encoding, factorize
-from atjax.interop import from_networkx, read
+from atjax.interop import from_arrays, from_networkx, read
 from atjax.raw import RawGraphs, Where, parts_of_words
 from atjax.units import Units
 
@@ -389,6 +389,21 @@ def test_a_label_may_stand_for_none() -> None:
     assert task.encoding is not None
     assert task.encoding.classes == (2, 5)
     assert Task.from_arrays(None, [[0], [1]], [-1, 1, 1, -1]).labels.tolist() == [0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csr_array, sparse.coo_array])
+def test_features_are_made_as_in_training_whether_they_come_sparse_or_dense(form: Any) -> None:
+    rng = np.random.default_rng(0)
+    x, edges = np.where(rng.random((12, 3)) < 0.5, 0, rng.normal(5, 3, (12, 3))), [[0, 1], [1, 2]]
+    for first, other in ((x, form(x)), (form(x), x)):
+        task = Task.from_arrays(first, edges, ["a", "b"] * 6)
+        assert task.encoding is not None
+        new = Graphs.from_encoded(task.encoding.apply(from_arrays(other, edges, None)))
+        np.testing.assert_array_equal(new.dense().nodes, task.graphs.dense().nodes)
+    scored = Task.from_arrays(x, edges, ["a", "b"] * 6).encoding
+    assert scored is not None
+    with pytest.raises(UserError, match="'x' has 4 columns, but had 3 before; give those"):
+        scored.apply(from_arrays(form(np.ones((12, 4))), edges, None))
 
 
 def test_sparse_features_stay_sparse_and_as_they_are() -> None:
