@@ -319,6 +319,32 @@ def test_a_tu_set_is_the_same_as_by_its_name(data: Path, name: str) -> None:
         assert without.content_hash == load_task("tu", data_root=data, dataset=name).content_hash
 
 
+def save_csr(path: Path, adjacency: sparse.csr_matrix, x: np.ndarray, y: np.ndarray) -> None:
+    parts = {
+        f"{name}_{field}": getattr(matrix, field)
+        for name, matrix in {"adj": adjacency, "attr": sparse.csr_matrix(x)}.items()
+        for field in ("data", "indices", "indptr", "shape")
+    }
+    np.savez(path, labels=y, **parts)
+
+
+def test_a_matrix_of_edges_keeps_directions_and_weights(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.random((9, 2)), np.resize([0, 1], 9)
+    dense = np.where(rng.random((9, 9)) < 0.3, rng.random((9, 9)), 0) * ~np.eye(9, dtype=bool)
+    for weighted in (True, False):
+        matrix = dense if weighted else (dense > 0).astype(float)
+        save_csr(tmp_path / "csr.npz", sparse.csr_matrix(matrix), x, y)
+        task = load_task("custom", path=str(tmp_path / "csr.npz"), directed=True)
+        given = task.graphs.weights
+        assert (given is not None) == weighted
+        found = np.zeros((9, 9))
+        found[task.graphs.senders, task.graphs.receivers] = 1 if given is None else given
+        np.testing.assert_allclose(found, matrix, rtol=1e-6)
+        both = load_task("custom", path=str(tmp_path / "csr.npz"))
+        assert len(both.graphs.senders) == np.count_nonzero((matrix + matrix.T) > 0)
+
+
 def test_npz_files_of_three_kinds(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x, edges, y = rng.random((12, 3)), rng.integers(0, 12, (2, 20)), np.resize([0, 1, 2], 12)
@@ -336,13 +362,8 @@ def test_npz_files_of_three_kinds(tmp_path: Path) -> None:
     masks_of_graphs = {name: np.arange(3) == n for n, name in enumerate(masks)}
     np.savez(tmp_path / "new.npz", edge_index=[[0, 2], [1, 3]], graph=[0, 0, 1, 1, 2], **masks_of_graphs)
     assert custom.read(tmp_path / "new.npz").parts == {}  # without labels nothing says what they are of
-    adjacency, features = sparse.coo_matrix((np.ones(20), edges), shape=(12, 12)).tocsr(), sparse.csr_matrix(x)
-    parts = {
-        f"{name}_{field}": getattr(matrix, field)
-        for name, matrix in {"adj": adjacency, "attr": features}.items()
-        for field in ("data", "indices", "indptr", "shape")
-    }
-    np.savez(tmp_path / "csr.npz", labels=y, **parts)
+    adjacency = sparse.coo_matrix((np.ones(20), edges), shape=(12, 12)).tocsr() > 0
+    save_csr(tmp_path / "csr.npz", adjacency, x, y)
     # The features of both are held as CSR, so the hashes of the tasks can be compared.
     assert load_task("custom", path=str(tmp_path / "csr.npz")).content_hash == plain.content_hash
     several = {

@@ -196,25 +196,37 @@ def _npz(content: bytes) -> RawGraphs:
     if "edge_index" in keys:
         return _noted(_arrays(members, keys), "Read as an npz file with edge_index.")
     if "adj_data" in keys:
-        parsed, kind = npz.parse(content), "with CSR arrays adj and attr"
-    elif "node_features" in keys:
-        parsed, kind = heterophilous.parse(content), "with node_features, edges and node_labels"
-    else:
+        adjacency, features, labels = npz.matrices(members)
+        edges = adjacency.tocoo()
+        raw = RawGraphs(
+            np.array([len(labels)], np.int64),
+            edges.row.astype(np.int64),
+            edges.col.astype(np.int64),
+            {"x": features},
+            {"node": _none_below_zero(labels)},
+            weights=None if np.all(edges.data == 1) else edges.data,
+        )
+        return _noted(raw, "Read as an npz file with CSR arrays adj and attr.")
+    if "node_features" not in keys:
         listed = ", ".join(sorted(keys)[:8])
         raise UserError(f"its arrays are {listed}; give {', '.join(ARRAYS)} (docs/data.md), at least edge_index")
-    graphs, labels, (_, *notes) = parsed.graphs, parsed.arrays["labels"], parsed.notes  # the first is on the features
-    if "masks" in parsed.arrays:
-        notes.append(f"Its {parsed.arrays['masks'].shape[1]} splits are not used.")
-    values = labels.astype(object)
-    values[labels < 0] = None
+    parsed = heterophilous.parse(content)
+    graphs, (_, *notes) = parsed.graphs, parsed.notes  # the first is on the features
     raw = RawGraphs(
         graphs.n_node.astype(np.int64),
         graphs.senders.astype(np.int64),
         graphs.receivers.astype(np.int64),
         {"x": graphs.nodes},
-        {"node": values},
+        {"node": _none_below_zero(parsed.arrays["labels"])},
     )
-    return _noted(raw, f"Read as an npz file {kind}.", *notes)
+    unused = f"Its {parsed.arrays['masks'].shape[1]} splits are not used."
+    return _noted(raw, "Read as an npz file with node_features, edges and node_labels.", *notes, unused)
+
+
+def _none_below_zero(labels: np.ndarray) -> np.ndarray:
+    values = labels.astype(object)
+    values[labels < 0] = None
+    return values
 
 
 def _arrays(members: Mapping[str, bytes], keys: Collection[str]) -> RawGraphs:

@@ -57,7 +57,21 @@ def parse(content: bytes) -> Parsed:
     Raises:
         UserError: The archive is damaged, an array is missing, or arrays do not fit together.
     """
-    members = read_archive(content)
+    adjacency, features, labels = matrices(read_archive(content))
+    edges = adjacency.tocoo()
+    senders, receivers, notes = drop_self_loops(edges.row, edges.col)
+    graphs = Graphs.from_edges(features, senders, receivers, np.array([len(labels)]))
+    arrays = [graphs.senders, graphs.receivers, features.data, features.indices, features.indptr, labels]
+    notes = (f"Features: a bag of {features.shape[1]} words.", *notes)
+    return Parsed(graphs, {"labels": labels}, notes, hash_arrays("npz", arrays))
+
+
+def matrices(members: Mapping[str, bytes]) -> tuple[sparse.csr_matrix, sparse.csr_matrix, np.ndarray]:
+    """Adjacency [V, V], features [V, D] and labels, int32 [V], of an archive's members.
+
+    Raises:
+        UserError: An array is missing, or arrays do not fit together.
+    """
     adjacency, features = _csr(members, "adj"), _csr(members, "attr")
     labels = class_labels(read_array(members, "labels"), "labels")
     if adjacency.shape != (len(labels), len(labels)) or features.shape[0] != len(labels):
@@ -65,12 +79,7 @@ def parse(content: bytes) -> Parsed:
             f"adj is {adjacency.shape[0]} x {adjacency.shape[1]} and attr has {features.shape[0]} rows, "
             f"but there are {len(labels)} labels"
         )
-    edges = adjacency.tocoo()
-    senders, receivers, notes = drop_self_loops(edges.row, edges.col)
-    graphs = Graphs.from_edges(features, senders, receivers, np.array([len(labels)]))
-    arrays = [graphs.senders, graphs.receivers, features.data, features.indices, features.indptr, labels]
-    notes = (f"Features: a bag of {features.shape[1]} words.", *notes)
-    return Parsed(graphs, {"labels": labels}, notes, hash_arrays("npz", arrays))
+    return adjacency, features, labels
 
 
 def _csr(members: Mapping[str, bytes], part: str) -> sparse.csr_matrix:
