@@ -17,7 +17,7 @@ from atjax.space import Design
 
 ARRAYS = 6
 """Arrays of the size of a layer's outputs that a device holds at most for each layer, forward and backward pass
-together. Measured on 169,343 nodes: 4.9 to 5.8 with sums and means."""
+together. Measured on 169,343 nodes, one model: 4.9 to 5.8 with sums and means."""
 
 ARRAYS_OF_MAXIMUM = 8
 """The same where neighbours are aggregated by their maximum."""
