@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from hand_made import HOSTILE, ODD, THREE, Page, printed, result, trial
 
 from atjax.report import figures, html, summary, words
@@ -292,3 +293,78 @@ def test_a_task_at_no_known_distance_comes_last() -> None:
     axes = figures.nearest_figure(nearest).axes[0]  # type: ignore[arg-type]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["d", "c", "a", "b"]
     assert [bar.get_width() for bar in axes.patches] == [0.05, 0.1, 0.4, 0.0]  # type: ignore[attr-defined]
+
+
+def test_the_numbers_of_the_page_are_those_of_the_result(tmp_path: Path) -> None:
+    """Row by row; every score is another number, so that none stands for another."""
+    trials = (trial(0, 0.81, 0.71), trial(1, 0.85, 0.61), trial(2, None), trial(3, 0.82, 0.95))
+    shown = result(*trials, best=1)
+    shown["embedding"] |= {
+        "alpha": [[2.0 + place, 3.0 + place, 7.0 + place] for place in range(12)],
+        "feature": [0.01 * (place + 1) for place in range(12)],
+        "nearest": [{"task": f"t{n}", "distance": 0.1 * n, "weight": None} for n in range(1, 16)],
+    }
+    text = html.write_html(tmp_path, shown).read_text()
+    kinds, rows = [], []
+    for kind, row in re.findall(r'<tr(?: class="(\w+)")?>(.*?)</tr>', text, re.DOTALL):
+        cells = [
+            " ".join(re.sub("<.*?>", " ", cell).split()) for cell in re.findall("<td.*?>(.*?)</td>", row, re.DOTALL)
+        ]
+        kinds.append(kind)
+        rows.append(cells)
+    table = [(kind, row) for kind, row in zip(kinds, rows) if len(row) == 8]
+    assert [kind for kind, _ in table] == ["", "best", "off", ""]
+    assert [row[:7] for _, row in table] == [
+        ["0", "0.8100", "0.7100", "40", "1,234", "1.50 s", "0.50 s"],
+        ["1 best", "0.8500", "0.6100", "40", "1,235", "2.50 s", "0.50 s"],
+        ["2", "—", "—", "—", "1,236", "3.50 s", "0.50 s"],
+        ["3", "0.8200", "0.9500", "40", "1,237", "4.50 s", "0.50 s"],
+    ]
+    designs = [f"{words.structure(each['design'])}, {words.recipe(each['design'])}" for each in trials]
+    designs[2] += " failed"
+    assert [row[7] for _, row in table] == designs
+    assert re.findall(r"<b>(.*?)</b>", text) == ["0.8500", "0.6100", "1,235", "42.2 s"]
+    numbers = [row for row in rows if len(row) == 4]
+    deviation = f"{np.std([2, 3, 7], ddof=1):.4f}"
+    assert [row[1:] for row in numbers] == [
+        [words.score(4.0 + place), deviation, words.score(0.01 * (place + 1))] for place in range(12)
+    ]
+    assert "3 more distant tasks not shown" in text
+
+
+def test_figures_mark_what_they_say() -> None:
+    curve = {"epoch": [20, 40, 60], "train_loss": [0.7] * 3, "validation": [0.5, 0.9, 0.7], "test": [0.5] * 3}
+    trials = [trial(0, 0.9, 0.4, epoch=40, curve=curve), trial(1, None), trial(2, 0.8, 0.6)]
+    # A dot at the epoch picked, and a dotted line for the trial without a result.
+    dots = [line for line in figures.curves_figure(trials, "accuracy", 0).axes[0].lines if line.get_marker() == "o"]  # type: ignore[arg-type]
+    assert [dot.get_xydata().tolist() for dot in dots] == [[[40, 0.9]], [[40, 0.8]]]
+    lines = figures.best_so_far_figure(trials, "accuracy").axes[0].lines  # type: ignore[arg-type]
+    assert [line.get_xdata() for line in lines if line.get_linestyle() == ":"] == [[1, 1]]
+    # The choice of the best design in another colour.
+    bars = figures.prior_figure({"8": 0.1, "2": 0.6, "4": 0.3}, "4").axes[0].patches
+    assert [bar.get_facecolor() == bars[1].get_facecolor() for bar in bars] == [False, True, False]
+    assert bars[0].get_facecolor() == bars[2].get_facecolor()
+    # Mean and deviation of alpha, cut only where a logarithmic axis ends.
+    embedding = result()["embedding"] | {"anchors": ["a-b", "c-d"], "alpha": [[2.0, 3.0, 7.0], [0.5, 40.0]]}
+    spans = [line.get_xdata() for line in figures.alpha_figure(embedding).axes[0].lines]
+    deviation = float(np.std([2, 3, 7], ddof=1))
+    np.testing.assert_allclose(spans[0], [4 - deviation, 4 + deviation])
+    assert list(spans[1]) == [4]
+    np.testing.assert_allclose(spans[2], [0.5, 20.25 + np.std([0.5, 40], ddof=1)])
+    close = [
+        line.get_xdata() for line in figures.alpha_figure(embedding | {"alpha": [[3.0, 4.0], [1.0]]}).axes[0].lines
+    ]
+    np.testing.assert_allclose(close[0], [3.5 - 0.5**0.5, 3.5 + 0.5**0.5])
+
+
+def test_the_band_over_seeds_is_one_deviation_wide() -> None:
+    runs = tuple(result(trial(0, 0.5, first), trial(1, 0.6, then)) for first, then in ((0.4, 0.5), (0.6, 0.9)))
+    group = summary.Group("t", "accuracy", "random", "uniform", "quick", "paper", 2, runs)
+    axes = figures.task_figure([group]).axes[0]
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, 0.5], [2, 0.7]])
+    half = np.array([np.std([0.4, 0.6], ddof=1), np.std([0.5, 0.9], ddof=1)])
+    np.testing.assert_allclose(axes.lines[1].get_xydata(), [[2, 0.7 - half[1]], [2, 0.7 + half[1]]])
+    corners = axes.collections[0].get_paths()[0].vertices
+    for number, mean, deviation in zip((1, 2), (0.5, 0.7), half):
+        heights = corners[corners[:, 0] == number, 1]
+        np.testing.assert_allclose((heights.min(), heights.max()), (mean - deviation, mean + deviation))

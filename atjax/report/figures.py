@@ -241,7 +241,8 @@ def alpha_figure(embedding: Embedding) -> Figure:
             continue
         mean = statistics.fmean(known)
         deviation = statistics.stdev(known) if len(known) > 1 else 0.0
-        axes.plot([max(mean - deviation, min(known)), mean + deviation], [place, place], color=SOFT, linewidth=4)
+        low = mean - deviation if mean > deviation else min(known)  # a logarithmic axis has no 0
+        axes.plot([low, mean + deviation], [place, place], color=SOFT, linewidth=4)
         axes.plot([mean], [place], "o", color=FIRST, markersize=6)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
