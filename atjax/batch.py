@@ -423,6 +423,8 @@ def single_batch(graphs: Graphs, shape: BatchShape | None = None, *, pairs: np.n
         return single_batch(graphs, shape)._replace(pairs=jnp.asarray(pairs, jnp.int32))
     count, total = len(graphs.n_node), int(graphs.n_node.sum())
     if shape is not None:
+        if count >= shape.graphs:
+            raise ValueError(f"{count} graphs exceed {shape}")
         places = np.arange(shape.graphs - 1)
         index = index_batches(graphs, np.where(places < count, places, -1)[None], shape)
         # On the host: how many rows there are to pick from differs, and would compile anew.

@@ -127,6 +127,8 @@ def test_too_small_a_shape_is_refused() -> None:
     for shape in (BatchShape(5, nodes, edges), BatchShape(5, nodes + 1, edges - 1), BatchShape(4, nodes + 1, edges)):
         with pytest.raises(ValueError, match="exceed"):
             index_batches(graphs, dealt, shape)
+        with pytest.raises(ValueError, match="exceed"):
+            single_batch(graphs, shape)
 
 
 # Batches
