@@ -44,6 +44,9 @@ def search(
 
     Returns:
         The result, as in ``result.json``.
+
+    Raises:
+        UserError: A setting is of no use, or another search is at work in the folder.
     """
     space = space or configuration.default("space")
     budget = budget or configuration.default("budget")
