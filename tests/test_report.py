@@ -330,6 +330,15 @@ def test_the_numbers_of_the_page_are_those_of_the_result(tmp_path: Path) -> None
         [words.score(4.0 + place), deviation, words.score(0.01 * (place + 1))] for place in range(12)
     ]
     assert "3 more distant tasks not shown" in text
+    # Of every dimension the choice of the best design is in the colour that the page says.
+    chosen = {}
+    for name, drawn in re.findall(r"<h3>(.*?)</h3>(<svg.*?</svg>)", text, re.DOTALL):
+        choices = words.in_order(shown["prior"][name.replace(" ", "_")])
+        bars = re.findall(r"fill: var\(--(first|soft)\)", drawn)
+        assert len(bars) == len(choices)
+        chosen[name.replace(" ", "_")] = [choice for choice, bar in zip(choices, bars) if bar == "first"]
+    design = trials[1]["design"]
+    assert chosen == {name: [] if design[name] is None else [str(design[name])] for name in shown["prior"]}
 
 
 def test_figures_mark_what_they_say() -> None:
