@@ -37,6 +37,16 @@ def test_mean_and_deviation_agree_with_numpy(tmp_path: Path) -> None:
     assert summary.mean_and_deviation([2.0, None]) == (2.0, None)
 
 
+def test_rows_say_what_their_columns_are_called(tmp_path: Path) -> None:
+    runs(tmp_path, np.array([[0.5, 0.25], [0.7, 0.75]]), seconds={"total": 90.0})
+    header, (row,) = summary.summary_rows(summary.summarise(summary.find([tmp_path])))
+    assert dict(zip(header, row, strict=True)) == {
+        **{"task": "cox2", "algorithm": "random", "prior": "transfer", "budget": "quick", "space": "paper"},
+        **{"trials": "1", "seeds": "2", "metric": "accuracy", "time": "1 min 30 s"},
+        **{"test": "0.5000 ± 0.3536", "validation": "0.6000 ± 0.1414"},
+    }
+
+
 def test_test_by_trial_is_the_mean_over_seeds_of_the_trial_picked_so_far(tmp_path: Path) -> None:
     write(tmp_path / "0", result(trial(0, 0.8, 0.7), trial(1, 0.7, 0.9), trial(2, 0.9, 0.5), best=2, seed=0))
     write(tmp_path / "1", result(trial(0, None), trial(1, 0.5, 0.4), trial(2, 0.6, 0.3), best=2, seed=1))
