@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from atjax import config
 from atjax.errors import UserError
-from atjax.space import Design
+from atjax.space import Design, Space
 from atjax.task import Level
 
 
@@ -56,6 +56,20 @@ class Budget:
     def width(self, hidden: int) -> int:
         """The real width for a nominal one."""
         return self.hidden.get(str(hidden), hidden)
+
+    def check(self, space: Space) -> None:
+        """Raise `UserError` if a width does not divide into heads of a space: better now than in a later trial."""
+        choices = {dimension.name: dimension.choices for dimension in space.dimensions}
+        if not {"convolution", "heads", "hidden"} <= choices.keys() or "gat" not in choices["convolution"]:
+            return
+        heads = math.lcm(*map(int, choices["heads"]))
+        for nominal in map(int, choices["hidden"]):
+            width = self.width(nominal)
+            if width % heads:
+                raise UserError(
+                    f"budget.hidden builds the width {nominal} as {width}, which does not divide into "
+                    f"{', '.join(map(str, choices['heads']))} heads of attention; give a multiple of {heads}."
+                )
 
     def schedule(self, design: Design, level: Level) -> Schedule:
         """What is trained for a design; epochs are a multiple of ``eval_every``, so that one program does for all."""

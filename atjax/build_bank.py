@@ -23,6 +23,7 @@ def main(cfg: DictConfig) -> None:
     seed = cli.whole(cfg.seed, "seed", 0)
     feature, compact = cli.flag(cfg.feature, "feature"), cli.flag(cfg.compact, "compact")
     budget, space, fisher = config.build(cfg.budget), config.build(cfg.space), config.build(cfg.fisher)
+    budget.check(space)
     workers = build.default_workers() if cfg.workers is None else cli.whole(cfg.workers, "workers", 1)
     designs = bank_designs(space, cli.whole(cfg.designs, "designs", 0))
     task = config.build_task(cfg)

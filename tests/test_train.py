@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -12,16 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tiny
 from scipy import sparse
 
-from atjax import metrics, train
+from atjax import metrics, search, train
 from atjax.batch import Batch, BatchShape, deal, index_batches, single_batch
 from atjax.budget import Budget, Schedule
 from atjax.compilation import counting
 from atjax.errors import UserError
 from atjax.model import layers
 from atjax.model.gnn import GNN, build, initialize
-from atjax.space import Design
+from atjax.space import Design, Dimension, paper_space
 from atjax.task import Graphs, Task
 from atjax.train import Fit, GraphData, NodeData, Steps, cosine, fit, program_of, train_block
 
@@ -490,6 +492,23 @@ def test_cosine_is_its_closed_form() -> None:
 
 
 # Budgets
+
+
+def test_widths_that_do_not_divide_into_heads_are_refused(tmp_path: Path) -> None:
+    """Of a space with attention; a width that is not built plays no part."""
+    sizes: tuple[Any, ...] = ({"graph": 1}, {"graph": 1})
+    for hidden, known in (({}, True), ({"64": 12, "256": 4, "7": 7}, True), ({"64": 10}, False), ({"256": 1}, False)):
+        budget = Budget("own", hidden, *sizes)
+        if known:
+            budget.check(paper_space())
+            continue
+        with pytest.raises(UserError, match="does not divide into 1, 2, 4 heads of attention; give a multiple of 4"):
+            budget.check(paper_space())
+        with pytest.raises(UserError, match=r"builds the width (64 as 10|256 as 1),"):
+            search(tiny.path_task(), budget=budget, folder=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
+        without = [Dimension("convolution", ("gcn", "gin")), *paper_space().dimensions[1:]]
+        budget.check(dataclasses.replace(paper_space(), dimensions=tuple(without)))
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ def search(
     """
     space = space or configuration.default("space")
     budget = budget or configuration.default("budget")
+    budget.check(space)
     found = prior if isinstance(prior, Transfer) else None
     chosen = found.prior if found is not None else prior or uniform_prior(space)
     assert isinstance(chosen, Prior)

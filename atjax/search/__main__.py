@@ -30,6 +30,7 @@ def main(cfg: DictConfig) -> None:
     resume = cli.flag(cfg.search.resume, "search.resume")
     own = None if cfg.search.append is None else cli.own_bank(cfg.search.append, "search.append")
     budget, space = config.build(cfg.budget), config.build(cfg.space)
+    budget.check(space)
     prepared = cli.prepare_transfer(cfg) if source == "transfer" else None
     folder = Path(HydraConfig.get().runtime.output_dir)
     start = time.perf_counter()
