@@ -286,6 +286,14 @@ def test_padding_and_order_do_not_matter(kind: tuple[str, str | None, int | None
     np.testing.assert_allclose(alone, expected[:4], rtol=1e-9, atol=1e-10)
 
 
+def test_padding_edges_have_zeros() -> None:
+    batch, count = single_batch(GRAPHS, BatchShape(5, 40, 96)), len(GRAPHS.senders)
+    assert count < 96
+    for padded, given in zip(batch.graph.edges, (GRAPHS.edges, GRAPHS.weights), strict=True):
+        np.testing.assert_array_equal(padded[:count], given)
+        assert not padded[count:].any()
+
+
 @pytest.mark.parametrize("kind", CONVOLUTIONS, ids=str)
 def test_designs_make_use_of_what_they_are_said_to(kind: tuple[str, str | None, int | None]) -> None:
     assert GRAPHS.edges is not None
