@@ -6,18 +6,15 @@ what they have. Tensors come in through ``numpy``.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
-from decimal import Decimal
-from fractions import Fraction
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy import sparse
 
 from atjax.errors import UserError
 from atjax.raw import PARTS, RawGraphs, Where, parts_of_sets, parts_of_words
+from atjax.values import as_array, as_column, as_values, by_name
 
 MASKS = {"train_mask": "train", "val_mask": "validation", "test_mask": "test"}
 """Names that PyTorch Geometric and DGL give to the parts of a split."""
@@ -91,7 +88,7 @@ def from_arrays(
         if graph.ndim != 1 or np.any(np.diff(graph) < 0) or graph.min(initial=0) < 0:
             raise UserError("graph must give each node the number of its graph, from 0 on, in ascending order.")
         counts["graph"] = len(graph)
-    values = None if labels is None else _values(labels)
+    values = None if labels is None else as_values(labels)
     if not counts and values is not None:
         counts["labels"] = len(values)
     if not counts:
@@ -150,17 +147,17 @@ def from_networkx(
     label = labels if isinstance(labels, str) else None
     nodes = [data for graph in several for _, data in graph.nodes(data=True)]
     columns = {
-        name: _column(name, given, where.node)
-        for name, given in _attributes(nodes, attributes, NO_FEATURES | {label, split}, "nodes").items()
+        name: as_column(name, given, where.node)
+        for name, given in by_name(nodes, attributes, NO_FEATURES | {label, split}, "nodes").items()
     }
     by_level, parts = {}, {}
     if label is not None:
         for level, rows in _attribute_rows(several, label).items():
-            by_level[level] = _values(rows)
+            by_level[level] = as_values(rows)
     elif labels is not None:
         if len(several) == 1 and isinstance(labels, Mapping):
             labels = [labels.get(node) for node in names[0]]
-        by_level["graph" if len(several) > 1 else "node"] = _values(labels)
+        by_level["graph" if len(several) > 1 else "node"] = as_values(labels)
     for level, rows in _attribute_rows(several, split).items():
         parts[level] = parts_of_words(rows, level, where)
     senders, receivers, what = [], [], []
@@ -183,8 +180,8 @@ def from_networkx(
 
     where = Where(where.node, edge_place)
     edges = {
-        name: _column(name, given, edge_place)
-        for name, given in _attributes(what, edge_attributes, NO_FEATURES, "edges").items()
+        name: as_column(name, given, edge_place)
+        for name, given in by_name(what, edge_attributes, NO_FEATURES, "edges").items()
         if what
     }
     return RawGraphs(
@@ -223,7 +220,7 @@ def from_pyg(data: Any) -> RawGraphs:
     targets = _all_or_none([getattr(graph, "y", None) for graph in several], "y")
     by_level: dict[str, np.ndarray] = {}
     if targets is not None:
-        arrays = [np.atleast_1d(_array(y)) for y in targets]
+        arrays = [np.atleast_1d(as_array(y)) for y in targets]
         if len(several) > 1 and all(len(y) == 1 for y in arrays):
             by_level["graph"] = _joined(arrays, "y")
         else:
@@ -286,9 +283,9 @@ def from_dgl(
     if label is not None:
         rows = _all_or_none([graph.ndata.get(label) for graph in several], label)
         if rows is not None:
-            by_level["node"] = _joined([_array(row) for row in rows], label)
+            by_level["node"] = _joined([as_array(row) for row in rows], label)
     elif labels is not None:
-        by_level["graph" if len(several) > 1 else "node"] = _values(labels)
+        by_level["graph" if len(several) > 1 else "node"] = as_values(labels)
     masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
     each = [_edges(graph.edges()) for graph in several]
@@ -352,136 +349,27 @@ def _where(sizes: Sequence[int], name: Callable[[int, int], str]) -> Where:
     return Where(node=node)
 
 
-def _array(tensor: Any) -> np.ndarray:
-    """A tensor, wherever it lives, or anything else as an array."""
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu().numpy()
-    array = np.asarray(tensor)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)  # pandas takes no other order of bytes
-
-
 def _features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:
     if sparse.issparse(given):
         return sparse.csr_matrix(given)  # scipy's sparse arrays have no length, unlike its matrices
-    array = _array(given)
+    array = as_array(given)
     if array.ndim not in (1, 2):
         raise UserError(f"{name} has the shape {array.shape}; give a row for each node, [V, D].")
     return array
 
 
 def _edge_rows(given: Any, name: str, count: int) -> np.ndarray:
-    array = _array(given)
+    array = as_array(given)
     if array.ndim not in (1, 2) or len(array) != count:
         raise UserError(f"{name} has the shape {array.shape}, but there are {count} edges; give a row for each edge.")
     return array
 
 
 def _whole(given: Any, name: str) -> np.ndarray:
-    array = _array(given)
+    array = as_array(given)
     if array.dtype.kind not in "iu" and array.size:
         raise UserError(f"{name} is of type {array.dtype}; give whole numbers.")
     return array.astype(np.int64)
-
-
-def _values(given: Any) -> np.ndarray:
-    """Labels as an array: numbers where all are, else objects. A mapping gives them by number."""
-    if isinstance(given, Mapping):
-        given = [given.get(number) for number in range(len(given))]
-    if hasattr(given, "detach") or (isinstance(given, np.ndarray) and given.dtype != object):
-        return _array(given)
-    if not isinstance(given, Iterable):
-        raise UserError(f"The labels are of type {type(given).__name__}; give a list or an array of them.")
-    rows = [_scalar(one) for one in given]
-    if any(isinstance(row, str | tuple | frozenset) for row in rows):
-        return _objects(rows)
-    try:
-        array = np.array(rows)
-    except ValueError:  # rows of different lengths
-        return _objects(rows)
-    array = _as_numbers(array)
-    return array if array.dtype.kind in "biuf" else _objects(rows)
-
-
-def _as_numbers(array: np.ndarray) -> np.ndarray:
-    """Objects as float64, NaN for None, if some are numbers with a fraction and none are other things than numbers."""
-    if array.dtype != object:
-        return array
-    entries = [_scalar(entry) for entry in array.flat]
-    if any(isinstance(entry, float | np.floating | Decimal | Fraction) for entry in entries):
-        with contextlib.suppress(TypeError, ValueError):
-            numbers = [np.nan if entry is None or entry is pd.NA else float(entry) for entry in entries]
-            return np.reshape(numbers, array.shape)
-    return array
-
-
-def _scalar(given: Any) -> Any:
-    """The Python object of numpy's numbers and of tensors and arrays of one number; anything else as it is."""
-    if not (hasattr(given, "detach") or hasattr(given, "item")):
-        return given
-    array = _array(given)
-    return array.item() if array.size == 1 else given
-
-
-def _objects(rows: Sequence[Any]) -> np.ndarray:
-    array = np.empty(len(rows), object)
-    array[:] = rows
-    return array
-
-
-def _column(name: str, given: Sequence[Any], place: Callable[[int], str]) -> np.ndarray:
-    """An attribute of nodes or edges: numbers [N], words [N], or lists of numbers [N, K]."""
-    rows = [np.zeros(0) if value is None or isinstance(value, str) else _flat(value) for value in given]
-    absent = next((number for number, value in enumerate(given) if value is None), None)
-    if absent is not None:
-        raise UserError(
-            f"{place(absent)} has no attribute {name!r}, which others have; give it, or name the attributes to use, "
-            "without it."
-        )
-    other = next((number for number, row in enumerate(rows) if len(row) != len(rows[0])), None)
-    if other is not None:
-        raise UserError(f"{place(other)}: {name} is of another kind or length than elsewhere; make them alike.")
-    if not any(map(len, rows)):
-        return _objects(given)
-    array = _as_numbers(np.stack(rows))
-    return array if array.shape[1] > 1 else array[:, 0]
-
-
-def _flat(value: Any) -> np.ndarray:
-    """The numbers of one node or edge in one row."""
-    try:
-        return _array(value).reshape(-1)
-    except ValueError:  # lists of different lengths in one
-        return np.zeros(0)
-
-
-def _attributes(
-    data: Sequence[Mapping[Any, Any]], wanted: Sequence[Any] | None, others: Set[Any], whose: str
-) -> dict[str, list[Any]]:
-    """Values of attributes, None where one is absent, by name: their key in words, whatever its type.
-
-    Args:
-        data: Attributes of each node or edge.
-        wanted: Keys or names; None for all that there are.
-        others: Keys that are left out then.
-        whose: What has them, ``nodes`` or ``edges``.
-
-    Raises:
-        UserError: Two have the same name.
-    """
-    keys: dict[str, list[Any]] = {}
-    for key in {key: None for each in data for key in each}:
-        keys.setdefault(str(key), []).append(key)
-    if wanted is None:
-        wanted = sorted(str(key) for same in keys.values() for key in same if key not in others)
-    found = {}
-    for name in map(str, wanted):
-        key, *more = keys.get(name, [name])
-        if more:
-            raise UserError(
-                f"Two attributes of the {whose} are called {name!r}, as {key!r} and {more[0]!r}; rename one of them."
-            )
-        found[name] = [each.get(key) for each in data]
-    return found
 
 
 def _attribute_rows(graphs: Sequence[Any], name: str) -> dict[str, list[Any]]:
@@ -523,7 +411,7 @@ def _joined(rows: list[np.ndarray], name: str) -> np.ndarray:
 def _masks(given: Mapping[str, list[Any]], count: int, where: Where) -> dict[str, np.ndarray]:
     if not given:
         return {}
-    sets = {MASKS[name]: _joined([_array(row) for row in rows], name).astype(bool) for name, rows in given.items()}
+    sets = {MASKS[name]: _joined([as_array(row) for row in rows], name).astype(bool) for name, rows in given.items()}
     return {"node": parts_of_sets({part: sets[part] for part in PARTS if part in sets}, count, "node", where)}
 
 
@@ -531,7 +419,7 @@ def _edges(given: Any) -> tuple[np.ndarray, np.ndarray]:
     """Senders and receivers, [E] each."""
     if given is None:
         raise UserError("There are no edges; give edge_index, [2, E].")
-    ends = _whole(np.stack([_array(end) for end in given]) if isinstance(given, tuple) else given, "edge_index")
+    ends = _whole(np.stack([as_array(end) for end in given]) if isinstance(given, tuple) else given, "edge_index")
     if ends.size == 0:
         ends = ends.reshape(2, 0)
     if ends.ndim != 2 or len(ends) != 2:

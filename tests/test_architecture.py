@@ -72,7 +72,7 @@ def test_no_import_cycles() -> None:
 
 
 LAYERS = (
-    {"errors", "space", "atomic", "products"},
+    {"errors", "space", "atomic", "products", "values"},
     {"raw", "encoding", "interop", "reading"},
     {"graphs", "task", "meta", "links"},
     {"config", "sources", "neighbours"},
