@@ -9,7 +9,7 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Unpack, cast
 
 import numpy as np
@@ -192,7 +192,7 @@ class Task:
             UserError: An option is wrong, or the graphs cannot be learnt from.
         """
         level, labels, encoding, encoded, split, notes = reading.read(raw, options)
-        return cls(
+        task = cls(
             options.get("name", "own"),
             cast(Level, level),
             cast(Loss, labels.loss),
@@ -204,6 +204,8 @@ class Task:
             None if split is None else Split(*split),
             encoding=encoding,
         )
+        # Targets are checked in double precision, and kept in single as those of all other sources are.
+        return task if task.loss == "cross_entropy" else replace(task, labels=task.labels.astype(np.float32))
 
     @property
     def num_examples(self) -> int:

@@ -278,7 +278,8 @@ def test_targets_that_single_precision_cannot_tell_apart_are_refused() -> None:
         with pytest.raises(UserError, match=r"own: the targets of column 0 vary by .* subtract their mean first\.$"):
             Task.from_arrays(None, [[0], [1]], targets + offset)
     task = Task.from_arrays(None, [[0], [1]], targets + 1e5)
-    np.testing.assert_array_equal(task.labels[:, 0], targets + 1e5)
+    np.testing.assert_array_equal(task.labels[:, 0], (targets + 1e5).astype(np.float32))
+    assert task.labels.dtype == np.float32
     # Of equal numbers, mean and deviation have rounding errors.
     constant = Task.from_arrays(None, [[0], [1]], np.full(7, 0.1))
     assert Units.of("mse", constant.labels).deviation == 1
