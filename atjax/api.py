@@ -8,6 +8,8 @@ Example:
 
 from __future__ import annotations
 
+import dataclasses
+
 from atjax import config
 from atjax.bank.store import Bank, load_bank
 from atjax.budget import Budget
@@ -53,17 +55,18 @@ def transfer_prior(
         bank: The bank.
         space: The space to search; that of `conf/search.yaml` if None.
         budget: The budget whose records count; that of `conf/search.yaml` if None.
-        fisher: Settings of the Fisher stage; that of `conf/search.yaml` if None.
-        prior: Settings of the prior; that of `conf/search.yaml` if None.
+        fisher: Settings of the Fisher stage; those of `conf/search.yaml` with what the prior compares if None.
+        prior: Settings of the prior; those of `conf/search.yaml` for the task's level if None.
         seed: Of the split, and of the projection.
     """
+    prior = prior or config.default_prior(task.level)
     return transfer(
         task,
         bank,
         space or config.default("space"),
         budget=(budget or config.default("budget")).name,
-        fisher=fisher or config.default("fisher"),
+        fisher=fisher or dataclasses.replace(config.default("fisher"), statistic=prior.statistic),
         seed=seed,
-        prior=prior or config.default("prior"),
+        prior=prior,
         cache=config.cache_dir() / "features",
     )

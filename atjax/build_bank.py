@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     folder = cli.own_bank(cfg.bank, "bank")
     seed = cli.whole(cfg.seed, "seed", 0)
     feature, compact = cli.flag(cfg.feature, "feature"), cli.flag(cfg.compact, "compact")
-    budget, space, fisher = config.build(cfg.budget), config.build(cfg.space), config.build(cfg.fisher)
+    budget, space, fisher = config.build(cfg.budget), config.build(cfg.space), config.compared(cfg.fisher)
     budget.check(space)
     workers = build.default_workers() if cfg.workers is None else cli.whole(cfg.workers, "workers", 1)
     designs = bank_designs(space, cli.whole(cfg.designs, "designs", 0))
@@ -46,8 +46,9 @@ def main(cfg: DictConfig) -> None:
             embedded = build.embed_task(
                 task,
                 folder=folder,
-                config=fisher,
+                configs=fisher,
                 seed=seed,
+                cache=config.cache_dir() / "features",
                 progress=lambda done, total: bar.update(anchors, completed=done, total=total),
             )
     if compact:

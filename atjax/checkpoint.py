@@ -222,7 +222,7 @@ def load(path: str | Path) -> TrainedModel:
         UserError: There is no model, or it is broken, or of a version that this one cannot read.
 
     Example:
-        >>> model = atjax.load("runs/cox2/random-product-quick-seed0")
+        >>> model = atjax.load("runs/cox2/random-auto-quick-seed0")
         >>> model.predict(atjax.load_task("cox2").graphs)
     """
     given = Path(path).absolute()

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -34,7 +34,7 @@ from atjax.fisher import FisherConfig
 from atjax.overview import warnings
 from atjax.prior import PriorConfig, comparable, too_few_tasks
 from atjax.space import Space
-from atjax.task import Split, Task
+from atjax.task import Level, Split, Task
 from atjax.transfer import Transfer, transfer
 
 
@@ -137,7 +137,10 @@ def _sentence(error: Exception) -> str:
         case OverrideParseException():
             return f"The argument {error.override!r} is not of the form key=value ({first}); see --help for examples."
         case ConfigCompositionException() if first.startswith("Could not override '"):
-            return f"There is no setting {first.removeprefix('Could not override ')}; see --help for what there is."
+            setting = first.removeprefix("Could not override ")
+            if setting.startswith("'prior."):
+                return f"There is no setting {setting} of this prior; name one that has it, as in prior=product."
+            return f"There is no setting {setting}; see --help for what there is."
         case OSError(filename=file, strerror=str(reason)):
             return f"{file or 'A file'} cannot be read or written ({reason}); mend that first."
     return f"{first}; see --help for what there is."
@@ -264,19 +267,22 @@ def print_remarks(console: Console, task: Task, split: Split) -> None:
         console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
 
 
-def prepare_transfer(cfg: DictConfig) -> functools.partial[Transfer]:
+def prepare_transfer(cfg: DictConfig) -> dict[Level, functools.partial[Transfer]]:
     """`atjax.transfer.transfer` with the bank and the settings of a configuration; task, space and budget are to come.
 
-    Made before the data are loaded, so that a wrong setting is told at once.
+    By level of the task. Made before the data are loaded, so that a wrong setting is told at once.
     """
-    return functools.partial(
+    shared = functools.partial(
         transfer,
         bank=load_bank(str(folder(cfg.bank, "bank"))),
-        fisher=config.build(cfg.fisher),
-        prior=config.build(cfg.prior),
         projection=config.build(cfg.projection),
         cache=config.cache_dir() / "features",
     )
+    settled: dict[Level, DictConfig] = {level: config.at_level(cfg, level) for level in get_args(Level)}
+    return {
+        level: functools.partial(shared, fisher=config.build(own.fisher), prior=config.build(own.prior))
+        for level, own in settled.items()
+    }
 
 
 def transfer_with_progress(
@@ -313,6 +319,8 @@ def _warnings_of_transfer(
             budget=budget.name,
         )
         if (obstacle := too_few_tasks(rest)) is not None:
-            yield f"{obstacle} The prior will be uniform."
+            counts = bank.features.groupby("fisher")["content_hash"].nunique()
+            held = ", ".join(f"{key} of {count}" for key, count in counts.items()) or "none"
+            yield f"{obstacle} Wanted are {fisher.key}; its features are {held}. The prior will be uniform."
     if prior.weights == "calibrated" and "first_losses" not in fisher.statistic:
-        yield "prior=calibrated is made for fisher=losses; give both, or take prior=rank, as good on alpha alone."
+        yield "prior=calibrated is made for fisher=losses, and takes it where fisher is left out; else prior=rank does."

@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     seed = cli.whole(cfg.seed, "seed", 0)
     budget, space, prepared = config.build(cfg.budget), config.build(cfg.space), cli.prepare_transfer(cfg)
     task = config.build_task(cfg)
-    found = cli.transfer_with_progress(prepared, task, space, budget, seed, console)
+    found = cli.transfer_with_progress(prepared[task.level], task, space, budget, seed, console)
     feature = found.feature
 
     anchors = Table(

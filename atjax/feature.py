@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -25,8 +26,8 @@ class TaskFeature:
         alphas: alpha of every anchor and initialisation, float64 [A, R]. Or [E, R] of what `FisherConfig.statistic`
             names, one statistic after the other, each anchor by anchor, each with all its entries.
         fisher: Key of the settings.
-        seconds: Wall time of its computation; that of the first one, if it was read from the cache.
-        cached: Whether it was read from the cache.
+        seconds: Wall time of its computation; that of the first one, where it was read from the cache.
+        cached: Whether all of it was read from the cache.
     """
 
     alphas: np.ndarray
@@ -53,7 +54,7 @@ def task_feature(
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TaskFeature:
-    """Compute the feature of a task, or read it from a cache.
+    """Compute the feature of a task, or read it from a cache, or what there is of it.
 
     Args:
         task: The task; only the training part of its split is looked at.
@@ -65,27 +66,50 @@ def task_feature(
     Raises:
         UserError: The Fisher information vanishes for some anchor, so the task has no feature.
     """
+    parts = {part.key: part.statistic for part in _parts(config)}
+    paths = {key: None if cache is None else cache / _file(task, key, seed) for key in parts}
+    held = {key: stored for key, path in paths.items() if path is not None and (stored := _read(path, key)) is not None}
+    missing = [key for key in parts if key not in held]
+    if missing:
+        start = time.perf_counter()
+        names = [name for key in missing for name in parts[key]]
+        values = task_statistics(task, config, names, seed=seed, progress=progress)
+        _check(task, values)
+        share = (time.perf_counter() - start) / len(missing)
+        for key in missing:
+            held[key] = TaskFeature(entries({name: values[name] for name in parts[key]}), key, share)
+            if (path := paths[key]) is not None:
+                write_text(path, json.dumps({"alphas": held[key].alphas.tolist(), "seconds": share}))
+    alphas = np.concatenate([held[key].alphas for key in parts])
+    return TaskFeature(alphas, config.key, sum(held[key].seconds for key in parts), cached=not missing)
+
+
+def _parts(config: FisherConfig) -> list[FisherConfig]:
+    """The settings of what is kept by itself: each statistic, so that one can be added to what others are made of.
+
+    With a tolerance all are one, for each then has a say in how many examples and draws are enough.
+    """
+    if config.tolerance > 0:
+        return [config]
+    return [dataclasses.replace(config, statistic=(name,)) for name in config.statistic]
+
+
+def _file(task: Task, fisher: str, seed: int) -> str:
+    """The name of a cached part, from all that its numbers depend on; ``fisher`` is the key of its settings."""
+    header = f"{task.content_hash} {seed} {fisher} {runtime.versions()}"
     # The training examples are named too: the content hash says nothing of a split that comes with the data.
-    header = f"{task.content_hash} {seed} {config.key} {runtime.versions()}"
-    name = hash_arrays(header, [task.split(seed).train])[:24]
-    path = None if cache is None else cache / f"{name}.json"
-    if path is not None and (stored := _read(path, config.key)) is not None:
-        return stored
-    start = time.perf_counter()
-    values = task_statistics(task, config, config.statistic, seed=seed, progress=progress)
-    alphas = entries(values)
-    if not np.all(np.isfinite(alphas)):
-        first = int(np.flatnonzero(~np.isfinite(alphas).all(axis=1))[0]) + 1
-        one_each = len(alphas) == len(next(iter(values.values())).value)
-        what = "anchor" if one_each else "the anchor behind entry"
-        raise UserError(
-            f"{task.name}: the Fisher information of {what} {first} is 0 or not finite, so the task has no feature; "
-            "check its features and labels, or search with search.prior=uniform."
-        )
-    feature = TaskFeature(alphas, config.key, time.perf_counter() - start)
-    if path is not None:
-        write_text(path, json.dumps({"alphas": alphas.tolist(), "seconds": feature.seconds}))
-    return feature
+    return f"{hash_arrays(header, [task.split(seed).train])[:24]}.json"
+
+
+def _check(task: Task, values: Mapping[str, Values]) -> None:
+    """Raise UserError where a statistic is not finite."""
+    for statistic in values.values():
+        finite = [bool(np.all(np.isfinite(anchor))) for anchor in statistic.value]
+        if not all(finite):
+            raise UserError(
+                f"{task.name}: the Fisher information of anchor {finite.index(False) + 1} is 0 or not finite, so the "
+                "task has no feature; check its features and labels, or search with search.prior=uniform."
+            )
 
 
 def entries(statistics: Mapping[str, Values]) -> np.ndarray:
@@ -98,7 +122,7 @@ def entries(statistics: Mapping[str, Values]) -> np.ndarray:
 
 
 def _read(path: Path, fisher: str) -> TaskFeature | None:
-    """A cached feature; None if there is none, or if it is broken and must be made anew."""
+    """A cached part of a feature; None if there is none, or if it is broken and must be made anew."""
     try:
         stored = json.loads(path.read_text())
         alphas, seconds = np.array(stored["alphas"], float), float(stored["seconds"])

@@ -59,6 +59,7 @@ class PriorConfig:
         weights: ``inverse``: 1 / d_e, the paper's; ``calibrated``: by the correlation of ranks that the bank lets one
             expect at that distance (see `atjax.affinity`).
         power: Exponent of calibrated weights.
+        statistic: What features of tasks it was made for; the Fisher stage takes them unless it is told otherwise.
     """
 
     name: str = "product"
@@ -74,9 +75,11 @@ class PriorConfig:
     reweigh: float = 0.0
     weights: Weighting = "inverse"
     power: float = 4.0
+    statistic: Sequence[str] = ("alpha",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", str(self.name))
+        object.__setattr__(self, "statistic", tuple(self.statistic))
         if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
             raise UserError(f"prior.top_k must be a whole number of at least 1; it is {self.top_k!r}.")
         if not self.threshold >= 0:  # as NaN is neither

@@ -86,4 +86,5 @@ def transfer(
     settings: dict[str, Any] = {"bank": bank.name, "fisher": fisher.key}
     for group, chosen in (("prior", prior), ("projection", projection)):
         settings |= {f"{group}.{name}": value for name, value in dataclasses.asdict(chosen).items()}
+    del settings["prior.statistic"]  # what it was made for; what was taken is in the key
     return Transfer(derived, feature, embedding, seconds, settings)

@@ -26,7 +26,6 @@ from atjax.bank import Bank, load_bank, store
 from atjax.bank import build as bank_build
 from atjax.bank.manage import problems
 from atjax.errors import UserError
-from atjax.fisher import Values
 from atjax.space import Design, bank_designs
 from atjax.task import Split
 from atjax.train import program_of
@@ -35,8 +34,8 @@ DESIGNS = 12
 
 
 @pytest.fixture(autouse=True)
-def made_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Made-up trainings and Fisher stages; lists the designs that are trained."""
+def made_up(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Made-up trainings and Fisher stages, with a cache of their own; lists the designs that are trained."""
     trained: list[str] = []
 
     def fit(task: Any, design: Any, **kwargs: Any) -> Any:
@@ -44,8 +43,9 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return tiny.made_up(task, design, **kwargs)
 
     alphas = 1 + np.random.default_rng(5).random((12, 5))
+    monkeypatch.setenv("ATJAX_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setattr("atjax.bank.build.fit", fit)
-    monkeypatch.setattr("atjax.feature.task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
+    monkeypatch.setattr("atjax.feature.task_statistics", tiny.fisher_stage(alphas))
     return trained
 
 
@@ -74,7 +74,7 @@ def test_a_build_and_its_repeat(tmp_path: Path, made_up: list[str], capsys: pyte
     bank = load_bank(folder)
     complete(bank)
     assert list(bank.tasks.values()) == ["digits"]
-    assert bank.features["fisher"].tolist() == [tiny.fisher_key()]
+    assert set(bank.features["fisher"]) == {tiny.fisher_key("alpha"), tiny.fisher_key("losses")}
     before = {path: path.read_bytes() for path in folder.rglob("*.parquet")}
     assert len(made_up) == 12
     assert tiny.run("build_bank", *command(folder)) == 0
@@ -181,14 +181,14 @@ def test_what_another_process_has_just_finished_is_not_trained_again(tmp_path: P
 def test_a_task_is_trained_anew_on_another_split_of_its_own(tmp_path: Path, made_up: list[str]) -> None:
     task, ids = tiny.path_task(), np.arange(20)
     design, config = bank_designs(tiny.space(), 1), atjax.config.default("fisher")
-    settings: dict[str, Any] = {"folder": tmp_path, "seed": 0, "progress": lambda *_: None}
+    settings: dict[str, Any] = {"folder": tmp_path / "bank", "seed": 0, "progress": lambda *_: None}
     for _ in range(2):
         for split in (None, Split(ids[:10], ids[10:15], ids[15:]), Split(ids[:10], ids[15:], ids[10:15])):
             own = dataclasses.replace(task, fixed_split=split)
             bank_build.train_designs(own, design, budget=tiny.BUDGET, **settings)
-            bank_build.embed_task(own, config=config, **settings)
+            bank_build.embed_task(own, configs=[config], cache=tmp_path / "cache", **settings)
     assert len(made_up) == 3
-    bank = load_bank(tmp_path)
+    bank = load_bank(tmp_path / "bank")
     assert len(set(bank.features["content_hash"]) & set(bank.records["content_hash"])) == len(bank.tasks) == 3
     assert task.content_hash in bank.tasks
     assert problems(bank) == []
@@ -317,7 +317,7 @@ SLOWED = (
     "note = lambda design: os.write(log, (design.key + chr(10)).encode());"
     "build.fit = lambda task, design, **k: (wait(), note(design), tiny.made_up(task, design, **k))[-1];"
     "v = 1 + numpy.random.default_rng(5).random((12, 5));"
-    "atjax.feature.task_statistics = lambda *a, **k: {'alpha': atjax.fisher.Values(v, v)};"
+    "atjax.feature.task_statistics = tiny.fisher_stage(v);"
     "sys.exit(tiny.run('build_bank', *sys.argv[1:]))"
 )
 
@@ -354,7 +354,7 @@ def test_two_processes_one_killed_and_one_more(tmp_path: Path, made_up: list[str
     assert tiny.run("build_bank", *command(bank)) == 0
     complete(load_bank(bank))
     assert set(made_up) == expected_keys() - held
-    assert len(load_bank(bank).features) == 1
+    assert len(load_bank(bank).features) == 2
     assert not [path for path in bank.rglob("*.tmp") if not path.name.startswith(".")]
 
 

@@ -19,7 +19,6 @@ from rich.console import Console
 
 from atjax import build_bank, cli
 from atjax.errors import UserError
-from atjax.fisher import Values
 from atjax.report import read
 
 UNIFORM = "search.prior=uniform"
@@ -144,9 +143,21 @@ def test_sets_that_cannot_be(
     [
         ("fisher.hidden=-1", "fisher.hidden must be positive; it is -1."),
         ("fisher.hidden=x", "atjax.fisher.FisherConfig does not take hidden=x, "),
-        ("prior.epsilon=7", "prior.epsilon must lie between 0 and 1; it is 7."),
-        ("prior.epsilon=x", "atjax.prior.PriorConfig does not take "),
-        ("prior.top_k=0", "prior.top_k must be a whole number of at least 1; it is 0."),
+        ("prior=product prior.epsilon=7", "prior.epsilon must lie between 0 and 1; it is 7."),
+        ("prior=product prior.epsilon=x", "atjax.prior.PriorConfig does not take "),
+        ("prior=product prior.top_k=0", "prior.top_k must be a whole number of at least 1; it is 0."),
+        (
+            "prior.epsilon=0.2",
+            "There is no setting 'prior.epsilon' of this prior; name one that has it, as in prior=pro",
+        ),
+        (
+            "prior.by_level.node=calibated",
+            "prior.by_level.node: there is no prior 'calibated' (did you mean calibrated?)",
+        ),
+        (
+            "prior.by_level.graph=auto",
+            "prior.by_level.graph: there is no prior 'auto'; choose from calibrated, product, r",
+        ),
         ("projection.inputs=foo", "projection.inputs must be one of log, paper, plain; it is 'foo'."),
     ],
 )
@@ -156,7 +167,7 @@ def test_bad_settings_of_the_transfer_are_told_before_the_data_are_loaded(
 ) -> None:
     tiny.fill_bank(tmp_path / "bank", designs=2)
     nowhere = f"data.root={tmp_path / 'nowhere'}"
-    sentence = refused(capsys, program, "task=mutag", nowhere, f"bank={tmp_path / 'bank'}", argument)
+    sentence = refused(capsys, program, "task=mutag", nowhere, f"bank={tmp_path / 'bank'}", *argument.split())
     assert sentence.startswith(message)
     assert tiny.files(here) == []
     assert not (tmp_path / "nowhere").exists()
@@ -413,7 +424,7 @@ def test_embed_prints_feature_and_neighbours(
     monkeypatch.setenv("ATJAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
     alphas = tiny.np.linspace(2, 9, 12)[:, None] + tiny.np.array([-0.5, 0.5])
-    monkeypatch.setattr("atjax.feature.task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
+    monkeypatch.setattr("atjax.feature.task_statistics", tiny.fisher_stage(alphas))
     bank = tiny.fill_bank(tmp_path / "bank")
     assert tiny.run("embed", *tiny.TASK, f"bank={bank}", "projection.iterations=20") == 0
     first = capsys.readouterr().out

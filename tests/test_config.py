@@ -14,7 +14,9 @@ from atjax import config, load_bank
 from atjax.config import conf_dir, data_root, load_task, task_names
 from atjax.embedding import ProjectionConfig
 from atjax.errors import UserError
+from atjax.fisher import FisherConfig
 from atjax.prior import PriorConfig
+from atjax.task import Level
 
 ALL = [
     *("amazon_computers", "amazon_photo", "bzr", "citeseer", "coauthor_cs", "coauthor_physics", "cora", "cox2", "dd"),
@@ -109,7 +111,9 @@ def test_the_files_and_the_classes_have_the_same_defaults() -> None:
     assert config.load("prior", "product") == PriorConfig()
     assert config.load("prior", "rank") == PriorConfig("rank", joint=True)
     assert config.load("prior", "calibrated") == PriorConfig(
-        "calibrated", threshold=2.0, joint=True, keep=0.5, reweigh=1.0, weights="calibrated"
+        "calibrated",
+        **{"threshold": 2.0, "joint": True, "keep": 0.5, "reweigh": 1.0, "weights": "calibrated"},
+        statistic=("alpha", "first_losses"),
     )
     assert config.load("projection", "default") == ProjectionConfig()
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
@@ -119,22 +123,58 @@ def test_the_files_and_the_classes_have_the_same_defaults() -> None:
             for group in ("prior", "fisher", "budget")
             for name in sorted(file.stem for file in (config.conf_dir() / group).glob("*.yaml"))
         }
-    for group in ("prior", "fisher", "space", "budget", "projection"):
+    for group in ("fisher", "space", "budget", "projection"):
         assert config.default(group) == config.build(composed[group])
     for (group, name), node in others.items():
         assert config.load(group, name) == config.build(node)
-    assert config.load("fisher", "losses") == dataclasses.replace(
-        config.default("fisher"), statistic=["alpha", "first_losses"]
-    )
+    assert config.load("fisher", "auto") == config.load("fisher", "alpha")
+
+
+def test_the_prior_and_what_it_compares_follow_the_level() -> None:
+    product, calibrated = config.load("prior", "product"), config.load("prior", "calibrated")
+    alpha, losses = config.load("fisher", "alpha"), config.load("fisher", "losses")
+
+    def settled(level: Level, *arguments: str) -> tuple[PriorConfig, FisherConfig]:
+        with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+            composed = compose("search", list(arguments))
+        before = composed.copy()
+        own = config.at_level(composed, level)
+        assert composed == before
+        return config.build(own.prior), config.build(own.fisher)
+
+    assert settled("node") == (calibrated, losses)
+    assert settled("graph") == settled("edge") == (product, alpha)
+    levels: tuple[Level, ...] = ("node", "graph", "edge")
+    assert [config.default_prior(level) for level in levels] == [calibrated, product, product]
+    # What is said outright stands.
+    assert settled("graph", "prior=calibrated") == (calibrated, losses)
+    assert settled("node", "prior=rank") == (config.load("prior", "rank"), alpha)
+    assert settled("node", "fisher=alpha") == (calibrated, alpha)
+    assert settled("node", "prior.by_level.node=product") == (product, alpha)
+    meta = dataclasses.replace(alpha, statistic=("meta",), seeds=3)
+    assert settled("node", "fisher.statistic=[meta]", "fisher.seeds=3") == (calibrated, meta)
+
+
+def test_a_bank_gets_what_every_prior_compares() -> None:
+    alpha, losses = config.load("fisher", "alpha"), config.load("fisher", "losses")
+    with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
+        asked = {name: compose("build_bank", [f"fisher={name}"]).fisher for name in ("auto", "alpha", "losses")}
+        less = compose("build_bank", ["fisher.seeds=2"]).fisher
+    assert {name: config.compared(node) for name, node in asked.items()} == {
+        "auto": [alpha, losses],
+        "alpha": [alpha],
+        "losses": [losses],
+    }
+    assert config.compared(less) == [dataclasses.replace(each, seeds=2) for each in (alpha, losses)]
 
 
 def test_searches_from_other_priors_have_run_directories_of_their_own() -> None:
     config.teach_omegaconf()
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
-        chosen = [[f"prior={name}"] for name in ("product", "rank", "calibrated")] + [["search.prior=uniform"]]
-        chosen += [[*arguments, "fisher=losses"] for arguments in chosen[2:]]
+        chosen = [[f"prior={name}"] for name in ("auto", "product", "rank", "calibrated")] + [["search.prior=uniform"]]
+        chosen += [[*arguments, "fisher=losses"] for arguments in chosen[3:]]
         composed = [compose("search", arguments, return_hydra_config=True).hydra for arguments in chosen]
-    priors = ("product", "rank", "calibrated", "uniform", "calibrated-losses", "uniform")
+    priors = ("auto", "product", "rank", "calibrated", "uniform", "calibrated-losses", "uniform")
     names = [f"digits/random-{name}-quick-seed0" for name in priors]
     assert [hydra.sweep.subdir for hydra in composed] == names
     assert [hydra.run.dir for hydra in composed] == [f"runs/{name}" for name in names]
@@ -154,5 +194,5 @@ def test_a_budget_is_named_by_its_values() -> None:
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         composed = compose("search", ["budget.batch_size=16"], return_hydra_config=True)
     assert config.build(composed.budget) == less
-    assert composed.hydra.run.dir == f"runs/digits/random-product-{less.name}-seed0"
-    assert composed.hydra.sweep.subdir == f"digits/random-product-{less.name}-seed0"
+    assert composed.hydra.run.dir == f"runs/digits/random-auto-{less.name}-seed0"
+    assert composed.hydra.sweep.subdir == f"digits/random-auto-{less.name}-seed0"

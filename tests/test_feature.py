@@ -44,12 +44,12 @@ class Stage:
     def __call__(
         self, task: Task, config: FisherConfig, statistics: Sequence[str], *, seed: int, progress: Callable | None
     ) -> dict[str, Values]:
-        assert list(statistics) == ["alpha"]
         self.calls += 1
+        self.asked = list(statistics)
         if progress is not None:
             progress(12, 12)
         value = 1 + np.random.default_rng(self.calls).random((12, config.seeds))
-        return {"alpha": Values(value, 0 * value)}
+        return {name: Values(value + number, 0 * value) for number, name in enumerate(statistics)}
 
 
 @pytest.fixture
@@ -118,6 +118,24 @@ def test_second_call_is_read_from_the_cache(stage: Stage, tmp_path: Path) -> Non
     assert (read.fisher, read.seconds) == (made.fisher, made.seconds)
     np.testing.assert_array_equal(read.alphas, made.alphas)
     assert [path.suffix for path in cache.iterdir()] == [".json"]
+
+
+def test_what_a_longer_feature_shares_with_others_is_read(stage: Stage, tmp_path: Path) -> None:
+    """Each statistic by itself, whatever stood beside it; but not where all of them say how much is enough."""
+    task, cache = make_task(), tmp_path / "each"
+    first = task_feature(task, config=with_(statistic=("alpha", "trace")), cache=cache)
+    assert stage.asked == ["alpha", "trace"]
+    assert not np.array_equal(*np.split(first.alphas, 2))
+    second = task_feature(task, config=with_(statistic=("entropy", "alpha")), cache=cache)
+    assert (stage.asked, stage.calls, second.cached) == (["entropy"], 2, False)
+    np.testing.assert_array_equal(second.alphas[12:], first.alphas[:12])
+    last = task_feature(task, config=with_(statistic=("trace", "alpha", "entropy")), cache=cache)
+    assert (stage.calls, last.cached) == (2, True)
+    np.testing.assert_array_equal(last.alphas, [*first.alphas[12:], *first.alphas[:12], *second.alphas[:12]])
+    assert last.seconds == pytest.approx(first.seconds + second.seconds - first.seconds / 2)
+    for statistic in (("alpha", "trace"), ("alpha",)):
+        task_feature(task, config=with_(statistic=statistic, tolerance=0.5), cache=cache)
+        assert stage.asked == list(statistic)
 
 
 def test_without_a_cache_nothing_is_kept(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

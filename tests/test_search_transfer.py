@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+from omegaconf import OmegaConf
 from searching import quick, replace_fit, search
 
 import atjax
-from atjax import checkpoint
+from atjax import checkpoint, config
 from atjax.bank import append, load_bank
 from atjax.bank.records import frame_designs
 from atjax.bank.store import append_feature
-from atjax.fisher import Values
 from atjax.prior import PriorConfig
 from atjax.report import read
 from atjax.space import Design
@@ -30,10 +30,10 @@ def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A made-up Fisher stage, with a cache of its own."""
     monkeypatch.setenv("ATJAX_CACHE", str(tmp_path / "cache"))
     alphas = 1 + np.random.default_rng(9).random((12, 5))
-    monkeypatch.setattr("atjax.feature.task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
+    monkeypatch.setattr("atjax.feature.task_statistics", tiny.fisher_stage(alphas))
 
 
-TRANSFER = (*tiny.TASK, "prior.threshold=2", "projection.iterations=20", "search.trials=1")
+TRANSFER = (*tiny.TASK, "prior=product", "prior.threshold=2", "projection.iterations=20", "search.trials=1")
 
 
 @pytest.mark.usefixtures("quick", "features")
@@ -43,7 +43,9 @@ def test_trials_are_added_to_a_bank_of_ones_own(tmp_path: Path) -> None:
     grown = load_bank(own)
     assert grown.records["content_hash"].unique().tolist() == [result["task"]["content_hash"]]
     assert set(grown.records["design"]) == {Design(**trial["design"]).key for trial in result["trials"]}
-    np.testing.assert_allclose(np.stack(grown.features["alphas"].iloc[0]), result["embedding"]["alpha"])
+    features = grown.features.set_index("fisher")["alphas"]
+    assert set(features.index) == {tiny.fisher_key("alpha"), tiny.fisher_key("losses")}  # what any prior compares
+    np.testing.assert_allclose(features[tiny.fisher_key("alpha")], result["embedding"]["alpha"])
     search(tmp_path / "other", "seed=1", f"search.append={own}", "search.trials=1")
     assert len(load_bank(own).records) == 4
 
@@ -125,10 +127,8 @@ def test_a_sweep_over_fisher_settings_has_a_run_directory_for_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    values = Values(np.full((12, 5), 2.0), np.full((12, 5), 2.0))
-    monkeypatch.setattr("atjax.feature.task_statistics", lambda task, config, names, **_: dict.fromkeys(names, values))
     bank = f"bank={tiny.fill_bank(tmp_path / 'bank')}"
-    assert tiny.run("search", "-m", *TRANSFER, bank, "fisher=alpha,losses") == 0
+    assert tiny.run("search", "-m", *TRANSFER, bank, "fisher=auto,losses") == 0
     runs = {run.name: read(run)["settings"] for run in (tmp_path / "runs" / "digits").iterdir()}
     assert {name: settings["fisher"].split("-")[0] for name, settings in runs.items() if settings is not None} == {
         "random-product-quick-seed0": "alpha",
@@ -238,10 +238,32 @@ def test_without_comparable_tasks_the_prior_is_uniform_and_says_so(
 @pytest.mark.usefixtures("quick", "features")
 def test_a_calibrated_prior_of_alpha_alone_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bank = tiny.fill_bank(tmp_path / "bank")
-    for prior, warned in (("calibrated", True), ("rank", False)):
-        search(tmp_path / prior, f"bank={bank}", f"prior={prior}", base=TRANSFER)
+    for number, (prior, fisher, warned) in enumerate(
+        (("calibrated", "alpha", True), ("calibrated", "auto", False), ("rank", "alpha", False))
+    ):
+        search(tmp_path / str(number), f"bank={bank}", f"prior={prior}", f"fisher={fisher}", base=TRANSFER)
         out = " ".join(capsys.readouterr().out.split())
-        assert ("Warning: prior=calibrated is made for fisher=losses; give both" in out) == warned
+        assert ("Warning: prior=calibrated is made for fisher=losses, and takes it where fisher is" in out) == warned
+
+
+@pytest.mark.usefixtures("quick", "features")
+def test_the_default_prior_follows_the_level(tmp_path: Path) -> None:
+    """In Python and on the command line, and in all that is written of it."""
+    bank = tiny.fill_bank(tmp_path / "bank", fisher=("alpha", "losses"))
+    for task, level, prior, fisher in (
+        ("digits", "graph", "product", "alpha"),
+        ("digits_knn", "node", "calibrated", "losses"),
+    ):
+        arguments = (f"task={task}", "projection.iterations=20", "search.trials=1", f"bank={bank}")
+        result = search(tmp_path / task, base=arguments)
+        assert (result["task"]["level"], result["prior_source"], result["prior_name"]) == (level, "transfer", prior)
+        settings = result["settings"]
+        assert settings is not None
+        assert (settings["prior.name"], settings["fisher"]) == (prior, tiny.fisher_key(fisher))
+        kept = OmegaConf.load(tmp_path / task / "config.yaml")
+        assert (kept.prior.name, config.build(kept.fisher).key) == (prior, tiny.fisher_key(fisher))
+        found = atjax.transfer_prior(atjax.load_task(task), load_bank(bank))
+        assert (found.prior.name, found.feature.fisher) == (prior, tiny.fisher_key(fisher))
 
 
 @pytest.mark.usefixtures("quick", "features")
@@ -265,7 +287,14 @@ def test_a_broken_bank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.usefixtures("quick", "features")
 def test_names_that_are_numbers_are_text(tmp_path: Path) -> None:
-    names = ("task.name=2024", "prior.name=5", "budget.name=7", "prior.threshold=2", "projection.iterations=20")
+    names = (
+        "task.name=2024",
+        "prior=product",
+        "prior.name=5",
+        "budget.name=7",
+        "prior.threshold=2",
+        "projection.iterations=20",
+    )
     bank = tiny.fill_bank(tmp_path / "bank", budget="7")
     result = search(tmp_path / "run", *names, f"bank={bank}", f"search.append={tmp_path / 'own'}", base=tiny.SMALL)
     assert (result["task"]["name"], result["prior_name"], result["budget"]["name"]) == ("2024", "5", "7")

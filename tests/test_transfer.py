@@ -12,7 +12,6 @@ import tiny
 from atjax import api, config
 from atjax.bank import load_bank
 from atjax.embedding import ProjectionConfig
-from atjax.fisher import Values
 from atjax.prior import PriorConfig, prior_from_bank
 from atjax.report import read
 from atjax.space import paper_space
@@ -26,7 +25,7 @@ PROJECTION = ProjectionConfig(iterations=20)
 def alphas(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """A made-up Fisher stage."""
     values = 1 + np.random.default_rng(5).random((12, 5))
-    monkeypatch.setattr("atjax.feature.task_statistics", lambda *_, **__: {"alpha": Values(values, values)})
+    monkeypatch.setattr("atjax.feature.task_statistics", tiny.fisher_stage(values))
     return values
 
 
@@ -61,7 +60,8 @@ def test_a_transfer_is_its_stages_one_after_another(alphas: np.ndarray, tmp_path
     np.testing.assert_array_equal(found.feature.alphas, alphas)
     told = {"bank": str(tmp_path), "fisher": tiny.fisher_key(), "prior.threshold": 2, "projection.iterations": 20}
     assert told.items() <= found.settings.items()
-    assert len(found.settings) == 2 + len(dataclasses.fields(PriorConfig)) + len(dataclasses.fields(ProjectionConfig))
+    assert len(found.settings) == 1 + len(dataclasses.fields(PriorConfig)) + len(dataclasses.fields(ProjectionConfig))
+    assert "prior.statistic" not in found.settings
     assert set(found.seconds) == {"feature", "prior"}
     assert min(found.seconds.values()) >= 0
 

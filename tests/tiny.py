@@ -9,7 +9,7 @@ import itertools
 import os
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,6 +22,7 @@ import atjax.search.__main__ as search_program
 from atjax import build_bank, cli, config, describe, embed, predict
 from atjax.bank import FeatureRow, Record, append, append_feature
 from atjax.budget import Budget
+from atjax.fisher import Values
 from atjax.model.gnn import GNN, Variables, build, initialize
 from atjax.report import Result
 from atjax.space import Design, Dimension, Space, bank_designs, paper_space
@@ -165,19 +166,31 @@ def record(task: str, content: str, design: Design, score: float, **changes: Any
     return dataclasses.replace(made, **changes)
 
 
-def fisher_key() -> str:
-    """Key of the default settings of the Fisher stage."""
-    return str(config.default("fisher").key)
+def fisher_key(choice: str = "alpha") -> str:
+    """Key of the settings of a file under ``conf/fisher``."""
+    return str(config.load("fisher", choice).key)
 
 
-def fill_bank(folder: Path, tasks: Iterable[str] = ("a", "b", "c", "d"), designs: int = 24, **changes: Any) -> Path:
-    """A bank of random records of the same designs on every task, and a random feature for each."""
-    fisher = fisher_key()
+def fisher_stage(alphas: np.ndarray) -> Callable[..., dict[str, Values]]:
+    """Stands in for `atjax.feature.task_statistics`: each statistic is [A, R] of these numbers."""
+    return lambda task, config, names, **_: dict.fromkeys(names, Values(alphas, alphas))
+
+
+def fill_bank(
+    folder: Path,
+    tasks: Iterable[str] = ("a", "b", "c", "d"),
+    designs: int = 24,
+    fisher: Iterable[str] = ("alpha",),
+    **changes: Any,
+) -> Path:
+    """A bank of random records of the same designs on every task, and random features for each."""
     for number, task in enumerate(tasks):
         rng = np.random.default_rng(number)
         content = f"{task:*>64}"
         for design, score in zip(bank_designs(paper_space(), designs), rng.random(designs)):
             append(folder, record(task, content, design, float(score), **changes))
         alphas = 1 + rng.random((12, 5))
-        append_feature(folder, FeatureRow(task, "graph", content, 0, fisher, alphas, 1.0, "{}", "2030-01-01"))
+        for choice in fisher:
+            key, rows = fisher_key(choice), np.tile(alphas, (len(config.load("fisher", choice).statistic), 1))
+            append_feature(folder, FeatureRow(task, "graph", content, 0, key, rows, 1.0, "{}", "2030-01-01"))
     return folder

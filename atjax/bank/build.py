@@ -29,7 +29,7 @@ from atjax.bank import store
 from atjax.bank.records import FeatureRow, Record, feature_key, record_key
 from atjax.budget import Budget
 from atjax.errors import UserError
-from atjax.feature import TaskFeature, task_feature
+from atjax.feature import task_feature
 from atjax.fisher import FisherConfig
 from atjax.model.gnn import GNN
 from atjax.space import Design
@@ -246,32 +246,52 @@ class _Build:
 
 
 def embed_task(
-    task: Task, *, folder: Path, config: FisherConfig, seed: int, progress: Callable[[int, int], None]
+    task: Task,
+    *,
+    folder: Path,
+    configs: Iterable[FisherConfig],
+    seed: int,
+    cache: Path,
+    progress: Callable[[int, int], None],
 ) -> bool:
-    """Add the task's feature to the bank unless it is there; whether it was added."""
+    """Add the features of a task to a bank, but for those that it has.
+
+    Args:
+        task: The task.
+        folder: The bank.
+        configs: Settings of each feature.
+        seed: Of the split.
+        cache: As for `task_feature`.
+        progress: As for `task_feature`, for each of them anew.
+
+    Returns:
+        Whether one was added.
+    """
+    added = [_embed(task, folder, config, seed, cache, progress) for config in configs]
+    return any(added)
+
+
+def _embed(
+    task: Task, folder: Path, config: FisherConfig, seed: int, cache: Path, progress: Callable[[int, int], None]
+) -> bool:
     key = feature_key(task.bank_hash, seed, config.key)
     with store.claim(folder, key) as mine:
         if not mine or store.has(folder, key):
             return False
-        feature = task_feature(task, config=config, seed=seed, progress=progress)
-        keep_feature(task, feature, folder=folder, fisher=config.key, seed=seed)
+        feature = task_feature(task, config=config, seed=seed, cache=cache, progress=progress)
+        row = FeatureRow(
+            task=task.name,
+            level=task.level,
+            content_hash=task.bank_hash,
+            seed=seed,
+            fisher=config.key,
+            alphas=feature.alphas,
+            seconds=feature.seconds,
+            versions=json.dumps(runtime.versions()),
+            date=now(),
+        )
+        store.append_feature(folder, row)
         return True
-
-
-def keep_feature(task: Task, feature: TaskFeature, *, folder: Path, fisher: str, seed: int) -> None:
-    """Add a computed feature to a bank, in place of an earlier one of the same task, settings and seed."""
-    row = FeatureRow(
-        task=task.name,
-        level=task.level,
-        content_hash=task.bank_hash,
-        seed=seed,
-        fisher=fisher,
-        alphas=feature.alphas,
-        seconds=feature.seconds,
-        versions=json.dumps(runtime.versions()),
-        date=now(),
-    )
-    store.append_feature(folder, row)
 
 
 def kept(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> Iterator[Fit]:

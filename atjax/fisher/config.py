@@ -38,7 +38,7 @@ class FisherConfig:
             vary in (C - 1 for C classes); a training set that would take more is sampled. Here and for ``estimator``,
             the level edge is as the level node unless it is given.
         max_nodes: For tasks of nodes or pairs, the most nodes of the graph around the sampled examples.
-        statistic: What the feature is made of, one after the other; see `atjax.fisher.statistics`.
+        statistic: What the feature is made of, one after the other; see `atjax.fisher.statistics`. None: alpha.
         estimator: By level, how the Fisher information is estimated; see `atjax.fisher.estimators`.
         draws: How many, of estimators that draw.
         fit_on: Training examples that models are calibrated and fitted on, or learn from: ``all``, or those
@@ -72,6 +72,7 @@ class FisherConfig:
                 raise UserError(f"fisher.{name} must not be negative; it is {getattr(self, name)}.")
         if isinstance(self.statistic, str):
             object.__setattr__(self, "statistic", (self.statistic,))
+        object.__setattr__(self, "statistic", ("alpha",) if self.statistic is None else tuple(self.statistic))
         if not self.statistic:
             raise UserError("fisher.statistic names no statistic; name at least one, such as alpha.")
         for name in LEVELLED:

@@ -197,14 +197,18 @@ def report(bank: Recorded, found: Searches) -> str:
 
     lines += ["", "**Pairs of methods**, mean over tasks of the difference, with its standard error", ""]
     measures = [f"log of what {SHORT} trials are worth", f"score at {SHORT}", f"score at {trials}"]
-    lines += _head(["method", "against", *measures, f"tasks ahead at {SHORT}", f"at {trials}"])
+    lines += _head(["method", "against", "level", *measures, f"tasks ahead at {SHORT}", f"at {trials}"])
+    levels = sorted(set(bank.levels))
+    parts = {"all": np.full(len(bank.tasks), True)} | {level: bank.levels == level for level in levels if levels[1:]}
     for pair in PAIRS:
         if not set(pair) <= set(found):
             continue
         one, other = (np.array(means[method])[:, [SHORT - 1, trials - 1]].T for method in pair)
-        gains = [np.log(values[0][pair[0]]) - np.log(values[0][pair[1]]), *(one - other)]
-        ahead = [f"{(gain > 0).sum()} of {len(gain)}" for gain in gains[1:]]
-        lines.append(_row([*pair, *map(_mean, gains), *ahead]))
+        differences = np.stack([np.log(values[0][pair[0]]) - np.log(values[0][pair[1]]), *(one - other)])
+        for level, part in parts.items():
+            gains = differences[:, part]
+            ahead = [f"{(gain > 0).sum()} of {len(gain)}" for gain in gains[1:]]
+            lines.append(_row([*pair, level, *map(_mean, gains), *ahead]))
     return "\n".join(lines) + "\n"
 
 
