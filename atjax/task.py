@@ -372,10 +372,12 @@ def _check_outputs(task: Task) -> None:
         raise UserError(f"{task.name}: no label is 0 for some examples and 1 for others, so there is nothing to learn.")
     if np.isnan(labels).all():
         raise UserError(f"{task.name}: all targets are missing, so there is nothing to learn.")
-    for column, given in enumerate(labels.T.astype(np.float64)):
-        known = given[~np.isnan(given)]
-        if not known.size or not np.ptp(known):
-            continue
+    columns = [given[~np.isnan(given)] for given in labels.T.astype(np.float64)]
+    varied = [column for column, known in enumerate(columns) if known.size and np.ptp(known)]
+    if not varied:
+        raise UserError(f"{task.name}: all targets are equal, so there is nothing to learn; give others too.")
+    for column in varied:
+        known = columns[column]
         if (deviation := known.std()) < STEPS * np.spacing(np.float32(np.abs(known).max())):
             raise UserError(
                 f"{task.name}: the targets of column {column} vary by {deviation:.4g} about {known.mean():.4g}, which "

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from scipy import sparse
 from written import folder, molecules
 
@@ -43,6 +44,16 @@ def test_tables_are_the_graphs_in_memory(tmp_path: Path) -> None:
     assert task.content_hash == expected.content_hash
     assert task.encoding == expected.encoding
     assert task.notes == ("Read as tables: edges.csv, graphs.csv, nodes.csv.", *expected.notes)
+
+
+@pytest.mark.parametrize("name", ["2024", "nan"])
+def test_a_path_that_looks_like_another_value_is_text(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    molecules(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert tiny.run("describe", "task=custom", f"task.path={name}", f"hydra.run.dir={tmp_path / 'out'}") == 0
+    assert f"{name}: graph task" in capsys.readouterr().out
 
 
 def test_nodes_of_a_graph_need_not_stand_together(tmp_path: Path) -> None:

@@ -313,6 +313,7 @@ BINARY = {"loss": "binary_cross_entropy", "num_outputs": 1}
         (VALUES | {"labels": np.zeros((4, 2))}, r"labels are of shape \[4, 2\] for 1 outputs; give a column each"),
         (VALUES | {"labels": np.array([0, 1, np.inf, 0])}, "label 0 of example 2 is inf; give a finite number, or NaN"),
         (VALUES | {"labels": np.full(4, np.nan)}, "all targets are missing"),
+        (VALUES | {"labels": np.array([2.5, np.nan, 2.5, 2.5])}, "all targets are equal, so there is nothing to learn"),
         (
             VALUES | {"labels": 1e8 + np.arange(4)},
             r"targets of column 0 vary by 1.118 about 1e\+08, which single precision cannot tell apart; subtract",

@@ -63,6 +63,7 @@ def load(
     """
     if not isinstance(directed, bool):
         raise UserError(f"{name}: directed={directed!r} is neither true nor false; give one of them.")
+    path = str(path)  # on a command line 2024 is a number
     raw = read(path, label=label, ignore=ignore)
     try:
         return Task.from_raw(
