@@ -230,14 +230,20 @@ def test_methods_are_compared_task_by_task() -> None:
     some, rng = bank(), np.random.default_rng(4)
     pair = tables.PAIRS[0]
     found = {m: [rng.integers(12, size=(8, 30)) for _ in range(5)] for m in (*tables.GOALS, *pair)}
-    (row,) = [line for line in tables.report(some, found).splitlines() if line.startswith(f"| {pair[0]} | {pair[1]} |")]
-    for place, number in ((3, 2), (4, 29)):
-        one, other = (
-            np.array([100 * tables.curves(some, t, found[m][t], some.test)[:, number].mean() for t in range(5)])
-            for m in pair
-        )
-        assert f"{np.mean(one - other):+.2f} ± {np.std(one - other, ddof=1) / 5**0.5:.2f}" == row.split(" | ")[place]
-        assert f"{sum(one > other)} of 5" == row.split(" | ")[place + 2].removesuffix(" |")
+    lines = [line[2:-2].split(" | ") for line in tables.report(some, found).splitlines()]
+    rows = {row[2]: row for row in lines if tuple(row[:2]) == pair}
+    assert set(rows) == {"all", "graph", "node"}
+    for level, row in rows.items():
+        which = [t for t in range(5) if level in ("all", some.levels[t])]
+        assert 2 <= len(which) <= 5
+        for place, number in ((4, 2), (5, 29)):
+            one, other = (
+                np.array([100 * tables.curves(some, t, found[m][t], some.test)[:, number].mean() for t in which])
+                for m in pair
+            )
+            error = np.std(one - other, ddof=1) / len(which) ** 0.5
+            assert f"{np.mean(one - other):+.2f} ± {error:.2f}" == row[place]
+            assert f"{sum(one > other)} of {len(which)}" == row[place + 2]
 
 
 def test_what_hyperband_saves_by_hand() -> None:

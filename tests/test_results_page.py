@@ -17,6 +17,7 @@ PAGE = (tiny.REPOSITORY / "docs" / "results.md").read_text()
 Table = list[list[str]]
 """Rows of cells, the heading first."""
 
+PRODUCT = "product random"
 WORTH = "3 trials are worth (random trials)"
 BANKS = {"embedded": "embedded", "GraphGym": "graphgym", "NAS-Bench-Graph": "nas-bench-graph"}
 
@@ -47,8 +48,8 @@ def replays(name: str, *heading: str) -> dict[str, dict[str, str]]:
 def called(method: str) -> str:
     """How the results call a method of the page."""
     full = {
-        "product": "product random",
-        "product, fisher": "product random",
+        "product": PRODUCT,
+        "product, fisher": PRODUCT,
         "mixture of top designs, fisher": "mixture, fisher",
         "boosted trees, fisher": "boosted, fisher",
         "portfolio, then TPE": "portfolio tpe",
@@ -95,6 +96,22 @@ def test_gains_over_random_search() -> None:
         worse, total = cells["tasks worse at 30"].split(" of ")
         assert worse == of_bank["tasks more than 1 s.e. below random at 30"]
         assert total == of_bank["tasks where 3 pass random 10"].split(" of ")[1]
+
+
+def test_calibrated_over_product_by_level() -> None:
+    """Live from the lines that the test above holds to the searches; replays from the pairs of methods."""
+    heading, *rows = the_table(PAGE, "level", "live", *BANKS)
+    live = [
+        row for table in tables(PAGE) if "by task" in table[0] for row in table if "calibrated, 3 over pro" in row[0]
+    ]
+    for (level, *cells), (*_, by_task, _, _, _) in zip(rows, live[-2:], strict=True):
+        shown = dict(zip(heading[1:], cells))
+        assert shown.pop("live") == by_task
+        for title, gain in shown.items():
+            names, *pairs = the_table((RESULTS / f"{BANKS[title]}.md").read_text(), "against", "level")
+            of = [dict(zip(names, pair)) for pair in pairs if pair[:2] == ["rank, calibrated, smooth, trials", PRODUCT]]
+            found = [pair["score at 3"] for pair in of if pair["level"] == level or (level == "node" and len(of) == 1)]
+            assert [gain] == (found or [""]), (level, title)
 
 
 def test_trials_to_pass_random_and_tpe() -> None:

@@ -6,6 +6,6 @@ python=${PYTHON:-python}
 for seed in ${2//,/ }; do
   search=("$python" -m atjax.search -m "task=$1" "seed=$seed" search.resume=true)
   "${search[@]}" search.prior=transfer search.trials=3 prior=product
-  "${search[@]}" search.prior=transfer search.trials=3 prior=calibrated fisher=losses
+  "${search[@]}" search.prior=transfer search.trials=3 prior=calibrated
   "${search[@]}" search.prior=uniform search.trials=10
 done

@@ -56,6 +56,11 @@ def spread(values: pd.Series) -> str:
     return f"{values.mean():.1f} ± {values.std():.1f}"
 
 
+def mean(values: pd.Series) -> str:
+    """Mean and its standard error."""
+    return f"{values.mean():+.2f} ± {values.std() / len(values) ** 0.5:.2f}"
+
+
 def main() -> None:
     """Update scores.csv and print the tables in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -76,13 +81,13 @@ def main() -> None:
     for task, rows in [*scores.groupby("task"), ("all", scores)]:
         cells = (spread(rows[method]) for method in METHODS)
         print("| " + " | ".join([str(task), str(len(rows)), *cells]) + " |")
-    print("\n| | gain | wins | losses | ties |")
-    print("|---|---|---|---|---|")
+    print("\n| | gain | by task | wins | losses | ties |")
+    print("|---|---|---|---|---|---|")
     for other, method in combinations(METHODS[::-1], 2):
         gains = scores[method] - scores[other]
-        wins, losses, error = (gains > 0).sum(), (gains < 0).sum(), gains.std() / len(gains) ** 0.5
+        wins, losses = (gains > 0).sum(), (gains < 0).sum()
         names = (name.replace("_", ", ") for name in (method, other))
-        cells = (f"{gains.mean():+.2f} ± {error:.2f}", wins, losses, len(gains) - wins - losses)
+        cells = (mean(gains), mean(gains.groupby("task").mean()), wins, losses, len(gains) - wins - losses)
         print(f"| {' over '.join(names)} | " + " | ".join(map(str, cells)) + " |")
 
 
