@@ -102,8 +102,14 @@ def test_a_held_out_task_is_embedded_by_projections_without_it() -> None:
     np.testing.assert_allclose(near, held[5, :5])
 
 
-def test_too_few_tasks_to_hold_one_out() -> None:
-    features, distances = 1 + np.random.default_rng(0).random((3, 4)), np.array([[0, 0.2, 0.5]] * 3)
+@pytest.mark.parametrize("tasks", [3, 4])
+def test_too_few_tasks_to_hold_one_out(tasks: int) -> None:
+    """Of 4, each in turn leaves 3, as many as a projection needs."""
+    rng = np.random.default_rng(0)
+    features, distances = 1 + rng.random((tasks, 4)), np.triu(rng.random((tasks, tasks)), 1)
+    distances += distances.T
     held = held_out_distances(features, distances, config=TRAINING)
-    assert np.isnan(held).all()
-    assert fit_affinity(held, distances, FLOOR).slope == 0
+    apart = ~np.eye(tasks, dtype=bool)
+    assert np.isfinite(held[apart]).all() == np.isfinite(held[apart]).any() == (tasks == 4)
+    if tasks == 3:
+        assert fit_affinity(held, distances, FLOOR).slope == 0

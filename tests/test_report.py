@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+import pytest
 from hand_made import HOSTILE, ODD, THREE, Page, printed, result, trial
 
 from atjax.report import figures, html, summary, words
@@ -377,3 +378,13 @@ def test_the_band_over_seeds_is_one_deviation_wide() -> None:
     for number, mean, deviation in zip((1, 2), (0.5, 0.7), half):
         heights = corners[corners[:, 0] == number, 1]
         np.testing.assert_allclose((heights.min(), heights.max()), (mean - deviation, mean + deviation))
+
+
+@pytest.mark.parametrize(("low", "high"), [(2.0, 60.0), (1.5, 4.0), (2.0, 1e5), (2.0, 1e9), (2.0, 1e14)])
+def test_alphas_of_any_range_have_ticks(low: float, high: float) -> None:
+    embedding = result(*THREE)["embedding"]
+    assert embedding is not None
+    (axes,) = figures.alpha_figure(embedding | {"alpha": [[low], [high]]}).axes
+    first, last = axes.get_xlim()
+    shown = [place for place in axes.get_xticks() if first <= place <= last]
+    assert 2 <= len(shown) <= 12

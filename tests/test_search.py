@@ -185,6 +185,20 @@ def test_a_model_that_a_kill_left_under_its_other_name_is_the_runs(resume: bool,
 
 
 @pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_model_that_a_kill_left_without_a_result_is_set_aside(resume: bool, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    search(run, "search.trials=1")
+    left = (run / "best_model" / "model.json").read_bytes()
+    for path in run.iterdir():
+        if path.is_file():
+            path.unlink()
+    again = search(run, "search.trials=1", "seed=1", f"search.resume={resume}")
+    assert (again["seed"], checkpoint.load(run).info["seed"]) == (1, 1)
+    assert (run / "previous" / "1" / "best_model" / "model.json").read_bytes() == left
+
+
+@pytest.mark.usefixtures("quick")
 def test_the_python_function_does_as_the_command(tmp_path: Path) -> None:
     command = search(tmp_path / "command", "search.trials=3", "seed=4")
     task = atjax.load_task("digits", count=40)

@@ -156,6 +156,10 @@ def test_the_command_writes_table_page_and_figures(tmp_path: Path, capsys: pytes
     first = {path.name: path.read_bytes() for path in out.iterdir()}
     assert main([str(tmp_path / "runs"), "--out", str(out)]) == 0
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+    # A table of fewer tasks leaves no figure of those before, and nothing else is touched.
+    (out / "tasks.svg").write_text("own")
+    assert main([str(tmp_path / "runs" / "a"), "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["summary.csv", "summary.html", "task1.svg", "tasks.svg"]
 
 
 @pytest.mark.parametrize(

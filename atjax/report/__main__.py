@@ -46,6 +46,8 @@ def _write(folder: Path, summary: Summary) -> list[str]:
         files = [write_text(folder / "summary.csv", summary_csv(summary)), write_summary_html(folder, summary)]
         for index, groups in enumerate(summary.by_task().values(), start=1):
             files.append(write_text(folder / f"task{index}.svg", svg(task_figure, groups)))
+        for left in (file for file in folder.glob("task*.svg") if file not in files and file.stem[4:].isdecimal()):
+            left.unlink()  # of an earlier table with more tasks
     except OSError as error:
         raise UserError(f"Nothing can be written into {folder} ({error.strerror}); choose another --out.") from None
     return [file.name for file in files]

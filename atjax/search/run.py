@@ -149,12 +149,11 @@ class Recorder:
         self._before = 0.0
         self._release = weakref.finalize(self, _claim(folder))
         try:
-            if (folder / FILE).exists():
-                checkpoint.recover(folder / "best_model")
-                if resume:
-                    self._take_over(read(folder))
-                else:
-                    _set_aside(folder)
+            checkpoint.recover(folder / "best_model")
+            if resume and (folder / FILE).exists():
+                self._take_over(read(folder))
+            else:
+                _set_aside(folder)
         except BaseException:
             self._release()
             raise
@@ -278,7 +277,12 @@ def _claim(folder: Path) -> Callable[[], None]:
 
 
 def _set_aside(folder: Path) -> None:
-    """Move an earlier run's files into ``previous/1``, ``previous/2``, ...: a new run loses nothing."""
+    """Move an earlier run's files into ``previous/1``, ``previous/2``, ...: a new run loses nothing.
+
+    A run that was killed before its first ``result.json`` may have left a model.
+    """
+    if not any((folder / name).exists() for name in FILES):
+        return
     number = 1
     while (folder / "previous" / str(number)).exists():
         number += 1
