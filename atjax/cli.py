@@ -320,7 +320,7 @@ def _warnings_of_transfer(
         )
         if (obstacle := too_few_tasks(rest)) is not None:
             counts = bank.features.groupby("fisher")["content_hash"].nunique()
-            held = ", ".join(f"{key} of {count}" for key, count in counts.items()) or "none"
-            yield f"{obstacle} Wanted are {fisher.key}; its features are {held}. The prior will be uniform."
+            there = ", ".join(f"{key} of {count}" for key, count in counts.items()) or "none"
+            yield f"{obstacle} Wanted are {fisher.key}; its features are {there}. The prior will be uniform."
     if prior.weights == "calibrated" and "first_losses" not in fisher.statistic:
         yield "prior=calibrated is made for fisher=losses, and takes it where fisher is left out; else prior=rank does."
