@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,8 @@ def test_without_comparable_tasks_the_prior_is_uniform_and_says_so(
     assert "uniform (fall-back) prior" in out
     assert ("prior will be uniform." in out) == (warning is not None)
     assert warning is None or f"Warning: {warning}" in out
+    if arguments == ("fisher.hidden=32",):
+        assert re.search(rf"Wanted are alpha-h32-r5-\w+; its features are {tiny.fisher_key()} of 4\.", out)
     for table in result["prior"].values():
         assert table == pytest.approx(dict.fromkeys(table, 1 / len(table)))
     plain = search(tmp_path / "plain", "search.prior=uniform", base=TRANSFER)
