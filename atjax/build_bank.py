@@ -40,17 +40,7 @@ def main(cfg: DictConfig) -> None:
             progress=lambda done, total, key: bar.update(row, completed=done, description=f"{task.name}: {key}"),
             workers=workers,
         )
-        embedded = False
-        if feature:
-            anchors = bar.add_task(f"{task.name}: Fisher", total=None)
-            embedded = build.embed_task(
-                task,
-                folder=folder,
-                configs=fisher,
-                seed=seed,
-                cache=config.cache_dir() / "features",
-                progress=lambda done, total: bar.update(anchors, completed=done, total=total),
-            )
+    embedded = feature and cli.embed_with_progress(task, folder, fisher, seed, console)
     if compact:
         store.compact(folder)
     speed = f" ({grown.rate:.0f} records per hour, {grown.compiling:.0%} of the time in compilation)"

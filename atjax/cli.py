@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, get_args
@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from atjax import compilation, config
+from atjax.bank.build import embed_task
 from atjax.bank.store import Bank, load_bank
 from atjax.bank.target import check_target
 from atjax.budget import Budget
@@ -298,6 +299,20 @@ def transfer_with_progress(
             space=space,
             budget=budget.name,
             seed=seed,
+            progress=lambda done, total: bar.update(anchors, completed=done, total=total),
+        )
+
+
+def embed_with_progress(task: Task, bank: Path, configs: Sequence[FisherConfig], seed: int, console: Console) -> bool:
+    """Add the task's features to a bank, with a progress display of each; whether one was lacking."""
+    with progress(console) as bar:
+        anchors = bar.add_task(f"{task.name}: Fisher of anchors, for the bank", total=None)
+        return embed_task(
+            task,
+            folder=bank,
+            configs=configs,
+            seed=seed,
+            cache=config.cache_dir() / "features",
             progress=lambda done, total: bar.update(anchors, completed=done, total=total),
         )
 

@@ -11,13 +11,11 @@ from rich.console import Console
 
 from atjax import cli, config
 from atjax.bank import build
-from atjax.fisher import FisherConfig
 from atjax.prior import Prior, uniform_prior
 from atjax.report import print_summary
 from atjax.search.loop import SearchConfig, run_trials
 from atjax.search.outcomes import outcomes as outcomes_of
 from atjax.search.run import Recorder, new_result
-from atjax.task import Task
 from atjax.transfer import Transfer
 
 PRIORS = ("transfer", "uniform")
@@ -48,7 +46,7 @@ def main(cfg: DictConfig) -> None:
     else:
         prior = uniform_prior(space)
     if own is not None and found is not None:
-        _keep_features(task, own, config.compared(cfg.fisher), seed, console)
+        cli.embed_with_progress(task, own, config.compared(cfg.fisher), seed, console)
     result = new_result(task, prior, space, budget, config=settings, seed=seed, found=found)
     result["seconds"]["data"] = data_seconds
     recorder = Recorder(folder, task, result, resume=resume, config=OmegaConf.to_yaml(config.at_level(cfg, task.level)))
@@ -82,20 +80,6 @@ def main(cfg: DictConfig) -> None:
             console.print("Stopped; the same command with search.resume=true goes on from here.")
             raise
     print_summary(console, recorder.result, folder)
-
-
-def _keep_features(task: Task, bank: Path, configs: list[FisherConfig], seed: int, console: Console) -> None:
-    """Add the task's features to a bank; what the transfer looked at is in the cache."""
-    with cli.progress(console) as bar:
-        anchors = bar.add_task(f"{task.name}: Fisher of anchors, for the bank", total=None)
-        build.embed_task(
-            task,
-            folder=bank,
-            configs=configs,
-            seed=seed,
-            cache=config.cache_dir() / "features",
-            progress=lambda done, total: bar.update(anchors, completed=done, total=total),
-        )
 
 
 if __name__ == "__main__":
