@@ -101,13 +101,14 @@ def test_the_command_with_a_real_fisher_stage(tmp_path: Path, monkeypatch: pytes
     monkeypatch.undo()  # the made-up Fisher stage
     small = (
         *("budget.hidden.64=4", "budget.hidden.256=4", "budget.epochs_scale.graph=0.01"),
-        *("fisher.hidden=4", "fisher.seeds=1", "fisher.max_passes={graph:4,node:4}", f"bank={tmp_path / 'bank'}"),
+        *("fisher=alpha", "fisher.hidden=4", "fisher.seeds=1", "fisher.max_passes={graph:4,node:4}"),
+        f"bank={tmp_path / 'bank'}",
     )
     for number, count in enumerate((30, 40, 50)):
         arguments = (*small, f"task.count={count}", f"task.name=t{number}", "designs=8")
         assert tiny.run("build_bank", "task=digits", *arguments) == 0
     run = f"hydra.run.dir={tmp_path / 'run'}"
-    arguments = (*small, "task.count=60", "prior.threshold=2", "search.trials=2", run)
+    arguments = (*small, "task.count=60", "prior=product", "prior.threshold=2", "search.trials=2", run)
     assert tiny.run("search", "task=digits", *arguments) == 0
     result = read(tmp_path / "run")
     assert result["prior_source"] == "transfer"
