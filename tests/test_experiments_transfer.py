@@ -85,6 +85,7 @@ def bank(whole: bool = True, tasks: int = 5) -> Recorded:
         whole,
         {name: 1 + rng.random(12) for name in "vwxy"},
         {name: 1 + rng.random(24) for name in "vwxy"},
+        1 + rng.random((12, tasks)),
     )
 
 
@@ -221,7 +222,7 @@ def test_a_run_is_kept_and_not_done_again(tmp_path: Path) -> None:
     text = tables.report(some, found)
     assert "Trials needed to pass the mean test score of uniform tpe with 10 trials" in text
     assert "Trials needed to pass the mean validation score of uniform random with 10 trials" in text
-    assert text.count("| rank, fisher, trials |") == 4
+    assert text.count("| rank, fisher, trials |") == 5
     tables.figure(some, found, tmp_path / "x.svg")
     assert (tmp_path / "x.svg").read_text().startswith("<?xml")
 
@@ -244,6 +245,25 @@ def test_methods_are_compared_task_by_task() -> None:
             error = np.std(one - other, ddof=1) / len(which) ** 0.5
             assert f"{np.mean(one - other):+.2f} ± {error:.2f}" == row[place]
             assert f"{sum(one > other)} of {len(which)}" == row[place + 2]
+
+
+def test_what_first_trials_take_to_train() -> None:
+    some, rng = bank(), np.random.default_rng(5)
+    found = {m: [rng.integers(12, size=(8, 30)) for _ in range(5)] for m in tables.GOALS}
+    uniform, method = tables.GOALS
+    assert uniform == "uniform random"
+
+    def took(name: str, task: int) -> float:
+        return float(sum(some.seconds[design, task] for seed in found[name][task] for design in seed[:3])) / 24
+
+    ratios = np.log([took(method, task) / took(uniform, task) for task in range(5)])
+    mean, error = ratios.mean(), ratios.std(ddof=1) / 5**0.5
+    told = f"{np.exp(mean):.1f} ({np.exp(mean - error):.1f} to {np.exp(mean + error):.1f})"
+    lines = tables.report(some, found).partition("take to train")[2].splitlines()
+    (row,) = [line.split(" | ") for line in lines if line.startswith(f"| {method}")]
+    assert row[1] == told
+    silent = dataclasses.replace(some, seconds=np.full((12, 5), np.nan))
+    assert "take to train" not in tables.report(silent, found)
 
 
 def test_what_hyperband_saves_by_hand() -> None:

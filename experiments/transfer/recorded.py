@@ -52,6 +52,7 @@ class Recorded:
         whole: Whether every design of the space has results; if not, searches are kept to the recorded ones.
         features: Mean alphas of the tasks that have any, by name, [A] each.
         losses: The same for the losses of the first training steps (paper, Table 2), [A K] each.
+        seconds: Of a training, mean over splits, [N, T]; NaN where it is not known.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Recorded:
     whole: bool
     features: dict[str, np.ndarray]
     losses: dict[str, np.ndarray]
+    seconds: np.ndarray
 
     @functools.cached_property
     def key(self) -> str:
@@ -121,6 +123,7 @@ def _recorded(
     rows = bank.space.numbers(designs)
     place = {row.tobytes(): number for number, row in enumerate(rows)}
     levels = bank.records.groupby("content_hash")["level"].first()
+    taken = bank.records.groupby(["design", "content_hash"])["seconds"].mean()
     return Recorded(
         name,
         bank.space,
@@ -137,6 +140,7 @@ def _recorded(
         whole,
         features(),
         losses(),
+        taken.unstack().reindex_like(every).to_numpy(float),
     )
 
 

@@ -108,6 +108,16 @@ class Agreement(NamedTuple):
     worth: float
 
 
+def seconds(bank: Recorded, tried: Sequence[np.ndarray]) -> np.ndarray:
+    """What the first trials of a search take to train on average, on every task, [T].
+
+    Args:
+        bank: With times of its trainings.
+        tried: Numbers of designs, [seeds, trials] for each task.
+    """
+    return np.array([np.nanmean(bank.seconds[numbers[:, :SHORT], task]) for task, numbers in enumerate(tried)])
+
+
 def agreement(bank: Recorded, task: int) -> Agreement:
     """See `Agreement`."""
     turns = [bank.validation[:, :, task], bank.test[:, :, task]]
@@ -195,11 +205,19 @@ def report(bank: Recorded, found: Searches) -> str:
         worse = [_below(tests[method][t][:, -1], tests["uniform random"][t][:, -1]) for t in range(len(bank.tasks))]
         lines.append(_row([method, *cells, f"{sum(wins)} of {len(wins)}", str(sum(worse))]))
 
+    levels = sorted(set(bank.levels))
+    parts = {"all": np.full(len(bank.tasks), True)} | {level: bank.levels == level for level in levels if levels[1:]}
+    if np.isfinite(bank.seconds).any():
+        first = f"**What the first {SHORT} trials take to train**, in times of what {SHORT} random ones take"
+        lines += ["", f"{first}, geometric mean over tasks", "", *_head(["method", *parts])]
+        taken = {method: seconds(bank, tried) for method, tried in found.items()}
+        for method, each in taken.items():
+            ratios = each / taken["uniform random"]
+            lines.append(_row([method, *(_geometric(ratios[part]) for part in parts.values())]))
+
     lines += ["", "**Pairs of methods**, mean over tasks of the difference, with its standard error", ""]
     measures = [f"log of what {SHORT} trials are worth", f"score at {SHORT}", f"score at {trials}"]
     lines += _head(["method", "against", "level", *measures, f"tasks ahead at {SHORT}", f"at {trials}"])
-    levels = sorted(set(bank.levels))
-    parts = {"all": np.full(len(bank.tasks), True)} | {level: bank.levels == level for level in levels if levels[1:]}
     for pair in PAIRS:
         if not set(pair) <= set(found):
             continue
