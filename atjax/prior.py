@@ -33,7 +33,7 @@ from atjax.embedding import (
     train_projection,
 )
 from atjax.errors import UserError
-from atjax.ranking import Ranking, fill_shares, rank_shares
+from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times
 from atjax.space import Choice, Design, Dimension, Probabilities, Space
 
 Weighting = Literal["inverse", "calibrated"]
@@ -59,6 +59,8 @@ class PriorConfig:
         weights: ``inverse``: 1 / d_e, the paper's; ``calibrated``: by the correlation of ranks that the bank lets one
             expect at that distance (see `atjax.affinity`).
         power: Exponent of calibrated weights.
+        price: What a design's place in the ranking loses where it takes e times as long to train as others do, in
+            shares of the ranking; 0 ranks by performance alone.
         statistic: What features of tasks it was made for; the Fisher stage takes them unless it is told otherwise.
     """
 
@@ -75,6 +77,7 @@ class PriorConfig:
     reweigh: float = 0.0
     weights: Weighting = "inverse"
     power: float = 4.0
+    price: float = 0.0
     statistic: Sequence[str] = ("alpha",)
 
     def __post_init__(self) -> None:
@@ -98,6 +101,8 @@ class PriorConfig:
                 "prior.keep must lie between 0 and 1 and prior.power must not be negative; "
                 f"they are {self.keep} and {self.power}."
             )
+        if not 0 <= self.price < math.inf:
+            raise UserError(f"prior.price must not be negative; it is {self.price}.")
         if self.weights not in get_args(Weighting):
             raise UserError(f"prior.weights must be inverse or calibrated; it is {self.weights}.")
 
@@ -239,7 +244,7 @@ def joint_ranking(
         tasks: Content hashes of T tasks.
         weights: Of these tasks, [T], with sum 1.
         space: Designs outside it are left out.
-        config: For ``ridge``, ``keep`` and ``reweigh``.
+        config: For ``ridge``, ``keep``, ``reweigh`` and ``price``.
 
     Returns:
         The ranking; None if these tasks have no design of the space.
@@ -255,7 +260,9 @@ def joint_ranking(
     designs = [designs[number] for number in inside]
     one_hot = np.stack([space.encode(design) for design in designs])
     filled = fill_shares(one_hot, shares[:, run], config.ridge, config.keep)
-    return Ranking(space.numbers(designs), filled, weights[run] / weights[run].sum(), config.reweigh)
+    taken = bank.records.groupby(["design", "content_hash"])["seconds"].mean().unstack().reindex_like(matrix)
+    penalty = config.price * relative_times(taken.to_numpy(float)[inside])
+    return Ranking(space.numbers(designs), filled, weights[run] / weights[run].sum(), config.reweigh, penalty)
 
 
 def comparable(bank: Bank, *, exclude_hash: str, exclude_name: str, fisher: str, budget: str) -> Bank:

@@ -14,6 +14,9 @@ ensembles of Feurer et al., 2018): with tau_t the mean over pairs of n trials of
 them as the novel task does,
 
     w_t proportional to w_t exp(reweigh n tau_t).
+
+The best designs are often the slowest, and a little worse ones much faster. So a score may be lowered by a price on the
+time that a design takes to train: price x the logarithm of its relative time (`relative_times`).
 """
 
 from __future__ import annotations
@@ -33,12 +36,14 @@ class Ranking:
         shares: r, float32 [N, T].
         weights: w, [T], with sum 1.
         reweigh: How fast trials seen re-weight the tasks; 0: never.
+        penalty: What every design's score is lowered by, float32 [N], or one number for all.
     """
 
     rows: np.ndarray
     shares: np.ndarray
     weights: np.ndarray
     reweigh: float
+    penalty: np.ndarray | float = 0.0
 
     def posterior(self, seen: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Weights of the tasks after n trials, [T].
@@ -58,8 +63,22 @@ class Ranking:
         return weights / weights.sum()
 
     def scores(self, weights: np.ndarray) -> np.ndarray:
-        """sum_t w_t r_t, float32 [N]."""
-        return self.shares @ weights.astype(np.float32)
+        """sum_t w_t r_t less the penalty, float32 [N]."""
+        return self.shares @ weights.astype(np.float32) - self.penalty
+
+
+def relative_times(seconds: np.ndarray) -> np.ndarray:
+    """How long designs take to train against others: mean over tasks of log(seconds / the task's median), float32 [N].
+
+    Args:
+        seconds: Of N designs on T tasks, [N, T]; NaN where not known, and counted out.
+
+    Returns:
+        0 for a design of which no time is known.
+    """
+    with np.errstate(divide="ignore"):
+        logs = pd.DataFrame(np.log(seconds)).replace([np.inf, -np.inf], np.nan)
+    return (logs - logs.median()).mean(axis=1).fillna(0.0).to_numpy(np.float32)
 
 
 def rank_shares(performances: np.ndarray) -> np.ndarray:

@@ -150,13 +150,14 @@ def test_sets_that_cannot_be(
             "prior.epsilon=0.2",
             "There is no setting 'prior.epsilon' of this prior; name one that has it, as in prior=pro",
         ),
+        ("prior=frugal prior.price=-1", "prior.price must not be negative; it is -1."),
         (
             "prior.by_level.node=calibated",
             "prior.by_level.node: there is no prior 'calibated' (did you mean calibrated?)",
         ),
         (
             "prior.by_level.graph=auto",
-            "prior.by_level.graph: there is no prior 'auto'; choose from calibrated, product, r",
+            "prior.by_level.graph: there is no prior 'auto'; choose from calibrated, frugal, pro",
         ),
         ("projection.inputs=foo", "projection.inputs must be one of log, paper, plain; it is 'foo'."),
     ],

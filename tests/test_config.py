@@ -115,6 +115,9 @@ def test_the_files_and_the_classes_have_the_same_defaults() -> None:
         **{"threshold": 2.0, "joint": True, "keep": 0.5, "reweigh": 1.0, "weights": "calibrated"},
         statistic=("alpha", "first_losses"),
     )
+    assert config.load("prior", "frugal") == dataclasses.replace(
+        config.load("prior", "calibrated"), name="frugal", price=0.05
+    )
     assert config.load("projection", "default") == ProjectionConfig()
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         composed = compose("search")

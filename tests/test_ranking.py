@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 from atjax.bank import load_bank
 from atjax.bank.records import frame_designs, goodness
 from atjax.prior import Prior, PriorConfig, joint_ranking, uniform_prior
-from atjax.ranking import Ranking, fill_shares, rank_shares
+from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times
 from atjax.samplers import WARM_UP, Follow, History, Random, WholeSpace, table_of
 from atjax.search.loop import rule_of
 from atjax.space import Design, bank_designs, paper_space
@@ -139,6 +139,42 @@ def test_the_joint_ranking_of_a_bank_by_brute_force() -> None:
                 ranking.shares[place[design], column], (behind + (ties + 1) / 2) / len(inside), rel_tol=1e-5
             )
     assert set(scores) - set(place) == {design for design in scores if design not in PAPER}
+
+
+def test_relative_times_by_hand() -> None:
+    seconds = np.random.default_rng(6).lognormal(2, 1, (9, 3))
+    seconds[:, 1] *= 100  # a task that takes longer says the same
+    seconds[0, 1], seconds[2, 0], seconds[5] = np.nan, 0, np.nan
+    for design, found in enumerate(relative_times(seconds)):
+        logs = []
+        for column in seconds.T:
+            known = sorted(math.log(s) for s in column if s > 0)
+            middle = (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2
+            logs += [math.log(column[design]) - middle] if column[design] > 0 else []
+        assert math.isclose(found, sum(logs) / len(logs) if logs else 0.0, rel_tol=1e-5, abs_tol=1e-7)
+    assert not relative_times(np.full((3, 2), np.nan)).any()
+
+
+def test_a_price_on_time_lowers_the_score_of_slow_designs() -> None:
+    """On the embedded bank: each score by what its design takes on the tasks of the ranking, and so the order."""
+    bank = load_bank().where(budget="quick")
+    tasks = sorted(bank.tasks)[:5]
+    weights = np.full(5, 0.2)
+    plain, priced = (
+        joint_ranking(bank, tasks, weights, PAPER, PriorConfig(joint=True, price=price)) for price in (0.0, 0.1)
+    )
+    assert plain is not None
+    assert priced is not None
+    own = bank.records[bank.records["content_hash"].isin(tasks)]
+    seconds = own.groupby(["content_hash", "design"])["seconds"].mean()
+    logs = np.log(seconds) - np.log(seconds).groupby("content_hash").median()
+    mean = logs.groupby("design").mean()
+    lower = [0.1 * mean[PAPER.numbered(row).key] for row in priced.rows]
+    np.testing.assert_allclose(plain.scores(weights) - priced.scores(weights), lower, atol=1e-5)
+    fast, slow = np.argmin(lower), np.argmax(lower)
+    assert priced.scores(weights)[fast] - plain.scores(weights)[fast] > 0.05
+    assert priced.scores(weights)[slow] - plain.scores(weights)[slow] < -0.05
+    np.testing.assert_array_equal(priced.shares, plain.shares)  # tasks are re-weighted by performance alone
 
 
 def test_algorithms_start_from_the_ranking() -> None:

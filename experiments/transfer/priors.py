@@ -20,11 +20,12 @@ from atjax.affinity import fit_affinity, held_out_distances, mean_distances
 from atjax.bank import kendall_distance, taskonomy_affinity
 from atjax.embedding import MINIMUM_TASKS, embedding_distance, train_projection
 from atjax.prior import PriorConfig, close_weights, mix
-from atjax.ranking import Ranking, fill_shares, rank_shares
+from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times
 from atjax.samplers import TPE, WARM_UP, Evolution, Follow, History, Random, Rule, table_of
 
 RANK: PriorConfig = config.load("prior", "rank")
 CALIBRATED: PriorConfig = config.load("prior", "calibrated")
+FRUGAL: PriorConfig = config.load("prior", "frugal")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +159,13 @@ def resampled(source: Source, similarity: str, seed: int) -> np.ndarray:
 
 
 def ranking(
-    source: Source, similarity: str, seed: int, reweigh: float, everything: bool = False, smooth: bool = False
+    source: Source,
+    similarity: str,
+    seed: int,
+    reweigh: float,
+    everything: bool = False,
+    smooth: bool = False,
+    price: float = 0.0,
 ) -> Ranking:
     """The joint score over the designs that the tasks with a weight have, or over `everything` by prediction.
 
@@ -168,7 +175,8 @@ def ranking(
     seen = everything | ~np.isnan(bank.known[:, source.others[source.weights[similarity] > 0]]).all(axis=1)
     own = np.flatnonzero(seen & ~np.isnan(bank.validation[bank.split(seed), :, source.task]))
     shares = source.smooth if smooth else source.shares
-    return Ranking(bank.rows[own], shares[own], resampled(source, similarity, seed), reweigh)
+    penalty = price * relative_times(bank.seconds[:, source.others])[own] if price else 0.0
+    return Ranking(bank.rows[own], shares[own], resampled(source, similarity, seed), reweigh, penalty)
 
 
 class Mixture:
@@ -257,6 +265,9 @@ def _portfolio_first(kind: type, similarity: str) -> Build:
     )
 
 
+PRICED = "rank, frugal"
+"""`prior=frugal`; for banks that know how long their trainings took."""
+
 METHODS: dict[str, Build] = {
     "uniform random": _uniform(Random),
     "uniform tpe": _uniform(TPE),
@@ -282,6 +293,9 @@ METHODS: dict[str, Build] = {
     "rank, calibrated, smooth": _rank("calibrated", smooth=True),
     "rank, calibrated, trials": _rank("calibrated", CALIBRATED.reweigh),
     "rank, calibrated, smooth, trials": _rank("calibrated", CALIBRATED.reweigh, smooth=True),
+    PRICED: lambda s, seed, trials: Follow(
+        ranking(s, "calibrated", seed, FRUGAL.reweigh, smooth=True, price=FRUGAL.price)
+    ),
     "rank tpe": _rank_first(TPE, "fisher"),
     "rank evolution": _rank_first(Evolution, "fisher"),
     "rank tpe, equal": _rank_first(TPE, "equal"),

@@ -25,7 +25,7 @@ from atjax.samplers import Candidates, Listed, WholeSpace
 from atjax.space import Probabilities, Space
 
 PRODUCT: PriorConfig = config.load("prior", "product")
-PRIORS = ("product", "rank", "calibrated")
+PRIORS = ("product", "rank", "calibrated", "frugal")
 LOSSES = Path(__file__).parents[1] / "statistics" / "features"
 """Features that `experiments/statistics/features.py` has computed."""
 

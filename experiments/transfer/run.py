@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import tables
-from priors import METHODS, SIMULATION, prepare
+from priors import METHODS, PRICED, SIMULATION, prepare
 from recorded import BANKS, Recorded
 from replay import optuna_search, search
 
@@ -87,13 +87,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results")
     chosen = parser.parse_args()
     some = (*tables.GOALS, *chosen.method) if chosen.method else METHODS
-    methods = SIMULATION if chosen.simulation else tuple(dict.fromkeys(some))
+    asked = SIMULATION if chosen.simulation else tuple(dict.fromkeys(some))
     for name in chosen.bank or [name for name in BANKS if name != "embedded-one-split"]:
         try:
             bank = BANKS[name]()
         except UserError as error:
             print(f"{name} is left out. {error}")
             continue
+        timed = bool(np.isfinite(bank.seconds).any())
+        methods = tuple(method for method in asked if timed or method != PRICED)
         start = time.perf_counter()
         if not chosen.tables_only:
             with ProcessPoolExecutor(chosen.processes, get_context("spawn")) as pool:

@@ -30,6 +30,8 @@ PAIRS = (
     ("rank, calibrated", "rank, fisher"),
     ("rank, calibrated, smooth, trials", "rank, fisher"),
     ("rank, calibrated, smooth, trials", "product random"),
+    ("rank, frugal", "product random"),
+    ("rank, frugal", "rank, calibrated, smooth, trials"),
 )
 """Methods that are compared task by task."""
 Searches = Mapping[str, Sequence[np.ndarray]]
