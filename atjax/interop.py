@@ -14,7 +14,7 @@ from scipy import sparse
 
 from atjax.errors import UserError
 from atjax.raw import PARTS, RawGraphs, Where, parts_of_sets, parts_of_words
-from atjax.values import as_array, as_column, as_values, by_name
+from atjax.values import as_array, as_column, as_sparse, as_values, by_name, is_sparse
 
 MASKS = {"train_mask": "train", "val_mask": "validation", "test_mask": "test"}
 """Names that PyTorch Geometric and DGL give to the parts of a split."""
@@ -216,11 +216,11 @@ def from_pyg(data: Any) -> RawGraphs:
     sizes = [int(graph.num_nodes) for graph in several]
     where = _where(sizes, lambda graph, node: str(node))
     features = _all_or_none([getattr(graph, "x", None) for graph in several], "x")
-    columns = {} if features is None else {"x": _stack([_features(x, "x") for x in features], "x", sizes)}
+    columns = {} if features is None else {"x": _stack(_each(_features, features, "x"), "x", sizes)}
     targets = _all_or_none([getattr(graph, "y", None) for graph in several], "y")
     by_level: dict[str, np.ndarray] = {}
     if targets is not None:
-        arrays = [np.atleast_1d(as_array(y)) for y in targets]
+        arrays = list(map(np.atleast_1d, _each(as_array, targets, "y")))
         if len(several) > 1 and all(len(y) == 1 for y in arrays):
             by_level["graph"] = _joined(arrays, "y")
         else:
@@ -233,7 +233,7 @@ def from_pyg(data: Any) -> RawGraphs:
             by_level["node"] = _joined(arrays, "y")
     masks = {name: _all_or_none([getattr(graph, name, None) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
-    each = [_edges(graph.edge_index) for graph in several]
+    each = _each(_edges, [graph.edge_index for graph in several], "edge_index")
     edges = _shifted(each, sizes, where)
     rows = _edge_columns(several, ("edge_attr", "edge_weight"), lambda graph, name: getattr(graph, name, None), each)
     weights = rows.pop("edge_weight", None)
@@ -278,17 +278,17 @@ def from_dgl(
     for key in attributes:
         rows = _all_or_none([graph.ndata.get(key) for graph in several], key)
         if rows is not None:
-            columns[key] = _stack([_features(row, key) for row in rows], key, sizes)
+            columns[key] = _stack(_each(_features, rows, key), key, sizes)
     by_level: dict[str, np.ndarray] = {}
     if label is not None:
         rows = _all_or_none([graph.ndata.get(label) for graph in several], label)
         if rows is not None:
-            by_level["node"] = _joined([as_array(row) for row in rows], label)
+            by_level["node"] = _joined(_each(as_array, rows, label), label)
     elif labels is not None:
         by_level["graph" if len(several) > 1 else "node"] = as_values(labels)
     masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
-    each = [_edges(graph.edges()) for graph in several]
+    each = _each(_edges, [graph.edges() for graph in several], "edge_index")
     edges = _shifted(each, sizes, where)
     if edge_attributes is None:
         edge_attributes = sorted({key for graph in several for key in _edge_data(graph)} - NO_FEATURES)
@@ -349,24 +349,29 @@ def _where(sizes: Sequence[int], name: Callable[[int, int], str]) -> Where:
     return Where(node=node)
 
 
+def _each(read: Callable[[Any, str], Any], given: Sequence[Any], name: str) -> list[Any]:
+    """What the graphs have under a name, each read by itself; a fault names the graph where there are several."""
+    return [read(one, name if len(given) == 1 else f"graph {number}: {name}") for number, one in enumerate(given)]
+
+
 def _features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:
-    if sparse.issparse(given):
-        return sparse.csr_matrix(given)  # scipy's sparse arrays have no length, unlike its matrices
-    array = as_array(given)
+    if sparse.issparse(given) or is_sparse(given):
+        return as_sparse(given, name)
+    array = as_array(given, name)
     if array.ndim not in (1, 2):
         raise UserError(f"{name} has the shape {array.shape}; give a row for each node, [V, D].")
     return array
 
 
 def _edge_rows(given: Any, name: str, count: int) -> np.ndarray:
-    array = as_array(given)
+    array = as_array(given, name)
     if array.ndim not in (1, 2) or len(array) != count:
         raise UserError(f"{name} has the shape {array.shape}, but there are {count} edges; give a row for each edge.")
     return array
 
 
 def _whole(given: Any, name: str) -> np.ndarray:
-    array = as_array(given)
+    array = as_array(given, name)
     if array.dtype.kind not in "iu" and array.size:
         raise UserError(f"{name} is of type {array.dtype}; give whole numbers.")
     return array.astype(np.int64)
@@ -411,19 +416,19 @@ def _joined(rows: list[np.ndarray], name: str) -> np.ndarray:
 def _masks(given: Mapping[str, list[Any]], count: int, where: Where) -> dict[str, np.ndarray]:
     if not given:
         return {}
-    sets = {MASKS[name]: _joined([as_array(row) for row in rows], name).astype(bool) for name, rows in given.items()}
+    sets = {MASKS[name]: _joined(_each(as_array, rows, name), name).astype(bool) for name, rows in given.items()}
     return {"node": parts_of_sets({part: sets[part] for part in PARTS if part in sets}, count, "node", where)}
 
 
-def _edges(given: Any) -> tuple[np.ndarray, np.ndarray]:
+def _edges(given: Any, name: str = "edge_index") -> tuple[np.ndarray, np.ndarray]:
     """Senders and receivers, [E] each."""
     if given is None:
         raise UserError("There are no edges; give edge_index, [2, E].")
-    ends = _whole(np.stack([as_array(end) for end in given]) if isinstance(given, tuple) else given, "edge_index")
+    ends = _whole([as_array(end, name) for end in given] if isinstance(given, tuple) else given, name)
     if ends.size == 0:
         ends = ends.reshape(2, 0)
     if ends.ndim != 2 or len(ends) != 2:
-        raise UserError(f"edge_index has the shape {ends.shape}; give senders and receivers, [2, E].")
+        raise UserError(f"{name} has the shape {ends.shape}; give senders and receivers, [2, E].")
     return ends[0], ends[1]
 
 

@@ -10,16 +10,58 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from atjax.errors import UserError
 
+NARROW = ("bfloat16", "float8", "float4")
+"""Types of tensors that numpy does not have, by how their names begin."""
 
-def as_array(tensor: Any) -> np.ndarray:
-    """A tensor, wherever it lives, or anything else as an array."""
-    if hasattr(tensor, "detach"):
-        tensor = tensor.detach().cpu().numpy()
-    array = np.asarray(tensor)
+
+def as_array(given: Any, name: str = "An array") -> np.ndarray:
+    """A tensor, wherever it lives, or anything else as an array.
+
+    Raises:
+        UserError: It is none that can be read; ``name`` begins the sentence.
+    """
+    if sparse.issparse(given) or is_sparse(given):
+        raise UserError(f"{name} is sparse, which only features of nodes may be; give it dense.")
+    try:
+        if hasattr(given, "detach"):
+            tensor = given.detach().cpu()
+            # numpy has no type for some of them, such as bfloat16, whose numbers single precision holds.
+            narrow = any(word in str(getattr(tensor, "dtype", "")) for word in NARROW)
+            given = (tensor.float() if narrow else tensor).numpy()
+        array = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        ragged = isinstance(error, ValueError)
+        reason = "rows differ in length" if ragged else str(error).split("\n")[0].split(". ")[0].rstrip(".!")
+        raise UserError(f"{name} cannot be read as an array ({reason}); give a dense array of numbers.") from None
+    if array.dtype.name.startswith(NARROW):  # JAX's
+        array = array.astype(np.float32)
+    if array.dtype.kind == "c":
+        raise UserError(f"{name} is of complex numbers; give their real and imaginary parts.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)  # pandas takes no other order of bytes
+
+
+def is_sparse(given: Any) -> bool:
+    """Whether it is a sparse tensor."""
+    return "sparse" in str(getattr(given, "layout", ""))
+
+
+def as_sparse(given: Any, name: str) -> sparse.csr_matrix:
+    """A sparse matrix of scipy, or a sparse tensor of two dimensions, of whatever layout.
+
+    Raises:
+        UserError: It has not two dimensions.
+    """
+    if not sparse.issparse(given):
+        if given.dim() != 2 or given.dense_dim():
+            raise UserError(f"{name} is a sparse tensor of the shape {tuple(given.shape)}; give a matrix, [V, D].")
+        entries = given.detach().cpu().to_sparse_coo().coalesce()
+        rows, columns = as_array(entries.indices(), name)
+        given = sparse.coo_matrix((as_array(entries.values(), name), (rows, columns)), shape=tuple(given.shape))
+    return sparse.csr_matrix(given)  # scipy's sparse arrays have no length, unlike its matrices
 
 
 def as_values(given: Any) -> np.ndarray:
@@ -27,7 +69,7 @@ def as_values(given: Any) -> np.ndarray:
     if isinstance(given, Mapping):
         given = [given.get(number) for number in range(len(given))]
     if hasattr(given, "detach") or (isinstance(given, np.ndarray) and given.dtype != object):
-        return as_array(given)
+        return as_array(given, "labels")
     if not isinstance(given, Iterable):
         raise UserError(f"The labels are of type {type(given).__name__}; give a list or an array of them.")
     rows = [_scalar(one) for one in given]
@@ -43,7 +85,7 @@ def as_values(given: Any) -> np.ndarray:
 
 def as_column(name: str, given: Sequence[Any], place: Callable[[int], str]) -> np.ndarray:
     """An attribute of nodes or edges: numbers [N], words [N], or lists of numbers [N, K]."""
-    rows = [np.zeros(0) if value is None or isinstance(value, str) else _flat(value) for value in given]
+    rows = [np.zeros(0) if value is None or isinstance(value, str) else _flat(value, name) for value in given]
     absent = next((number for number, value in enumerate(given) if value is None), None)
     if absent is not None:
         raise UserError(
@@ -105,14 +147,14 @@ def _scalar(given: Any) -> Any:
     """The Python object of numpy's numbers and of tensors and arrays of one number; anything else as it is."""
     if not (hasattr(given, "detach") or hasattr(given, "item")):
         return given
-    array = as_array(given)
+    array = as_array(given, "A label")
     return array.item() if array.size == 1 else given
 
 
-def _flat(value: Any) -> np.ndarray:
+def _flat(value: Any, name: str) -> np.ndarray:
     """The numbers of one node or edge in one row."""
     try:
-        return as_array(value).reshape(-1)
+        return as_array(np.asarray(value) if isinstance(value, list | tuple) else value, name).reshape(-1)
     except ValueError:  # lists of different lengths in one
         return np.zeros(0)
 

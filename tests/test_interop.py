@@ -9,6 +9,7 @@ from fractions import Fraction
 from types import SimpleNamespace
 from typing import Any
 
+import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 import pandas as pd
@@ -45,9 +46,58 @@ class Tensor:
         raise TypeError("this tensor lives on a device")
 
 
+class Narrow(Tensor):
+    """A tensor of a type that numpy does not have."""
+
+    dtype = "torch.bfloat16"
+
+    def numpy(self) -> np.ndarray:
+        raise TypeError("Got unsupported ScalarType BFloat16")
+
+    def float(self) -> Tensor:
+        return Tensor(self._values.astype(np.float32))
+
+
+class Empty(Tensor):
+    """A tensor of the meta device, without any data."""
+
+    def cpu(self) -> Tensor:
+        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
+
+
+class Sparse(Tensor):
+    """A sparse tensor: entries that are listed twice are added, and it is no array."""
+
+    layout = "torch.sparse_csr"
+    shape: tuple[int, ...] = property(lambda self: self._values.shape)  # type: ignore[assignment]
+
+    def dim(self) -> int:
+        return int(self._values.ndim)
+
+    def dense_dim(self) -> int:
+        return 0
+
+    def to_sparse_coo(self) -> Sparse:
+        return self
+
+    def coalesce(self) -> Sparse:
+        return self
+
+    def indices(self) -> Tensor:
+        return Tensor(np.stack(np.nonzero(self._values)))
+
+    def values(self) -> Tensor:
+        return Tensor(self._values[np.nonzero(self._values)])
+
+    def numpy(self) -> np.ndarray:
+        raise TypeError("can't convert Sparse layout tensor to numpy. Use Tensor.to_dense() first.")
+
+
 def data(edges: Any, num_nodes: int, **fields: Any) -> SimpleNamespace:
     """A stand-in for a ``Data`` of PyTorch Geometric, which has None where a field was not given."""
-    given = {"x": None, "y": None} | {name: Tensor(value) for name, value in fields.items()}
+    given = {"x": None, "y": None} | {
+        name: value if isinstance(value, Tensor) else Tensor(value) for name, value in fields.items()
+    }
     ends = np.asarray(edges, np.int64).reshape(-1, 2).T
     return SimpleNamespace(edge_index=Tensor(ends), num_nodes=num_nodes, **given)
 
@@ -414,6 +464,25 @@ def test_sparse_features_stay_sparse_and_as_they_are() -> None:
     np.testing.assert_allclose(task.graphs.dense().nodes, x.toarray().astype(np.float32))
 
 
+def test_sparse_tensors_are_features_as_sparse_matrices_are() -> None:
+    x = np.where(np.random.default_rng(0).random((12, 5)) < 0.7, 0, 4.5)
+    task = Task.from_pyg(data([(0, 1), (1, 2)], 12, x=Sparse(x), y=[0, 1] * 6))
+    assert sparse.issparse(task.graphs.nodes)
+    assert task.content_hash == Task.from_arrays(sparse.csr_matrix(x), [[0, 1], [1, 2]], [0, 1] * 6).content_hash
+
+
+def test_tensors_of_types_that_numpy_does_not_have_are_read_in_single_precision() -> None:
+    x, y = np.array([[0.5, 0.25], [1, 0], [0, 0], [0.75, 1]]), [0.5, 1.5, 2.5, -4]
+    task = Task.from_pyg(data([(0, 1)], 4, x=Narrow(x), y=Narrow(y), edge_attr=Narrow([[0.5]])))
+    np.testing.assert_array_equal(task.graphs.nodes, x)
+    np.testing.assert_array_equal(task.labels[:, 0], y)
+    np.testing.assert_array_equal(task.graphs.edges, [[0.5], [0.5]])
+    assert Task.from_networkx(ring(label=AB, m=map(Narrow, x))).graphs.nodes.tolist() == x.tolist()
+    jax = Task.from_arrays(jnp.asarray(x, jnp.bfloat16), [[0], [1]], jnp.asarray(y, jnp.bfloat16))
+    np.testing.assert_array_equal(jax.graphs.nodes, x)
+    np.testing.assert_array_equal(jax.labels[:, 0], y)
+
+
 @given(st.lists(st.one_of(st.integers(-3, 3), st.text(max_size=2), st.tuples(st.integers(0, 2))), min_size=1))
 def test_labels_of_any_kind_get_numbers_and_come_back(labels: list[Any]) -> None:
     values = np.empty(len(labels), object)
@@ -538,6 +607,17 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_pyg([data([(0, 9)], 4, y=[0]), data(E, 4, y=[1])]), "graph 0: an edge names node 9"),
     (lambda: Task.from_pyg([SimpleNamespace(x_dict={})]), "has no edge_index; give homogeneous graphs"),
     (lambda: Task.from_pyg(data(E, 4, y=[0, 1, 0, 1], train_mask=np.ones((4, 3), bool))), r"mask\[:, 0\]"),
+    (
+        lambda: Task.from_pyg([data(E, 4, y=[0]), data(E, 4, y=Empty([1]))]),
+        r"^graph 1: y cannot be read as an array \(Cannot copy out of meta tensor; no data\); give a dense array",
+    ),
+    (lambda: Task.from_arrays([[1], [1, 2]], E, AB), r"^x cannot be read as an array \(rows differ in length\)"),
+    (lambda: Task.from_arrays(X, [[0, 1], [2]], AB), r"^edge_index cannot be read as an array \(rows differ"),
+    (lambda: Task.from_arrays(X, (np.zeros(2, int), np.zeros(3, int)), AB), r"^edge_index .* \(rows differ in length"),
+    (lambda: Task.from_arrays(X, sparse.eye(4), AB), "^edge_index is sparse, which only features of nodes may be"),
+    (lambda: Task.from_pyg(data(E, 4, y=Sparse([1, 0, 1, 0]))), "^y is sparse, which only features of nodes may be"),
+    (lambda: Task.from_pyg(data(E, 4, x=Sparse([1, 0, 1, 0]), y=AB)), r"^x is a sparse tensor of the shape \(4,\)"),
+    (lambda: Task.from_arrays(X * 1j, E, AB), "^x is of complex numbers; give their real and imaginary parts"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
     (lambda: Task.from_dgl([DGLGraph(E, 4, h=X), DGLGraph(E, 4, h=X[:, :1])], AB[:2]), "graph 1: h has the shape"),
 ]
