@@ -84,9 +84,7 @@ def from_arrays(
         columns["x"] = _features(x, "x")
         counts["x"] = columns["x"].shape[0]
     if graph is not None:
-        graph = _whole(graph, "graph")
-        if graph.ndim != 1 or np.any(np.diff(graph) < 0) or graph.min(initial=0) < 0:
-            raise UserError("graph must give each node the number of its graph, from 0 on, in ascending order.")
+        graph = _owners(graph, "graph")
         counts["graph"] = len(graph)
     values = None if labels is None else as_values(labels)
     if not counts and values is not None:
@@ -202,7 +200,7 @@ def from_pyg(data: Any) -> RawGraphs:
     """Graphs of PyTorch Geometric: ``x``, ``edge_index``, ``edge_attr``, ``edge_weight``, ``y``, masks of a split.
 
     Args:
-        data: A ``Data``, or several, such as a data set.
+        data: A ``Data``, or several, such as a data set; or a ``Batch`` of some, or several, such as a loader gives.
 
     Raises:
         UserError: A graph has no edge_index, only some have features or labels, or sizes do not match.
@@ -214,14 +212,16 @@ def from_pyg(data: Any) -> RawGraphs:
                 f"Graph {number} ({type(graph).__name__}) has no edge_index; give homogeneous graphs with dense edges."
             )
     sizes = [int(graph.num_nodes) for graph in several]
-    where = _where(sizes, lambda graph, node: str(node))
+    batches = [_in_batch(graph, size) for graph, size in zip(several, sizes)]
+    n_node = np.concatenate(batches)
+    where = _where(n_node, lambda graph, node: str(node))
     features = _all_or_none([getattr(graph, "x", None) for graph in several], "x")
     columns = {} if features is None else {"x": _stack(_each(_features, features, "x"), "x", sizes)}
     targets = _all_or_none([getattr(graph, "y", None) for graph in several], "y")
     by_level: dict[str, np.ndarray] = {}
     if targets is not None:
         arrays = list(map(np.atleast_1d, _each(as_array, targets, "y")))
-        if len(several) > 1 and all(len(y) == 1 for y in arrays):
+        if len(n_node) > 1 and all(len(y) == len(batch) for y, batch in zip(arrays, batches)):
             by_level["graph"] = _joined(arrays, "y")
         else:
             for number, (y, size) in enumerate(zip(arrays, sizes)):
@@ -237,9 +237,19 @@ def from_pyg(data: Any) -> RawGraphs:
     edges = _shifted(each, sizes, where)
     rows = _edge_columns(several, ("edge_attr", "edge_weight"), lambda graph, name: getattr(graph, name, None), each)
     weights = rows.pop("edge_weight", None)
-    return RawGraphs(
-        np.array(sizes, np.int64), *edges, columns, by_level, parts, where, edge_columns=rows, weights=weights
-    )
+    return RawGraphs(n_node, *edges, columns, by_level, parts, where, edge_columns=rows, weights=weights)
+
+
+def _in_batch(graph: Any, size: int) -> np.ndarray:
+    """Nodes of each of the graphs that a ``Data`` is made of, int64 [G]; it is one graph, unless it is a batch."""
+    if getattr(graph, "batch", None) is None:
+        return np.array([size])
+    owners, starts = _owners(graph.batch, "batch"), getattr(graph, "ptr", None)
+    count = 1 if starts is None else len(as_array(starts)) - 1
+    if len(owners) != size or owners.max(initial=0) >= max(size, count):
+        raise UserError(f"batch must number the graphs of all {size} nodes, from 0 on without gaps; mend it.")
+    # Graphs at the end may be without nodes.
+    return np.bincount(owners, minlength=count)
 
 
 def from_dgl(
@@ -252,7 +262,8 @@ def from_dgl(
     """Graphs of DGL.
 
     Args:
-        graphs: A graph, or several; or pairs of a graph and its label, such as a data set of graphs gives.
+        graphs: A graph, or several; or pairs of a graph and its label, such as a data set of graphs gives; each may be
+            a batch of graphs.
         labels: Name of the node data that holds the label; or the labels, one for each graph, or for each node of the
             one graph.
         attributes: Node data that are features; None for all but the label and the masks of a split.
@@ -262,7 +273,7 @@ def from_dgl(
         UserError: A graph has several kinds of nodes or edges, or sizes do not match.
     """
     several = _several(graphs)
-    if all(isinstance(entry, tuple) and len(entry) == 2 for entry in several):
+    if paired := all(isinstance(entry, tuple) and len(entry) == 2 for entry in several):
         several, labels = [graph for graph, _ in several], [label for _, label in several]
     for number, graph in enumerate(several):
         if not hasattr(graph, "ndata") or not getattr(graph, "is_homogeneous", True):
@@ -270,7 +281,11 @@ def from_dgl(
                 f"Graph {number} ({type(graph).__name__}) is no graph of DGL with one kind of nodes and edges."
             )
     sizes = [int(graph.num_nodes()) for graph in several]
-    where = _where(sizes, lambda graph, node: str(node))
+    batches = [_whole(graph.batch_num_nodes(), "batch_num_nodes") for graph in several]
+    n_node = np.concatenate(batches)
+    where = _where(n_node, lambda graph, node: str(node))
+    if paired and len(n_node) > len(several):
+        labels = [row for label in _each(as_array, labels, "label") for row in np.atleast_1d(label)]
     label = labels if isinstance(labels, str) else None
     if attributes is None:
         attributes = sorted({key for graph in several for key in graph.ndata} - NO_FEATURES - {label})
@@ -285,7 +300,9 @@ def from_dgl(
         if rows is not None:
             by_level["node"] = _joined(_each(as_array, rows, label), label)
     elif labels is not None:
-        by_level["graph" if len(several) > 1 else "node"] = as_values(labels)
+        values = as_values(labels)
+        of_nodes = len(n_node) == 1 or (len(several) == 1 and len(values) == sum(sizes) != len(n_node))
+        by_level["node" if of_nodes else "graph"] = values
     masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
     each = _each(_edges, [graph.edges() for graph in several], "edge_index")
@@ -294,9 +311,7 @@ def from_dgl(
         edge_attributes = sorted({key for graph in several for key in _edge_data(graph)} - NO_FEATURES)
     found = _edge_columns(several, edge_attributes, lambda graph, name: _edge_data(graph).get(name), each)
     weights = found.pop(WEIGHT, None)
-    return RawGraphs(
-        np.array(sizes, np.int64), *edges, columns, by_level, parts, where, edge_columns=found, weights=weights
-    )
+    return RawGraphs(n_node, *edges, columns, by_level, parts, where, edge_columns=found, weights=weights)
 
 
 def _edge_data(graph: Any) -> Mapping[str, Any]:
@@ -337,7 +352,7 @@ def _several(graphs: Any) -> list[Any]:
     return several
 
 
-def _where(sizes: Sequence[int], name: Callable[[int, int], str]) -> Where:
+def _where(sizes: Sequence[int] | np.ndarray, name: Callable[[int, int], str]) -> Where:
     """Places by graph and by the name of a node in it."""
     start = np.cumsum([0, *sizes])
 
@@ -375,6 +390,14 @@ def _whole(given: Any, name: str) -> np.ndarray:
     if array.dtype.kind not in "iu" and array.size:
         raise UserError(f"{name} is of type {array.dtype}; give whole numbers.")
     return array.astype(np.int64)
+
+
+def _owners(given: Any, name: str) -> np.ndarray:
+    """The graph of each node, ascending int64 [V]."""
+    owners = _whole(given, name)
+    if owners.ndim != 1 or np.any(np.diff(owners) < 0) or owners.min(initial=0) < 0:
+        raise UserError(f"{name} must give each node the number of its graph, from 0 on, in ascending order.")
+    return owners
 
 
 def _attribute_rows(graphs: Sequence[Any], name: str) -> dict[str, list[Any]]:

@@ -22,7 +22,7 @@ from scipy import sparse
 import atjax
 from atjax import Graphs, Task, UserError
 from atjax.encoding import DEGREE_CAP, Encoding, factorize
-from atjax.interop import from_arrays, from_networkx, read
+from atjax.interop import from_arrays, from_networkx, from_pyg, read
 from atjax.raw import RawGraphs, Where, parts_of_words
 from atjax.units import Units
 
@@ -123,14 +123,20 @@ class Dataset:
 class DGLGraph:
     """A stand-in for a graph of DGL."""
 
-    def __init__(self, edges: Any, num_nodes: int, *, homogeneous: bool = True, **ndata: Any) -> None:
+    def __init__(
+        self, edges: Any, num_nodes: int, *, homogeneous: bool = True, batch: list[int] | None = None, **ndata: Any
+    ) -> None:
         self._ends = np.asarray(edges, np.int64).reshape(-1, 2).T
         self._num_nodes = num_nodes
+        self._batch = batch or [num_nodes]
         self.is_homogeneous = homogeneous
         self.ndata = {name: Tensor(value) for name, value in ndata.items()}
 
     def num_nodes(self) -> int:
         return self._num_nodes
+
+    def batch_num_nodes(self) -> Tensor:
+        return Tensor(self._batch)
 
     def edges(self) -> tuple[Tensor, Tensor]:
         return Tensor(self._ends[0]), Tensor(self._ends[1])
@@ -216,6 +222,45 @@ def test_every_library_gives_the_same_task() -> None:
     ]
     assert len({task.content_hash for task in tasks}) == 1
     assert len({task.notes[1:] for task in tasks}) == 1
+
+
+def test_batches_are_the_graphs_that_they_are_made_of() -> None:
+    sizes, labels = [3, 5, 1, 4, 2, 3], [0, 1, 0, 1, 1, 0]
+    start = np.cumsum([0, *sizes])
+    x = np.random.default_rng(0).normal(size=(sum(sizes), 2))
+    own = [[(node, node + 1) for node in range(size - 1)] for size in sizes]
+
+    def joined(ids: range) -> tuple[list[tuple[int, int]], np.ndarray, list[int], list[int]]:
+        first = start[ids[0]]
+        edges = [(a + start[n] - first, b + start[n] - first) for n in ids for a, b in own[n]]
+        return edges, x[first : start[ids[-1] + 1]], [sizes[n] for n in ids], [labels[n] for n in ids]
+
+    def pyg(ids: range, *, marks: bool = True) -> SimpleNamespace:
+        edges, rows, each, y = joined(ids)
+        ptr = {"ptr": np.cumsum([0, *each])} if marks else {}
+        return data(edges, sum(each), x=rows, y=y, batch=np.repeat(range(len(each)), each), **ptr)
+
+    def dgl(ids: range) -> tuple[DGLGraph, Tensor]:
+        edges, rows, each, y = joined(ids)
+        return DGLGraph(edges, sum(each), batch=each, h=rows), Tensor(y)
+
+    plain = Task.from_pyg([data(own[n], sizes[n], x=x[start[n] : start[n + 1]], y=[labels[n]]) for n in range(6)])
+    for task in (
+        Task.from_pyg(pyg(range(6))),
+        Task.from_pyg(pyg(range(6), marks=False)),
+        Task.from_pyg([pyg(range(4)), pyg(range(4, 6))]),
+        Task.from_dgl([dgl(range(4)), dgl(range(4, 6))]),
+        Task.from_dgl(*dgl(range(6))),
+    ):
+        assert task.graphs.n_node.tolist() == sizes
+        assert task.content_hash == plain.content_hash
+    # Labels of nodes stay theirs, and a graph without nodes at the end is there.
+    words = np.resize(["a", "b"], 18)
+    assert Task.from_dgl(dgl(range(6))[0], words).level == "node"
+    nodes = data(joined(range(6))[0], 18, y=words, batch=np.repeat(range(6), sizes))
+    assert Task.from_pyg(nodes).level == "node"
+    assert from_pyg(data([], 1, batch=[0], ptr=[0, 1, 1])).n_node.tolist() == [1, 0]
+    assert from_pyg([pyg(range(3)), pyg(range(3, 6))]).where.node(9) == "graph 3: node 0"
 
 
 def test_node_tasks_with_the_masks_of_a_split() -> None:
@@ -618,6 +663,9 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_pyg(data(E, 4, y=Sparse([1, 0, 1, 0]))), "^y is sparse, which only features of nodes may be"),
     (lambda: Task.from_pyg(data(E, 4, x=Sparse([1, 0, 1, 0]), y=AB)), r"^x is a sparse tensor of the shape \(4,\)"),
     (lambda: Task.from_arrays(X * 1j, E, AB), "^x is of complex numbers; give their real and imaginary parts"),
+    (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 1, 0, 1])), "batch must give each node the number of its graph"),
+    (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 1])), "batch must number the graphs of all 4 nodes, from 0 on"),
+    (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 0, 0, 10**12])), "batch must number the graphs of all 4 nodes"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
     (lambda: Task.from_dgl([DGLGraph(E, 4, h=X), DGLGraph(E, 4, h=X[:, :1])], AB[:2]), "graph 1: h has the shape"),
 ]
