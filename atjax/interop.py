@@ -14,7 +14,17 @@ from scipy import sparse
 
 from atjax.errors import UserError
 from atjax.raw import PARTS, RawGraphs, Where, parts_of_sets, parts_of_words
-from atjax.values import as_array, as_column, as_sparse, as_values, by_name, is_sparse
+from atjax.values import (
+    as_array,
+    as_column,
+    as_edge_rows,
+    as_edges,
+    as_features,
+    as_owners,
+    as_values,
+    as_whole,
+    by_name,
+)
 
 MASKS = {"train_mask": "train", "val_mask": "validation", "test_mask": "test"}
 """Names that PyTorch Geometric and DGL give to the parts of a split."""
@@ -78,13 +88,13 @@ def from_arrays(
     Raises:
         UserError: Shapes do not match.
     """
-    columns, edges = {}, _edges(edge_index)
+    columns, edges = {}, as_edges(edge_index)
     counts: dict[str, int] = {} if num_nodes is None else {"num_nodes": int(num_nodes)}
     if x is not None:
-        columns["x"] = _features(x, "x")
+        columns["x"] = as_features(x, "x")
         counts["x"] = columns["x"].shape[0]
     if graph is not None:
-        graph = _owners(graph, "graph")
+        graph = as_owners(graph, "graph")
         counts["graph"] = len(graph)
     values = None if labels is None else as_values(labels)
     if not counts and values is not None:
@@ -109,7 +119,7 @@ def from_arrays(
     if values is not None:
         by_level["graph" if graph is not None and len(values) != total else "node"] = values
     given = {"edge_attr": edge_attr, "edge_weight": edge_weight}
-    rows = {name: _edge_rows(value, name, len(edges[0])) for name, value in given.items() if value is not None}
+    rows = {name: as_edge_rows(value, name, len(edges[0])) for name, value in given.items() if value is not None}
     weights = rows.pop("edge_weight", None)
     return RawGraphs(n_node, *edges, columns, by_level, edge_columns=rows, weights=weights)
 
@@ -216,7 +226,7 @@ def from_pyg(data: Any) -> RawGraphs:
     n_node = np.concatenate(batches)
     where = _where(n_node, lambda graph, node: str(node))
     features = _all_or_none([getattr(graph, "x", None) for graph in several], "x")
-    columns = {} if features is None else {"x": _stack(_each(_features, features, "x"), "x", sizes)}
+    columns = {} if features is None else {"x": _stack(_each(as_features, features, "x"), "x", sizes)}
     targets = _all_or_none([getattr(graph, "y", None) for graph in several], "y")
     by_level: dict[str, np.ndarray] = {}
     if targets is not None:
@@ -233,7 +243,7 @@ def from_pyg(data: Any) -> RawGraphs:
             by_level["node"] = _joined(arrays, "y")
     masks = {name: _all_or_none([getattr(graph, name, None) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
-    each = _each(_edges, [graph.edge_index for graph in several], "edge_index")
+    each = _each(as_edges, [graph.edge_index for graph in several], "edge_index")
     edges = _shifted(each, sizes, where)
     rows = _edge_columns(several, ("edge_attr", "edge_weight"), lambda graph, name: getattr(graph, name, None), each)
     weights = rows.pop("edge_weight", None)
@@ -244,7 +254,7 @@ def _in_batch(graph: Any, size: int) -> np.ndarray:
     """Nodes of each of the graphs that a ``Data`` is made of, int64 [G]; it is one graph, unless it is a batch."""
     if getattr(graph, "batch", None) is None:
         return np.array([size])
-    owners, starts = _owners(graph.batch, "batch"), getattr(graph, "ptr", None)
+    owners, starts = as_owners(graph.batch, "batch"), getattr(graph, "ptr", None)
     count = 1 if starts is None else len(as_array(starts)) - 1
     if len(owners) != size or owners.max(initial=0) >= max(size, count):
         raise UserError(f"batch must number the graphs of all {size} nodes, from 0 on without gaps; mend it.")
@@ -281,7 +291,7 @@ def from_dgl(
                 f"Graph {number} ({type(graph).__name__}) is no graph of DGL with one kind of nodes and edges."
             )
     sizes = [int(graph.num_nodes()) for graph in several]
-    batches = [_whole(graph.batch_num_nodes(), "batch_num_nodes") for graph in several]
+    batches = [as_whole(graph.batch_num_nodes(), "batch_num_nodes") for graph in several]
     n_node = np.concatenate(batches)
     where = _where(n_node, lambda graph, node: str(node))
     if paired and len(n_node) > len(several):
@@ -293,7 +303,7 @@ def from_dgl(
     for key in attributes:
         rows = _all_or_none([graph.ndata.get(key) for graph in several], key)
         if rows is not None:
-            columns[key] = _stack(_each(_features, rows, key), key, sizes)
+            columns[key] = _stack(_each(as_features, rows, key), key, sizes)
     by_level: dict[str, np.ndarray] = {}
     if label is not None:
         rows = _all_or_none([graph.ndata.get(label) for graph in several], label)
@@ -305,7 +315,7 @@ def from_dgl(
         by_level["node" if of_nodes else "graph"] = values
     masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in MASKS}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
-    each = _each(_edges, [graph.edges() for graph in several], "edge_index")
+    each = _each(as_edges, [graph.edges() for graph in several], "edge_index")
     edges = _shifted(each, sizes, where)
     if edge_attributes is None:
         edge_attributes = sorted({key for graph in several for key in _edge_data(graph)} - NO_FEATURES)
@@ -332,7 +342,7 @@ def _edge_columns(
         rows = _all_or_none([get(graph, name) for graph, _ in with_edges], name)
         if rows:
             found[name] = _joined(
-                [_edge_rows(row, name, len(ends[0])) for row, (_, ends) in zip(rows, with_edges)], name
+                [as_edge_rows(row, name, len(ends[0])) for row, (_, ends) in zip(rows, with_edges)], name
             )
     return found
 
@@ -367,37 +377,6 @@ def _where(sizes: Sequence[int] | np.ndarray, name: Callable[[int, int], str]) -
 def _each(read: Callable[[Any, str], Any], given: Sequence[Any], name: str) -> list[Any]:
     """What the graphs have under a name, each read by itself; a fault names the graph where there are several."""
     return [read(one, name if len(given) == 1 else f"graph {number}: {name}") for number, one in enumerate(given)]
-
-
-def _features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:
-    if sparse.issparse(given) or is_sparse(given):
-        return as_sparse(given, name)
-    array = as_array(given, name)
-    if array.ndim not in (1, 2):
-        raise UserError(f"{name} has the shape {array.shape}; give a row for each node, [V, D].")
-    return array
-
-
-def _edge_rows(given: Any, name: str, count: int) -> np.ndarray:
-    array = as_array(given, name)
-    if array.ndim not in (1, 2) or len(array) != count:
-        raise UserError(f"{name} has the shape {array.shape}, but there are {count} edges; give a row for each edge.")
-    return array
-
-
-def _whole(given: Any, name: str) -> np.ndarray:
-    array = as_array(given, name)
-    if array.dtype.kind not in "iu" and array.size:
-        raise UserError(f"{name} is of type {array.dtype}; give whole numbers.")
-    return array.astype(np.int64)
-
-
-def _owners(given: Any, name: str) -> np.ndarray:
-    """The graph of each node, ascending int64 [V]."""
-    owners = _whole(given, name)
-    if owners.ndim != 1 or np.any(np.diff(owners) < 0) or owners.min(initial=0) < 0:
-        raise UserError(f"{name} must give each node the number of its graph, from 0 on, in ascending order.")
-    return owners
 
 
 def _attribute_rows(graphs: Sequence[Any], name: str) -> dict[str, list[Any]]:
@@ -441,18 +420,6 @@ def _masks(given: Mapping[str, list[Any]], count: int, where: Where) -> dict[str
         return {}
     sets = {MASKS[name]: _joined(_each(as_array, rows, name), name).astype(bool) for name, rows in given.items()}
     return {"node": parts_of_sets({part: sets[part] for part in PARTS if part in sets}, count, "node", where)}
-
-
-def _edges(given: Any, name: str = "edge_index") -> tuple[np.ndarray, np.ndarray]:
-    """Senders and receivers, [E] each."""
-    if given is None:
-        raise UserError("There are no edges; give edge_index, [2, E].")
-    ends = _whole([as_array(end, name) for end in given] if isinstance(given, tuple) else given, name)
-    if ends.size == 0:
-        ends = ends.reshape(2, 0)
-    if ends.ndim != 2 or len(ends) != 2:
-        raise UserError(f"{name} has the shape {ends.shape}; give senders and receivers, [2, E].")
-    return ends[0], ends[1]
 
 
 def _shifted(

@@ -1,4 +1,4 @@
-"""Labels and attributes as other libraries give them, lists, tensors and numbers of many types, as arrays."""
+"""Labels, attributes and edges as other libraries give them, lists, tensors and numbers of many types, as arrays."""
 
 from __future__ import annotations
 
@@ -62,6 +62,52 @@ def as_sparse(given: Any, name: str) -> sparse.csr_matrix:
         rows, columns = as_array(entries.indices(), name)
         given = sparse.coo_matrix((as_array(entries.values(), name), (rows, columns)), shape=tuple(given.shape))
     return sparse.csr_matrix(given)  # scipy's sparse arrays have no length, unlike its matrices
+
+
+def as_features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:
+    """A row, or a number, for each node, [V] or [V, D]."""
+    if sparse.issparse(given) or is_sparse(given):
+        return as_sparse(given, name)
+    array = as_array(given, name)
+    if array.ndim not in (1, 2):
+        raise UserError(f"{name} has the shape {array.shape}; give a row for each node, [V, D].")
+    return array
+
+
+def as_edge_rows(given: Any, name: str, count: int) -> np.ndarray:
+    """A row, or a number, for each of so many edges, [E] or [E, K]."""
+    array = as_array(given, name)
+    if array.ndim not in (1, 2) or len(array) != count:
+        raise UserError(f"{name} has the shape {array.shape}, but there are {count} edges; give a row for each edge.")
+    return array
+
+
+def as_whole(given: Any, name: str) -> np.ndarray:
+    """Whole numbers, int64."""
+    array = as_array(given, name)
+    if array.dtype.kind not in "iu" and array.size:
+        raise UserError(f"{name} is of type {array.dtype}; give whole numbers.")
+    return array.astype(np.int64)
+
+
+def as_owners(given: Any, name: str) -> np.ndarray:
+    """The graph of each node, ascending int64 [V]."""
+    owners = as_whole(given, name)
+    if owners.ndim != 1 or np.any(np.diff(owners) < 0) or owners.min(initial=0) < 0:
+        raise UserError(f"{name} must give each node the number of its graph, from 0 on, in ascending order.")
+    return owners
+
+
+def as_edges(given: Any, name: str = "edge_index") -> tuple[np.ndarray, np.ndarray]:
+    """Senders and receivers, [E] each."""
+    if given is None:
+        raise UserError("There are no edges; give edge_index, [2, E].")
+    ends = as_whole([as_array(end, name) for end in given] if isinstance(given, tuple) else given, name)
+    if ends.size == 0:
+        ends = ends.reshape(2, 0)
+    if ends.ndim != 2 or len(ends) != 2:
+        raise UserError(f"{name} has the shape {ends.shape}; give senders and receivers, [2, E].")
+    return ends[0], ends[1]
 
 
 def as_values(given: Any) -> np.ndarray:
