@@ -36,8 +36,12 @@ WEIGHT = "weight"
 """The edge attribute that is a weight, in graphs of NetworkX and DGL."""
 
 
+ARRAYS = ("x", "edge_index", "graph", "num_nodes", "edge_attr", "edge_weight")
+"""Arguments of `from_arrays` that say what graphs are."""
+
+
 def read(graphs: Any, attributes: Sequence[str], edge_attributes: Sequence[str] = ()) -> RawGraphs:
-    """Graphs of any kind that this module knows, with the attributes named; labels are not needed.
+    """Graphs of any kind that this module knows, with the attributes named; no labels, and no split.
 
     Args:
         graphs: Graphs of NetworkX, PyTorch Geometric or DGL, one or several, or a mapping with the arguments of
@@ -49,15 +53,18 @@ def read(graphs: Any, attributes: Sequence[str], edge_attributes: Sequence[str] 
         UserError: They are none of these, or lack an attribute.
     """
     if isinstance(graphs, Mapping):
+        if unknown := [key for key in graphs if key not in (*ARRAYS, "labels")]:
+            raise UserError(f"{unknown[0]!r} is none of the arrays that are read; these are {', '.join(ARRAYS)}.")
         return from_arrays(**{"labels": None, **graphs})
-    several = _several(graphs)
+    # Pairs of a graph and its label are what a data set of DGL gives.
+    several = [entry[0] if isinstance(entry, tuple) and len(entry) == 2 else entry for entry in _several(graphs)]
     first = several[0]
     if hasattr(first, "edge_index"):
-        return from_pyg(several)
+        return from_pyg(several, labelled=False)
     if hasattr(first, "ndata"):
-        return from_dgl(several, attributes=attributes, edge_attributes=edge_attributes)
+        return from_dgl(several, None, attributes=attributes, edge_attributes=edge_attributes, labelled=False)
     if hasattr(first, "adj"):
-        return from_networkx(several, attributes=attributes, edge_attributes=edge_attributes)
+        return from_networkx(several, None, attributes=attributes, edge_attributes=edge_attributes, split=None)
     raise UserError(
         f"{type(first).__name__} is no kind of graph that is known here; give graphs of NetworkX, PyTorch Geometric or "
         "DGL, arrays as dict(x=..., edge_index=...), or a path."
@@ -130,7 +137,7 @@ def from_networkx(
     *,
     attributes: Sequence[str] | None = None,
     edge_attributes: Sequence[str] | None = None,
-    split: str = "split",
+    split: str | None = "split",
 ) -> RawGraphs:
     """Graphs of NetworkX.
 
@@ -141,7 +148,8 @@ def from_networkx(
         attributes: Node attributes that are features; None for all but the label and the split. A key of another type
             than text goes by its words, such as ``0`` or ``('a', 'b')``.
         edge_attributes: Edge attributes that are used, `WEIGHT` as the weight and others as features; None for all.
-        split: Name of the attribute, of graphs or of nodes, that says ``train``, ``validation`` or ``test``.
+        split: Name of the attribute, of graphs or of nodes, that says ``train``, ``validation`` or ``test``; None for
+            no split.
 
     Raises:
         UserError: A node lacks an attribute, its values are of different kinds, or two attributes have one name.
@@ -166,7 +174,7 @@ def from_networkx(
         if len(several) == 1 and isinstance(labels, Mapping):
             labels = [labels.get(node) for node in names[0]]
         by_level["graph" if len(several) > 1 else "node"] = as_values(labels)
-    for level, rows in _attribute_rows(several, split).items():
+    for level, rows in ({} if split is None else _attribute_rows(several, split)).items():
         parts[level] = parts_of_words(rows, level, where)
     senders, receivers, what = [], [], []
     start = 0
@@ -206,11 +214,12 @@ def from_networkx(
     )
 
 
-def from_pyg(data: Any) -> RawGraphs:
+def from_pyg(data: Any, *, labelled: bool = True) -> RawGraphs:
     """Graphs of PyTorch Geometric: ``x``, ``edge_index``, ``edge_attr``, ``edge_weight``, ``y``, masks of a split.
 
     Args:
         data: A ``Data``, or several, such as a data set; or a ``Batch`` of some, or several, such as a loader gives.
+        labelled: Whether labels and masks are read.
 
     Raises:
         UserError: A graph has no edge_index, only some have features or labels, or sizes do not match.
@@ -227,7 +236,7 @@ def from_pyg(data: Any) -> RawGraphs:
     where = _where(n_node, lambda graph, node: str(node))
     features = _all_or_none([getattr(graph, "x", None) for graph in several], "x")
     columns = {} if features is None else {"x": _stack(_each(as_features, features, "x"), "x", sizes)}
-    targets = _all_or_none([getattr(graph, "y", None) for graph in several], "y")
+    targets = _all_or_none([getattr(graph, "y", None) if labelled else None for graph in several], "y")
     by_level: dict[str, np.ndarray] = {}
     if targets is not None:
         arrays = list(map(np.atleast_1d, _each(as_array, targets, "y")))
@@ -241,7 +250,8 @@ def from_pyg(data: Any) -> RawGraphs:
                         f"each of the {size} nodes; mend it."
                     )
             by_level["node"] = _joined(arrays, "y")
-    masks = {name: _all_or_none([getattr(graph, name, None) for graph in several], name) for name in MASKS}
+    names = MASKS if labelled else ()
+    masks = {name: _all_or_none([getattr(graph, name, None) for graph in several], name) for name in names}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
     each = _each(as_edges, [graph.edge_index for graph in several], "edge_index")
     edges = _shifted(each, sizes, where)
@@ -268,6 +278,7 @@ def from_dgl(
     *,
     attributes: Sequence[str] | None = None,
     edge_attributes: Sequence[str] | None = None,
+    labelled: bool = True,
 ) -> RawGraphs:
     """Graphs of DGL.
 
@@ -278,6 +289,7 @@ def from_dgl(
             one graph.
         attributes: Node data that are features; None for all but the label and the masks of a split.
         edge_attributes: Edge data that are used, `WEIGHT` as the weight and others as features; None for all.
+        labelled: Whether the masks of a split are read.
 
     Raises:
         UserError: A graph has several kinds of nodes or edges, or sizes do not match.
@@ -313,7 +325,8 @@ def from_dgl(
         values = as_values(labels)
         of_nodes = len(n_node) == 1 or (len(several) == 1 and len(values) == sum(sizes) != len(n_node))
         by_level["node" if of_nodes else "graph"] = values
-    masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in MASKS}
+    names = MASKS if labelled else ()
+    masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in names}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
     each = _each(as_edges, [graph.edges() for graph in several], "edge_index")
     edges = _shifted(each, sizes, where)
@@ -354,8 +367,11 @@ def _several(graphs: Any) -> list[Any]:
     """
     one = any(hasattr(graphs, name) for name in ("edge_index", "ndata", "adj")) and not hasattr(graphs, "indices")
     try:
-        several = [graphs] if one else list(graphs)
-    except TypeError:  # neither a graph nor several; who looks into it says so
+        if not one and hasattr(graphs, "__getitem__") and not hasattr(graphs, "__iter__"):
+            several = [graphs[number] for number in range(len(graphs))]  # data sets of DGL need not say where they end
+        else:
+            several = [graphs] if one else list(graphs)
+    except (TypeError, NotImplementedError):  # neither a graph nor several; who looks into it says so
         return [graphs]
     if not several:
         raise UserError("There are no graphs; give one or more.")

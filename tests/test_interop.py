@@ -120,6 +120,16 @@ class Dataset:
         return self._graphs[number]
 
 
+class Heterogeneous:
+    """A stand-in for a ``HeteroData``, which has a length and items, but not by number."""
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def __iter__(self) -> Any:
+        raise NotImplementedError
+
+
 class DGLGraph:
     """A stand-in for a graph of DGL."""
 
@@ -576,6 +586,44 @@ def test_from_graphs_to_predictions(tmp_path: Any) -> None:
         model.predict(nx.Graph())
 
 
+def test_new_graphs_need_no_labels_and_no_split() -> None:
+    """Of what was labelled, as of any new graph: labels of another level, of some graphs only, and many splits too."""
+    x = np.random.default_rng(0).normal(size=(4, 2))
+    words = {"train_mask": np.ones((4, 3), bool), "val_mask": [True]}
+    plain = read(data(E, 4, x=x), [])
+    for labelled in (data(E, 4, x=x, y=[1]), data(E, 4, x=x, y=np.ones((7, 2)), **words)):
+        for new in ([labelled], [labelled, data(E, 4, x=x)]):
+            raw = read(new, [])
+            assert not raw.labels
+            assert not raw.parts
+            np.testing.assert_array_equal(raw.columns["x"][:4], plain.columns["x"])
+    pair = (DGLGraph(E, 4, h=x, label=[0, 1, 0, 1], **words), Tensor([3]))
+    raw = read([pair, (DGLGraph(E, 4, h=x), None)], ["h"])
+    assert not raw.labels
+    assert not raw.parts
+    np.testing.assert_array_equal(raw.columns["h"], [*x, *x])
+    graph = ring(m=[1, 2, 3, 4], split=["fold 7"] * 4, label=[{}] * 4)
+    raw = read(graph, ["m"])
+    assert not raw.labels
+    assert not raw.parts
+    with pytest.raises(UserError, match=r"^'y' is none of the arrays that are read; these are x, edge_index, graph, "):
+        read({"x": x, "edge_index": E, "y": [1]}, [])
+
+
+def test_a_data_set_that_does_not_say_where_it_ends_is_read_to_its_length() -> None:
+    class Datasets:
+        """A stand-in for a data set of DGL, such as Cora, which asserts that number 0 is asked for."""
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, number: int) -> DGLGraph:
+            assert number == 0, "This dataset has only one graph"
+            return DGLGraph(E, 4, feat=X, label=[0, 1, 0, 1])
+
+    assert Task.from_dgl(Datasets()).labels.tolist() == [0, 1, 0, 1]
+
+
 def ring(size: int = 4, **attributes: Any) -> nx.Graph:
     graph = nx.cycle_graph(size)
     for name, values in attributes.items():
@@ -666,6 +714,8 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 1, 0, 1])), "batch must give each node the number of its graph"),
     (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 1])), "batch must number the graphs of all 4 nodes, from 0 on"),
     (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 0, 0, 10**12])), "batch must number the graphs of all 4 nodes"),
+    (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
+    (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
     (lambda: Task.from_dgl([DGLGraph(E, 4, h=X), DGLGraph(E, 4, h=X[:, :1])], AB[:2]), "graph 1: h has the shape"),
 ]
