@@ -20,6 +20,7 @@ from atjax.values import (
     as_edge_rows,
     as_edges,
     as_features,
+    as_names,
     as_owners,
     as_values,
     as_whole,
@@ -312,10 +313,13 @@ def from_dgl(
     if attributes is None:
         attributes = sorted({key for graph in several for key in graph.ndata} - NO_FEATURES - {label})
     columns = {}
-    for key in attributes:
+    for key in as_names(attributes):
         rows = _all_or_none([graph.ndata.get(key) for graph in several], key)
-        if rows is not None:
-            columns[key] = _stack(_each(as_features, rows, key), key, sizes)
+        if rows is None:
+            raise UserError(
+                f"The nodes have no attribute {key!r}; give it, or choose from {', '.join(several[0].ndata) or 'none'}."
+            )
+        columns[key] = _stack(_each(as_features, rows, key), key, sizes)
     by_level: dict[str, np.ndarray] = {}
     if label is not None:
         rows = _all_or_none([graph.ndata.get(label) for graph in several], label)
@@ -332,7 +336,11 @@ def from_dgl(
     edges = _shifted(each, sizes, where)
     if edge_attributes is None:
         edge_attributes = sorted({key for graph in several for key in _edge_data(graph)} - NO_FEATURES)
+    edge_attributes = as_names(edge_attributes)
     found = _edge_columns(several, edge_attributes, lambda graph, name: _edge_data(graph).get(name), each)
+    if absent := [name for name in edge_attributes if name not in found and any(len(ends[0]) for ends in each)]:
+        held = ", ".join(_edge_data(several[0])) or "none"
+        raise UserError(f"The edges have no attribute {absent[0]!r}; give it, or choose from {held}.")
     weights = found.pop(WEIGHT, None)
     return RawGraphs(n_node, *edges, columns, by_level, parts, where, edge_columns=found, weights=weights)
 

@@ -147,6 +147,11 @@ def as_column(name: str, given: Sequence[Any], place: Callable[[int], str]) -> n
     return array if array.shape[1] > 1 else array[:, 0]
 
 
+def as_names(given: Sequence[Any]) -> Sequence[Any]:
+    """Names of attributes, of which one may be given by itself."""
+    return [given] if isinstance(given, str) else given
+
+
 def by_name(
     data: Sequence[Mapping[Any, Any]], wanted: Sequence[Any] | None, others: Set[Any], whose: str
 ) -> dict[str, list[Any]]:
@@ -154,12 +159,12 @@ def by_name(
 
     Args:
         data: Attributes of each node or edge.
-        wanted: Keys or names; None for all that there are.
+        wanted: Keys or names, or one in words; None for all that there are.
         others: Keys that are left out then.
         whose: What has them, ``nodes`` or ``edges``.
 
     Raises:
-        UserError: Two have the same name.
+        UserError: Two have the same name, or none has a wanted one.
     """
     keys: dict[str, list[Any]] = {}
     for key in {key: None for each in data for key in each}:
@@ -167,7 +172,11 @@ def by_name(
     if wanted is None:
         wanted = sorted(str(key) for same in keys.values() for key in same if key not in others)
     found = {}
-    for name in map(str, wanted):
+    for name in map(str, as_names(wanted)):
+        if data and name not in keys:
+            raise UserError(
+                f"The {whose} have no attribute {name!r}; give it, or choose from {', '.join(map(str, keys)) or 'none'}."
+            )
         key, *more = keys.get(name, [name])
         if more:
             raise UserError(

@@ -141,6 +141,7 @@ class DGLGraph:
         self._batch = batch or [num_nodes]
         self.is_homogeneous = homogeneous
         self.ndata = {name: Tensor(value) for name, value in ndata.items()}
+        self.edata: dict[str, Tensor] = {}
 
     def num_nodes(self) -> int:
         return self._num_nodes
@@ -396,6 +397,20 @@ def test_several_labels_of_yes_and_no() -> None:
     assert (task.loss, task.metric, task.num_outputs) == ("binary_cross_entropy", "average_precision", 3)
     np.testing.assert_array_equal(task.labels, y)
     assert task.notes[1] == "Labels: 0 or 1, 3 for each graph (loss=binary_cross_entropy)."
+
+
+def test_one_attribute_may_be_named_by_itself() -> None:
+    graph = ring(label=AB, mass=[0, 1, 1, 0], other=AB)
+    nx.set_edge_attributes(graph, 0.5, "length")
+    dgl = DGLGraph(list(graph.edges), 4, label=[0, 1, 0, 1], mass=[0, 1, 1, 0], other=[1, 0, 1, 0])
+    dgl.edata = {"length": Tensor([0.5] * 4), "other": Tensor([0.25] * 4)}
+    tasks = [
+        make(each, attributes="mass", edge_attributes="length")
+        for make, each in ((Task.from_networkx, graph), (Task.from_dgl, dgl))
+    ]
+    for task in tasks:
+        assert task.graphs.nodes.tolist() == [[0], [1], [1], [0]]
+        assert task.graphs.edges.tolist() == [[0.5]] * 8
 
 
 def test_targets_may_be_missing() -> None:
@@ -714,6 +729,22 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 1, 0, 1])), "batch must give each node the number of its graph"),
     (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 1])), "batch must number the graphs of all 4 nodes, from 0 on"),
     (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 0, 0, 10**12])), "batch must number the graphs of all 4 nodes"),
+    (
+        lambda: Task.from_dgl(DGLGraph(E, 4, h=X, label=AB), attributes=["g"]),
+        "no attribute 'g'; give it, or choose from h, label",
+    ),
+    (
+        lambda: Task.from_dgl(DGLGraph(E, 4, label=AB), edge_attributes="length"),
+        "^The edges have no attribute 'length'; give it, or choose from none",
+    ),
+    (
+        lambda: Task.from_networkx(ring(label=AB, m=AB), attributes="mass"),
+        "no attribute 'mass'; give it, or choose from label, m",
+    ),
+    (
+        lambda: Task.from_networkx(ring(label=AB), edge_attributes=["length"]),
+        "^The edges have no attribute 'length'; give it, or choose from none",
+    ),
     (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
     (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
