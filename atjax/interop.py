@@ -20,6 +20,7 @@ from atjax.values import (
     as_edge_rows,
     as_edges,
     as_features,
+    as_mask,
     as_names,
     as_owners,
     as_values,
@@ -253,7 +254,7 @@ def from_pyg(data: Any, *, labelled: bool = True) -> RawGraphs:
             by_level["node"] = _joined(arrays, "y")
     names = MASKS if labelled else ()
     masks = {name: _all_or_none([getattr(graph, name, None) for graph in several], name) for name in names}
-    parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
+    parts = _masks({name: given for name, given in masks.items() if given is not None}, sizes, where)
     each = _each(as_edges, [graph.edge_index for graph in several], "edge_index")
     edges = _shifted(each, sizes, where)
     rows = _edge_columns(several, ("edge_attr", "edge_weight"), lambda graph, name: getattr(graph, name, None), each)
@@ -331,7 +332,7 @@ def from_dgl(
         by_level["node" if of_nodes else "graph"] = values
     names = MASKS if labelled else ()
     masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in names}
-    parts = _masks({name: given for name, given in masks.items() if given is not None}, sum(sizes), where)
+    parts = _masks({name: given for name, given in masks.items() if given is not None}, sizes, where)
     each = _each(as_edges, [graph.edges() for graph in several], "edge_index")
     edges = _shifted(each, sizes, where)
     if edge_attributes is None:
@@ -439,11 +440,20 @@ def _joined(rows: list[np.ndarray], name: str) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def _masks(given: Mapping[str, list[Any]], count: int, where: Where) -> dict[str, np.ndarray]:
+def _masks(given: Mapping[str, list[Any]], sizes: Sequence[int], where: Where) -> dict[str, np.ndarray]:
+    """The parts of nodes by masks of a split, if there are any."""
     if not given:
         return {}
-    sets = {MASKS[name]: _joined(_each(as_array, rows, name), name).astype(bool) for name, rows in given.items()}
-    return {"node": parts_of_sets({part: sets[part] for part in PARTS if part in sets}, count, "node", where)}
+    sets = {}
+    for name, rows in given.items():
+        masks = [
+            as_mask(row, f"{where.graph(number)}: {name}", size) for number, (row, size) in enumerate(zip(rows, sizes))
+        ]
+        sets[MASKS[name]] = _joined(masks, name)
+    codes = parts_of_sets({part: sets[part] for part in PARTS if part in sets}, sum(sizes), "node", where)
+    if not np.any(codes >= 0):
+        raise UserError(f"No node is in {' or '.join(given)}; put some in, or take the masks away.")
+    return {"node": codes}
 
 
 def _shifted(

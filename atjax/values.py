@@ -98,6 +98,16 @@ def as_owners(given: Any, name: str) -> np.ndarray:
     return owners
 
 
+def as_mask(given: Any, name: str, size: int) -> np.ndarray:
+    """Whether each of so many nodes is in a part, bool [V]; several splits, [V, S], are left for others to refuse."""
+    mask = as_array(given, name)
+    if mask.ndim == 0 or len(mask) != size:
+        raise UserError(f"{name} has the shape {mask.shape}; give true or false for each of the {size} nodes.")
+    if (odd := mask[~np.isin(mask, (0, 1))]).size:
+        raise UserError(f"{name} holds {odd[0]}; give true or false for each of the {size} nodes.")
+    return mask.astype(bool)
+
+
 def as_edges(given: Any, name: str = "edge_index") -> tuple[np.ndarray, np.ndarray]:
     """Senders and receivers, [E] each."""
     if given is None:
@@ -174,9 +184,8 @@ def by_name(
     found = {}
     for name in map(str, as_names(wanted)):
         if data and name not in keys:
-            raise UserError(
-                f"The {whose} have no attribute {name!r}; give it, or choose from {', '.join(map(str, keys)) or 'none'}."
-            )
+            held = ", ".join(map(str, keys)) or "none"
+            raise UserError(f"The {whose} have no attribute {name!r}; give it, or choose from {held}.")
         key, *more = keys.get(name, [name])
         if more:
             raise UserError(

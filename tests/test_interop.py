@@ -745,6 +745,23 @@ FAULTS: list[tuple[Any, str]] = [
         lambda: Task.from_networkx(ring(label=AB), edge_attributes=["length"]),
         "^The edges have no attribute 'length'; give it, or choose from none",
     ),
+    (
+        lambda: Task.from_pyg([data(E, 4, y=[0, 1] * 2, train_mask=[True] * each) for each in (3, 5)]),
+        r"^graph 0: train_mask has the shape \(3,\); give true or false for each of the 4 nodes",
+    ),
+    (
+        lambda: Task.from_pyg(data(E, 4, y=[0, 1] * 2, val_mask=True)),
+        r"^graph 0: val_mask has the shape \(\); give true",
+    ),
+    (
+        lambda: Task.from_pyg(data(E, 4, y=[0, 1] * 2, val_mask=[0, 3, 1, 0])),
+        "^graph 0: val_mask holds 3; give true or",
+    ),
+    (lambda: Task.from_dgl(DGLGraph(E, 4, label=[0, 1] * 2, test_mask=[0, 1, 0, np.nan])), "test_mask holds nan; give"),
+    (
+        lambda: Task.from_pyg(data(E, 4, y=[0, 1] * 2, train_mask=[0] * 4, test_mask=[False] * 4)),
+        "^No node is in train_mask or test_mask; put some in, or take the masks away",
+    ),
     (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
     (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
