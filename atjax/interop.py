@@ -150,8 +150,8 @@ def from_networkx(
         attributes: Node attributes that are features; None for all but the label and the split. A key of another type
             than text goes by its words, such as ``0`` or ``('a', 'b')``.
         edge_attributes: Edge attributes that are used, `WEIGHT` as the weight and others as features; None for all.
-        split: Name of the attribute, of graphs or of nodes, that says ``train``, ``validation`` or ``test``; None for
-            no split.
+        split: Name of the attribute, of graphs or of nodes, that says ``train``, ``validation`` or ``test``; nodes may
+            have `MASKS` instead. None for no split.
 
     Raises:
         UserError: A node lacks an attribute, its values are of different kinds, or two attributes have one name.
@@ -176,8 +176,16 @@ def from_networkx(
         if len(several) == 1 and isinstance(labels, Mapping):
             labels = [labels.get(node) for node in names[0]]
         by_level["graph" if len(several) > 1 else "node"] = as_values(labels)
-    for level, rows in ({} if split is None else _attribute_rows(several, split)).items():
-        parts[level] = parts_of_words(rows, level, where)
+    if split is not None:
+        for level, rows in _attribute_rows(several, split).items():
+            parts[level] = parts_of_words(rows, level, where)
+        of_nodes = {
+            name: [[data.get(name) for _, data in graph.nodes(data=True)] for graph in several] for name in MASKS
+        }
+        masks = {name: rows for name, rows in of_nodes.items() if any(one is not None for row in rows for one in row)}
+        if masks and "node" in parts:
+            raise UserError(f"The nodes have both {split} and {next(iter(masks))}; take one of the two splits away.")
+        parts |= _masks(masks, list(map(len, names)), where)
     senders, receivers, what = [], [], []
     start = 0
     for graph, nodes in zip(several, names):

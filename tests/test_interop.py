@@ -279,12 +279,18 @@ def test_node_tasks_with_the_masks_of_a_split() -> None:
     x, y = rng.normal(size=(30, 3)), np.resize([0, 1, 2], 30)
     edges = rng.integers(0, 30, (60, 2))
     masks = {"train_mask": np.arange(30) < 15, "val_mask": np.arange(30) % 30 > 24, "test_mask": np.arange(30) == 20}
+    graph = nx.Graph()
+    graph.add_nodes_from((node, {"x": x[node], "label": y[node]}) for node in range(30))
+    graph.add_edges_from(edges)
+    for name, mask in masks.items():
+        nx.set_node_attributes(graph, dict(enumerate(mask.tolist())), name)
+    networkx = Task.from_networkx(graph)
     pyg = Task.from_pyg(data(edges, 30, x=x, y=y, **masks), name="a")
     dgl = Task.from_dgl(DGLGraph(edges, 30, feat=x, label=y, **masks), name="b")
     sets = {"train": masks["train_mask"], "val": np.flatnonzero(masks["val_mask"]), "test": [20]}
     plain = Task.from_arrays(x, edges.T, y, split=sets)
-    assert pyg.content_hash == dgl.content_hash == plain.content_hash
-    for task in (pyg, dgl, plain):
+    assert pyg.content_hash == dgl.content_hash == plain.content_hash == networkx.content_hash
+    for task in (pyg, dgl, plain, networkx):
         assert task.level == "node"
         split = task.split(seed=3)
         assert split.train.tolist() == list(range(15))
@@ -761,6 +767,14 @@ FAULTS: list[tuple[Any, str]] = [
     (
         lambda: Task.from_pyg(data(E, 4, y=[0, 1] * 2, train_mask=[0] * 4, test_mask=[False] * 4)),
         "^No node is in train_mask or test_mask; put some in, or take the masks away",
+    ),
+    (
+        lambda: Task.from_networkx(ring(label=AB, train_mask=[True, False, True])),
+        "^graph 0: train_mask holds None; give true or false for each of the 4 nodes",
+    ),
+    (
+        lambda: Task.from_networkx(ring(label=AB, val_mask=[True, False] * 2, split=["train", "", "", ""])),
+        "^The nodes have both split and val_mask; take one of the two splits away",
     ),
     (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
     (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
