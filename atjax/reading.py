@@ -74,12 +74,17 @@ def read(raw: RawGraphs, options: Options) -> Reading:
     Raises:
         UserError: An option is wrong, or the graphs, their labels or their split are faulty.
     """
+    if unknown := [name for name in options if name not in Options.__annotations__]:
+        known = ", ".join(Options.__annotations__)
+        raise UserError(f"{unknown[0]!r} is no option of a task; choose from {known}.")
     level = raw.level(options.get("level"))
     if (target := options.get("target")) is not None:
         given = choose_targets(raw.labels[level].reshape(len(raw.labels[level]), -1), target)
         raw = dataclasses.replace(raw, labels={**raw.labels, level: given})
     labels = read_labels(raw, level, options.get("loss"), options.get("unlabelled"))
     categories, directed = options.get("categories", ()), options.get("directed", False)
+    if not isinstance(directed, bool):
+        raise UserError(f"directed={directed!r} is neither true nor false; give one of them.")
     encoding = learn(raw, level, labels.classes, directed=directed, categories=categories)
     split, said = read_split(raw, level, labels, options.get("split"))
     encoded = encoding.apply(raw)

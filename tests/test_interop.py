@@ -776,6 +776,11 @@ FAULTS: list[tuple[Any, str]] = [
         lambda: Task.from_networkx(ring(label=AB, val_mask=[True, False] * 2, split=["train", "", "", ""])),
         "^The nodes have both split and val_mask; take one of the two splits away",
     ),
+    (
+        lambda: Task.from_arrays(X, E, AB, unlabeled="a"),
+        "^'unlabeled' is no option of a task; choose from name, level, ",
+    ),  # type: ignore[call-arg]
+    (lambda: Task.from_networkx(ring(label=AB), directed="no"), "^directed='no' is neither true nor false"),  # type: ignore[arg-type]
     (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
     (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
