@@ -15,6 +15,7 @@ import pandas as pd
 from scipy import sparse
 
 from atjax.errors import UserError
+from atjax.values import as_array
 
 LEVELS = ("node", "graph")
 """What can carry labels."""
@@ -218,12 +219,14 @@ def parts_of_sets(sets: Mapping[str, object], count: int, level: str, where: Whe
     Raises:
         UserError: A part is unknown, names an example that does not exist, or shares one with another part.
     """
+    if not isinstance(sets, Mapping):
+        raise UserError(f"The split is of type {type(sets).__name__}; give the members of {', '.join(PARTS)}, by name.")
     codes = np.full(count, -1, np.int8)
     for word, given in sets.items():
         code = WORDS.get(word, -1)
         if code < 0:
             raise UserError(f"The split has the part {word!r}; its parts are called {', '.join(PARTS)}.")
-        members = np.asarray(given)
+        members = as_array(given, f"The part {word} of the split")
         if members.ndim != 1 or (members.dtype == bool and len(members) != count):
             raise UserError(
                 f"The part {word} of the split has the shape {members.shape}; give one list of {level} numbers, or of "

@@ -128,7 +128,7 @@ def read_labels(raw: RawGraphs, level: str, loss: str | None, unlabelled: Hashab
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
     if loss is None:
-        loss = _loss_of(given)
+        loss = _loss_of(given, unlabelled)
     labels = _classes(given, level, unlabelled) if loss == "cross_entropy" else _outputs(raw, level, loss, unlabelled)
     if missing := int(labels.missing.sum()):
         if missing == count:
@@ -139,10 +139,12 @@ def read_labels(raw: RawGraphs, level: str, loss: str | None, unlabelled: Hashab
     return labels
 
 
-def _loss_of(given: np.ndarray) -> str:
+def _loss_of(given: np.ndarray, unlabelled: Hashable | None) -> str:
     """What labels of this kind are learnt by."""
-    if given.ndim == 2 and given.dtype.kind in "biuf" and np.all(np.isin(given, (0, 1)) | np.isnan(given)):
-        return "binary_cross_entropy"
+    if given.ndim == 2 and given.dtype.kind in "biuf":
+        none = np.isnan(given) if unlabelled is None else np.isnan(given) | (given == unlabelled)
+        if np.all(np.isin(given, (0, 1)) | none):
+            return "binary_cross_entropy"
     return "mse" if given.dtype.kind == "f" else "cross_entropy"
 
 
@@ -195,7 +197,7 @@ def read_split(
             part is empty, or holds what has no label.
     """
     codes, notes = _own_parts(raw, level, labels, sets)
-    if codes is None or not np.any(codes >= 0):
+    if codes is None or (sets is None and not np.any(codes >= 0)):
         return None, ()
     ids = members_of_parts(codes, labels.missing, level, raw.where)
     sizes = ", ".join(f"{len(members):,}" for members in ids)

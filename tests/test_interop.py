@@ -287,7 +287,7 @@ def test_node_tasks_with_the_masks_of_a_split() -> None:
     networkx = Task.from_networkx(graph)
     pyg = Task.from_pyg(data(edges, 30, x=x, y=y, **masks), name="a")
     dgl = Task.from_dgl(DGLGraph(edges, 30, feat=x, label=y, **masks), name="b")
-    sets = {"train": masks["train_mask"], "val": np.flatnonzero(masks["val_mask"]), "test": [20]}
+    sets = {"train": masks["train_mask"], "val": Tensor(np.flatnonzero(masks["val_mask"])), "test": [20]}
     plain = Task.from_arrays(x, edges.T, y, split=sets)
     assert pyg.content_hash == dgl.content_hash == plain.content_hash == networkx.content_hash
     for task in (pyg, dgl, plain, networkx):
@@ -417,6 +417,14 @@ def test_one_attribute_may_be_named_by_itself() -> None:
     for task in tasks:
         assert task.graphs.nodes.tolist() == [[0], [1], [1], [0]]
         assert task.graphs.edges.tolist() == [[0.5]] * 8
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_several_labels_of_which_a_number_says_that_there_is_none(kind: type) -> None:
+    y = np.array([[0, 1, -1], [1, -1, 0], [1, 0, 1], [-1, -1, -1]], kind)
+    task = Task.from_arrays(None, [[0], [1]], y, unlabelled=-1)
+    assert task.loss == "binary_cross_entropy"
+    np.testing.assert_array_equal(task.labels, np.where(y < 0, np.nan, y))
 
 
 def test_targets_may_be_missing() -> None:
@@ -781,6 +789,12 @@ FAULTS: list[tuple[Any, str]] = [
         "^'unlabeled' is no option of a task; choose from name, level, ",
     ),  # type: ignore[call-arg]
     (lambda: Task.from_networkx(ring(label=AB), directed="no"), "^directed='no' is neither true nor false"),  # type: ignore[arg-type]
+    (
+        lambda: Task.from_arrays(X, E, AB, split=0.8),
+        "^The split is of type float; give the members of train, validation",
+    ),  # type: ignore[arg-type]
+    (lambda: Task.from_arrays(X, E, AB, split={"train": [[0], [1, 2]]}), "^The part train of the split cannot be read"),
+    (lambda: Task.from_arrays(X, E, AB, split={"train": [], "test": []}), "The split has nothing for train"),
     (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
     (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
