@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import sparse
 
 from atjax.errors import UserError
@@ -17,6 +18,7 @@ from atjax.raw import PARTS, RawGraphs, Where, parts_of_sets, parts_of_words
 from atjax.values import (
     as_array,
     as_column,
+    as_count,
     as_edge_rows,
     as_edges,
     as_features,
@@ -98,7 +100,7 @@ def from_arrays(
         UserError: Shapes do not match.
     """
     columns, edges = {}, as_edges(edge_index)
-    counts: dict[str, int] = {} if num_nodes is None else {"num_nodes": int(num_nodes)}
+    counts: dict[str, int] = {} if num_nodes is None else {"num_nodes": as_count(num_nodes, "num_nodes")}
     if x is not None:
         columns["x"] = as_features(x, "x")
         counts["x"] = columns["x"].shape[0]
@@ -146,7 +148,7 @@ def from_networkx(
     Args:
         graphs: A graph, or several.
         labels: Name of the attribute, of graphs or of nodes, that holds the label; or the labels, one for each graph,
-            or for each node of the one graph (in its order of nodes, or by node).
+            or for each node of the one graph (in its order of nodes, or by node, as a mapping or a series says).
         attributes: Node attributes that are features; None for all but the label and the split. A key of another type
             than text goes by its words, such as ``0`` or ``('a', 'b')``.
         edge_attributes: Edge attributes that are used, `WEIGHT` as the weight and others as features; None for all.
@@ -173,6 +175,8 @@ def from_networkx(
         for level, rows in _attribute_rows(several, label).items():
             by_level[level] = as_values(rows)
     elif labels is not None:
+        if len(several) == 1 and isinstance(labels, pd.Series) and set(labels.index) == set(names[0]):
+            labels = labels.to_dict()
         if len(several) == 1 and isinstance(labels, Mapping):
             labels = [labels.get(node) for node in names[0]]
         by_level["graph" if len(several) > 1 else "node"] = as_values(labels)
@@ -255,9 +259,10 @@ def from_pyg(data: Any, *, labelled: bool = True) -> RawGraphs:
         else:
             for number, (y, size) in enumerate(zip(arrays, sizes)):
                 if len(y) != size:
+                    which = "neither one label nor one" if len(n_node) > 1 else "for the only graph not one"
                     raise UserError(
-                        f"{where.graph(number)}: y has the shape {y.shape}, which is neither one label nor one for "
-                        f"each of the {size} nodes; mend it."
+                        f"{where.graph(number)}: y has the shape {y.shape}, which is {which} for each of the {size} "
+                        "nodes; mend it."
                     )
             by_level["node"] = _joined(arrays, "y")
     names = MASKS if labelled else ()
@@ -473,8 +478,8 @@ def _shifted(
         both = np.concatenate(ends)
         outside = both[(both < 0) | (both >= size)]
         if outside.size:
+            range_ = f"nodes are numbered 0 to {size - 1}" if size else "it has no nodes"
             raise UserError(
-                f"{where.graph(number)}: an edge names node {outside[0]}, but nodes are numbered 0 to {size - 1}; drop "
-                "or mend that edge."
+                f"{where.graph(number)}: an edge names node {outside[0]}, but {range_}; drop or mend that edge."
             )
     return tuple(np.concatenate([ends[side] + first for ends, first in zip(edges, start)]) for side in (0, 1))  # type: ignore[return-value]

@@ -123,6 +123,8 @@ def read_labels(raw: RawGraphs, level: str, loss: str | None, unlabelled: Hashab
         UserError: Their number is wrong, all are missing, or they are of no use for the loss.
     """
     given, count = raw.labels[level], raw.count(level)
+    if not count:
+        raise UserError(f"There are no {level}s; give at least one.")
     if len(given) != count:
         raise UserError(f"There are {len(given)} labels for {count} {level}s; give one label each.")
     if given.ndim == 2 and given.shape[1] == 1:

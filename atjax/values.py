@@ -90,6 +90,14 @@ def as_whole(given: Any, name: str) -> np.ndarray:
     return array.astype(np.int64)
 
 
+def as_count(given: Any, name: str) -> int:
+    """A whole number, 0 or more."""
+    number = as_whole(given, name)
+    if number.size != 1 or number.min() < 0:
+        raise UserError(f"{name} is {given!r}; give a whole number, 0 or more.")
+    return int(number.item())
+
+
 def as_owners(given: Any, name: str) -> np.ndarray:
     """The graph of each node, ascending int64 [V]."""
     owners = as_whole(given, name)
@@ -121,11 +129,26 @@ def as_edges(given: Any, name: str = "edge_index") -> tuple[np.ndarray, np.ndarr
 
 
 def as_values(given: Any) -> np.ndarray:
-    """Labels as an array: numbers where all are, else objects. A mapping gives them by number."""
+    """Labels as an array: numbers where all are, else objects. A mapping gives them by number.
+
+    Raises:
+        UserError: They are not several, or a mapping has other keys.
+    """
     if isinstance(given, Mapping):
-        given = [given.get(number) for number in range(len(given))]
-    if hasattr(given, "detach") or (isinstance(given, np.ndarray) and given.dtype != object):
-        return as_array(given, "labels")
+        numbers = range(len(given))
+        if odd := [key for key in given if key not in numbers]:
+            raise UserError(
+                f"The labels are given by number, 0 to {len(given) - 1}, but one is for {odd[0]!r}; mend it."
+            )
+        given = [given[number] for number in numbers]
+    if isinstance(given, pd.DataFrame):
+        given = given.to_numpy()  # iteration is over its names
+    if hasattr(given, "detach") or isinstance(given, np.ndarray):
+        array = as_array(given, "labels")
+        if array.ndim == 0:
+            raise UserError("The labels are a single one; give a list or an array of them.")
+        if array.dtype != object:
+            return array
     if not isinstance(given, Iterable):
         raise UserError(f"The labels are of type {type(given).__name__}; give a list or an array of them.")
     rows = [_scalar(one) for one in given]

@@ -310,8 +310,9 @@ def test_networkx_nodes_with_labels_and_split_as_attributes() -> None:
     assert task.fixed_split.validation.tolist() == list(range(1, 34, 4))
     assert task.graphs.num_features == DEGREE_CAP + 1
     assert task.graphs.dense().nodes.argmax(axis=1).tolist() == [degree for _, degree in graph.degree]
-    by_node = Task.from_networkx(graph, {node: graph.nodes[node]["club"] for node in graph}, attributes=[])
-    assert by_node.content_hash == task.content_hash
+    labels = {node: graph.nodes[node]["club"] for node in reversed(list(graph))}
+    for by_node in (labels, pd.Series(labels), pd.DataFrame({"club": pd.Series(labels).sort_index()})):
+        assert Task.from_networkx(graph, by_node, attributes=[]).content_hash == task.content_hash
 
 
 def test_what_is_called_y_is_a_feature_like_any_other() -> None:
@@ -723,7 +724,7 @@ FAULTS: list[tuple[Any, str]] = [
         lambda: Task.from_arrays(X, E, ["a", "b", None, "a"], split={"train": [0], "val": [1], "test": [2]}),
         "node 2 is for test but has no label; give one, or take it out",
     ),
-    (lambda: Task.from_pyg(data(E, 4, y=[0, 1, 0])), r"y has the shape \(3,\), which is neither one label nor"),
+    (lambda: Task.from_pyg([data(E, 4, y=[0, 1, 0])] * 2), r"y has the shape \(3,\), which is neither one label nor"),
     (lambda: Task.from_pyg([data(E, 4, x=X, y=[0]), data(E, 4, y=[1])]), "graph 1 has no x, but other graphs do"),
     (lambda: Task.from_pyg([data(E, 4, x=X, y=[0]), data(E, 3, x=X, y=[1])]), "graph 1 has 4 rows of x but 3 nodes"),
     (lambda: Task.from_pyg([data([(0, 9)], 4, y=[0]), data(E, 4, y=[1])]), "graph 0: an edge names node 9"),
@@ -795,6 +796,21 @@ FAULTS: list[tuple[Any, str]] = [
     ),  # type: ignore[arg-type]
     (lambda: Task.from_arrays(X, E, AB, split={"train": [[0], [1, 2]]}), "^The part train of the split cannot be read"),
     (lambda: Task.from_arrays(X, E, AB, split={"train": [], "test": []}), "The split has nothing for train"),
+    (
+        lambda: Task.from_networkx([ring()] * 3, {1: "a", 2: "b", 3: "a"}),
+        "by number, 0 to 2, but one is for 3; mend it",
+    ),
+    (lambda: Task.from_arrays(X, E, np.array(3)), "^The labels are a single one; give a list or an array of them"),
+    (lambda: Task.from_arrays(X, E, Tensor(3)), "^The labels are a single one; give a list or an array of them"),
+    (lambda: Task.from_dgl(DGLGraph([], 0), []), "^There are no nodes; give at least one"),
+    (lambda: Task.from_networkx(nx.Graph(), []), "^There are no nodes; give at least one"),
+    (lambda: Task.from_arrays(None, E, AB, num_nodes=4.5), "^num_nodes is of type float64; give whole numbers"),  # type: ignore[arg-type]
+    (lambda: Task.from_arrays(None, E, AB, num_nodes=-4), "^num_nodes is -4; give a whole number, 0 or more"),
+    (lambda: Task.from_pyg(data(E, 4, y=[1])), "which is for the only graph not one for each of the 4 nodes; mend it"),
+    (
+        lambda: Task.from_pyg(data([(0, 1)], 0, y=[])),
+        "^graph 0: an edge names node 0, but it has no nodes; drop or mend",
+    ),
     (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
     (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
