@@ -259,10 +259,14 @@ def from_pyg(data: Any, *, labelled: bool = True) -> RawGraphs:
         else:
             for number, (y, size) in enumerate(zip(arrays, sizes)):
                 if len(y) != size:
-                    which = "neither one label nor one" if len(n_node) > 1 else "for the only graph not one"
+                    if len(n_node) == 1:
+                        raise UserError(
+                            f"There is one graph, and y has the shape {y.shape}; give each of its {size} nodes a label, or "
+                            "give several graphs."
+                        )
                     raise UserError(
-                        f"{where.graph(number)}: y has the shape {y.shape}, which is {which} for each of the {size} "
-                        "nodes; mend it."
+                        f"{where.graph(number)}: y has the shape {y.shape}, which is neither one label nor one for "
+                        f"each of the {size} nodes; mend it."
                     )
             by_level["node"] = _joined(arrays, "y")
     names = MASKS if labelled else ()
@@ -346,7 +350,7 @@ def from_dgl(
     names = MASKS if labelled else ()
     masks = {name: _all_or_none([graph.ndata.get(name) for graph in several], name) for name in names}
     parts = _masks({name: given for name, given in masks.items() if given is not None}, sizes, where)
-    each = _each(as_edges, [graph.edges() for graph in several], "edge_index")
+    each = _each(as_edges, [_ends(graph) for graph in several], "edge_index")
     edges = _shifted(each, sizes, where)
     if edge_attributes is None:
         edge_attributes = sorted({key for graph in several for key in _edge_data(graph)} - NO_FEATURES)
@@ -357,6 +361,11 @@ def from_dgl(
         raise UserError(f"The edges have no attribute {absent[0]!r}; give it, or choose from {held}.")
     weights = found.pop(WEIGHT, None)
     return RawGraphs(n_node, *edges, columns, by_level, parts, where, edge_columns=found, weights=weights)
+
+
+def _ends(graph: Any) -> tuple[Any, Any]:
+    """Senders and receivers of a graph of DGL, which asks of one that keeps CSR or CSC alone to be let make COO."""
+    return (graph.formats(["coo", "csr", "csc"]) if hasattr(graph, "formats") else graph).edges()
 
 
 def _edge_data(graph: Any) -> Mapping[str, Any]:

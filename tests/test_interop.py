@@ -654,6 +654,20 @@ def test_a_data_set_that_does_not_say_where_it_ends_is_read_to_its_length() -> N
     assert Task.from_dgl(Datasets()).labels.tolist() == [0, 1, 0, 1]
 
 
+def test_a_graph_of_dgl_that_keeps_no_list_of_edges_makes_one() -> None:
+    class Compressed(DGLGraph):
+        """A stand-in for what ``formats("csc")`` gives, which lists no edges in their order."""
+
+        def formats(self, wanted: list[str]) -> DGLGraph:
+            return DGLGraph(self._ends.T, 4) if "coo" in wanted else self
+
+        def edges(self) -> tuple[Tensor, Tensor]:
+            raise RuntimeError('CSR only support Edges of order "srcdst", but got "eid".')
+
+    task = Task.from_dgl(Compressed([(3, 1), (0, 2)], 4, label=[0, 1, 0, 1]), directed=True)
+    assert neighbours(task.graphs) == {(3, 1), (0, 2)}
+
+
 def ring(size: int = 4, **attributes: Any) -> nx.Graph:
     graph = nx.cycle_graph(size)
     for name, values in attributes.items():
@@ -806,7 +820,7 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_networkx(nx.Graph(), []), "^There are no nodes; give at least one"),
     (lambda: Task.from_arrays(None, E, AB, num_nodes=4.5), "^num_nodes is of type float64; give whole numbers"),  # type: ignore[arg-type]
     (lambda: Task.from_arrays(None, E, AB, num_nodes=-4), "^num_nodes is -4; give a whole number, 0 or more"),
-    (lambda: Task.from_pyg(data(E, 4, y=[1])), "which is for the only graph not one for each of the 4 nodes; mend it"),
+    (lambda: Task.from_pyg(data(E, 4, y=[1])), r"^There is one graph, and y has the shape \(1,\); give each"),
     (
         lambda: Task.from_pyg(data([(0, 1)], 0, y=[])),
         "^graph 0: an edge names node 0, but it has no nodes; drop or mend",
