@@ -261,8 +261,8 @@ def from_pyg(data: Any, *, labelled: bool = True) -> RawGraphs:
                 if len(y) != size:
                     if len(n_node) == 1:
                         raise UserError(
-                            f"There is one graph, and y has the shape {y.shape}; give each of its {size} nodes a label, or "
-                            "give several graphs."
+                            f"There is one graph, and y has the shape {y.shape}; give a label to each of its {size} "
+                            "nodes, or several graphs."
                         )
                     raise UserError(
                         f"{where.graph(number)}: y has the shape {y.shape}, which is neither one label nor one for "

@@ -820,7 +820,10 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_networkx(nx.Graph(), []), "^There are no nodes; give at least one"),
     (lambda: Task.from_arrays(None, E, AB, num_nodes=4.5), "^num_nodes is of type float64; give whole numbers"),  # type: ignore[arg-type]
     (lambda: Task.from_arrays(None, E, AB, num_nodes=-4), "^num_nodes is -4; give a whole number, 0 or more"),
-    (lambda: Task.from_pyg(data(E, 4, y=[1])), r"^There is one graph, and y has the shape \(1,\); give each"),
+    (
+        lambda: Task.from_pyg(data(E, 4, y=[1])),
+        r"^There is one graph, and y has the shape \(1,\); give a label to each",
+    ),
     (
         lambda: Task.from_pyg(data([(0, 1)], 0, y=[])),
         "^graph 0: an edge names node 0, but it has no nodes; drop or mend",
