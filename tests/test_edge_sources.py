@@ -88,6 +88,7 @@ def own_dgl() -> Task:
             ndata={"x": x},
             edata={"bond": bonds, "weight": weights, "_ID": weights},
             num_nodes=lambda x=x: len(x),
+            batch_num_nodes=lambda x=x: [len(x)],
             edges=lambda ends=ends: (ends[0], ends[1]),
         )
         for x, ends, bonds, weights in parts()
