@@ -406,6 +406,16 @@ def test_several_labels_of_yes_and_no() -> None:
     assert task.notes[1] == "Labels: 0 or 1, 3 for each graph (loss=binary_cross_entropy)."
 
 
+def test_graphs_without_edges_need_not_have_what_edges_have() -> None:
+    lone = data([], 3, y=[1])
+    task = Task.from_pyg([lone, data(E, 4, y=[0], edge_attr=[0.25, 0.5], edge_weight=[1, 0.5]), lone])
+    assert task.graphs.n_edge.tolist() == [0, 4, 0]
+    assert task.graphs.edges is not None
+    assert sorted(task.graphs.edges[:, 0].tolist()) == [0.25, 0.25, 0.5, 0.5]
+    with pytest.raises(UserError, match="^graph 1 has no edge_attr, but other graphs do"):
+        Task.from_pyg([data(E, 4, y=[0], edge_attr=[0.25, 0.5]), data(E, 4, y=[1])])
+
+
 def test_one_attribute_may_be_named_by_itself() -> None:
     graph = ring(label=AB, mass=[0, 1, 1, 0], other=AB)
     nx.set_edge_attributes(graph, 0.5, "length")
@@ -554,6 +564,8 @@ def test_sparse_tensors_are_features_as_sparse_matrices_are() -> None:
     task = Task.from_pyg(data([(0, 1), (1, 2)], 12, x=Sparse(x), y=[0, 1] * 6))
     assert sparse.issparse(task.graphs.nodes)
     assert task.content_hash == Task.from_arrays(sparse.csr_matrix(x), [[0, 1], [1, 2]], [0, 1] * 6).content_hash
+    several = Task.from_pyg([data([(0, 1)], 6, x=Sparse(x[:6]), y=[0]), data([(0, 1)], 6, x=Sparse(x[6:]), y=[1])])
+    np.testing.assert_array_equal(several.graphs.dense().nodes, x)
 
 
 def test_tensors_of_types_that_numpy_does_not_have_are_read_in_single_precision() -> None:
@@ -828,6 +840,15 @@ FAULTS: list[tuple[Any, str]] = [
         lambda: Task.from_pyg(data([(0, 1)], 0, y=[])),
         "^graph 0: an edge names node 0, but it has no nodes; drop or mend",
     ),
+    (
+        lambda: Task.from_pyg([data(E, 4, y=np.ones((1, width))) for width in (2, 3)]),
+        r"^graph 1: y has the shape \(1, 3\), unlike graph 0; make them alike",
+    ),
+    (
+        lambda: Task.from_pyg([data(E, 4, y=[0], edge_attr=np.ones((2, width))) for width in (2, 3)]),
+        r"^graph 1: edge_attr has the shape \(2, 3\), unlike graph 0; make them alike",
+    ),
+    (lambda: Task.from_arrays(X, E, AB[:2], graph=[0] * 4), "^graph 1 has no nodes; drop it, with its label"),
     (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
     (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
