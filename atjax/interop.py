@@ -380,14 +380,14 @@ def _edge_columns(
     edges: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, np.ndarray]:
     """What the edges of all graphs have, [E] or [E, K] by name, if any have it; graphs without edges need not."""
-    with_edges = [(graph, ends) for graph, ends in zip(graphs, edges) if len(ends[0])]
+    numbers = [number for number, ends in enumerate(edges) if len(ends[0])]
     found = {}
     for name in names:
-        rows = _all_or_none([get(graph, name) for graph, _ in with_edges], name)
+        rows = _all_or_none([get(graphs[number], name) for number in numbers], name, numbers)
         if rows:
-            found[name] = _joined(
-                [as_edge_rows(row, name, len(ends[0])) for row, (_, ends) in zip(rows, with_edges)], name
-            )
+            places = [name if len(graphs) == 1 else f"graph {number}: {name}" for number in numbers]
+            sizes = [len(edges[number][0]) for number in numbers]
+            found[name] = _joined(list(map(as_edge_rows, rows, places, sizes)), name, numbers)
     return found
 
 
@@ -435,12 +435,14 @@ def _attribute_rows(graphs: Sequence[Any], name: str) -> dict[str, list[Any]]:
     return {level: values for level, values in rows.items() if any(value is not None for value in values)}
 
 
-def _all_or_none(given: list[Any], name: str) -> list[Any] | None:
-    absent = [number for number, value in enumerate(given) if value is None]
+def _all_or_none(given: list[Any], name: str, numbers: Sequence[int] | None = None) -> list[Any] | None:
+    """What the graphs of some numbers have, all by default; None if none has any."""
+    absent = [place for place, value in enumerate(given) if value is None]
     if len(absent) == len(given):
         return None
     if absent:
-        raise UserError(f"graph {absent[0]} has no {name}, but other graphs do; give it to all or to none.")
+        number = absent[0] if numbers is None else numbers[absent[0]]
+        raise UserError(f"graph {number} has no {name}, but other graphs do; give it to all or to none.")
     return given
 
 
@@ -455,10 +457,12 @@ def _stack(rows: list[Any], name: str, sizes: Sequence[int]) -> np.ndarray | spa
     return np.concatenate(rows)
 
 
-def _joined(rows: list[np.ndarray], name: str) -> np.ndarray:
-    for number, row in enumerate(rows):
+def _joined(rows: list[np.ndarray], name: str, numbers: Sequence[int] | None = None) -> np.ndarray:
+    numbers = range(len(rows)) if numbers is None else numbers
+    for number, row in zip(numbers, rows):
         if row.shape[1:] != rows[0].shape[1:]:
-            raise UserError(f"graph {number}: {name} has the shape {row.shape}, unlike graph 0; make them alike.")
+            other = f"unlike graph {numbers[0]}; make them alike."
+            raise UserError(f"graph {number}: {name} has the shape {row.shape}, {other}")
     return np.concatenate(rows)
 
 

@@ -368,6 +368,8 @@ def test_several_graphs_of_nodes_are_one() -> None:
     assert task.labels.tolist() == [1, 0, 1, 0, 1, 0, 1]
     assert task.encoding is not None
     assert task.encoding.classes == (False, True)
+    arrays = Task.from_arrays(None, [[0, 2], [1, 3]], AB, graph=[0, 0, 1, 1])
+    assert (arrays.level, arrays.graphs.n_node.tolist()) == ("node", [4])
 
 
 def test_regression_of_one_and_of_several_targets() -> None:
@@ -412,8 +414,16 @@ def test_graphs_without_edges_need_not_have_what_edges_have() -> None:
     assert task.graphs.n_edge.tolist() == [0, 4, 0]
     assert task.graphs.edges is not None
     assert sorted(task.graphs.edges[:, 0].tolist()) == [0.25, 0.25, 0.5, 0.5]
-    with pytest.raises(UserError, match="^graph 1 has no edge_attr, but other graphs do"):
+    with pytest.raises(UserError, match=r"^graph 1 has no edge_attr, but other graphs do"):
         Task.from_pyg([data(E, 4, y=[0], edge_attr=[0.25, 0.5]), data(E, 4, y=[1])])
+    # They have their numbers nevertheless.
+    for attributes, message in (
+        ({}, "^graph 2 has no edge_attr, but other graphs do"),
+        ({"edge_attr": [1, 2, 3]}, r"^graph 2: edge_attr has the shape \(3,\), but there are 2 edges"),
+        ({"edge_attr": [[1], [2]]}, r"^graph 2: edge_attr has the shape \(2, 1\), unlike graph 1; make them alike"),
+    ):
+        with pytest.raises(UserError, match=message):
+            Task.from_pyg([lone, data(E, 4, y=[0], edge_attr=[0.25, 0.5]), data(E, 4, y=[1], **attributes)])
 
 
 def test_one_attribute_may_be_named_by_itself() -> None:
