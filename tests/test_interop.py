@@ -426,6 +426,12 @@ def test_graphs_without_edges_need_not_have_what_edges_have() -> None:
             Task.from_pyg([lone, data(E, 4, y=[0], edge_attr=[0.25, 0.5]), data(E, 4, y=[1], **attributes)])
 
 
+@pytest.mark.parametrize("none", [[], [[], []], np.zeros((0, 2), int), np.zeros((2, 0)), ([], [])])
+def test_no_edges_may_come_in_any_form(none: Any) -> None:
+    task = Task.from_arrays(X, none, AB)
+    assert task.graphs.n_edge.tolist() == [0]
+
+
 def test_one_attribute_may_be_named_by_itself() -> None:
     graph = ring(label=AB, mass=[0, 1, 1, 0], other=AB)
     nx.set_edge_attributes(graph, 0.5, "length")
@@ -859,6 +865,12 @@ FAULTS: list[tuple[Any, str]] = [
         r"^graph 1: edge_attr has the shape \(2, 3\), unlike graph 0; make them alike",
     ),
     (lambda: Task.from_arrays(X, E, AB[:2], graph=[0] * 4), "^graph 1 has no nodes; drop it, with its label"),
+    (lambda: Task.from_arrays(np.ones((4, 2, 2)), E, AB), r"^x has the shape \(4, 2, 2\); give a row for each node"),
+    (lambda: Task.from_arrays(X, E, AB[:2], graph=[-1, 0, 1, 1]), "graph must give each node the number of its graph"),
+    (
+        lambda: Task.from_arrays(X, E, AB, edge_attr=np.ones((2, 2, 2))),
+        r"^edge_attr has the shape \(2, 2, 2\), but there are 2 edges; give a row for each edge",
+    ),
     (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
     (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
     (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
