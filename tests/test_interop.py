@@ -426,6 +426,12 @@ def test_graphs_without_edges_need_not_have_what_edges_have() -> None:
             Task.from_pyg([lone, data(E, 4, y=[0], edge_attr=[0.25, 0.5]), data(E, 4, y=[1], **attributes)])
 
 
+def test_labels_of_dgl_by_another_name_are_no_features() -> None:
+    task = Task.from_dgl(DGLGraph(E, 4, h=np.eye(4), y=[0, 1, 0, 1], label=[7, 7, 7, 7]), "y")
+    np.testing.assert_array_equal(task.graphs.nodes, np.eye(4))
+    assert task.labels.tolist() == [0, 1, 0, 1]
+
+
 @pytest.mark.parametrize("none", [[], [[], []], np.zeros((0, 2), int), np.zeros((2, 0)), ([], [])])
 def test_no_edges_may_come_in_any_form(none: Any) -> None:
     task = Task.from_arrays(X, none, AB)
