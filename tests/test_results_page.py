@@ -57,14 +57,16 @@ def called(method: str) -> str:
     return full.get(method, re.sub("^calibrated", "rank, calibrated", method))
 
 
-@pytest.mark.parametrize(("runs", "tasks"), re.findall(r"table\.py( runs)? --tasks (\S+)", PAGE))
-def test_live_searches(runs: str, tasks: str) -> None:
+@pytest.mark.parametrize(("runs", "options"), re.findall(r"table\.py( runs)?((?: --\w+ \S+)+)", PAGE))
+def test_live_searches(runs: str, options: str) -> None:
     """Every line that the command prints stands on the page; of tasks that were shown before, of the gains alone."""
     program = EXPERIMENTS / "results" / "table.py"
-    command = [sys.executable, str(program), "--tasks", tasks]
+    command = [sys.executable, str(program), *options.split()]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tiny.REPOSITORY).stdout
     scores, gains = (table.splitlines() for table in printed.strip().split("\n\n"))
-    assert (len(scores), len(gains)) == (2 + len(tasks.split(",")) + 1, 2 + 6)
+    asked = dict(zip(options.split()[::2], options.split()[1::2]))
+    methods = len(asked.get("--priors", "calibrated,product,uniform").split(",")) + 1  # two of uniform
+    assert (len(scores), len(gains)) == (2 + len(asked["--tasks"].split(",")) + 1, 2 + methods * (methods - 1) // 2)
     shown = [*scores, *gains] if runs else gains
     assert [line for line in shown if line not in PAGE.splitlines()] == []
 

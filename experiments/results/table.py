@@ -3,6 +3,7 @@
     python experiments/results/table.py        # from scores.csv
     python experiments/results/table.py runs   # with searches of one's own in place of those of the same task and seed
     python experiments/results/table.py --tasks cora,citeseer
+    python experiments/results/table.py --priors frugal,calibrated,uniform
 
 Pairs searches of the same task and seed from transferred and from the uniform prior, and compares the test score of the
 trial that validation picks after 3 transferred, 3 uniform and 10 uniform trials. The 3 uniform trials are the first 3
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
+from collections.abc import Iterable
 from itertools import combinations
 from pathlib import Path
 
@@ -23,11 +25,18 @@ from atjax.report.result import Result
 from atjax.report.summary import find
 
 SCORES = Path(__file__).with_name("scores.csv")
-TRIALS = {"calibrated": (3,), "product": (3,), "uniform": (3, 10)}
+TRIALS = {"frugal": (3,), "calibrated": (3,), "product": (3,), "uniform": (3, 10)}
 """Priors, and after how many trials of a search their scores are read; the search has as many as the last of them."""
 
+SHOWN = ("calibrated", "product", "uniform")
+"""Those that are compared if nothing else is said."""
+
 KEYS = ["task", "seed"]
-METHODS = [f"{prior}_{trials}" for prior, counts in TRIALS.items() for trials in counts]
+
+
+def methods(priors: Iterable[str]) -> list[str]:
+    """Names of columns, such as ``uniform_10``."""
+    return [f"{prior}_{trials}" for prior in priors for trials in TRIALS[prior]]
 
 
 def picked(result: Result, trials: int) -> float | None:
@@ -37,7 +46,7 @@ def picked(result: Result, trials: int) -> float | None:
 
 
 def collect(folder: Path) -> pd.DataFrame:
-    """Scores of complete searches under a folder, a row for each task and seed, a column for each of `METHODS`."""
+    """Scores of complete searches under a folder, a row for each task and seed, a column for each of `methods`."""
     rows: dict[tuple[str, int], dict[str, object]] = defaultdict(dict)
     for run in find([folder]):
         result = run.result
@@ -47,7 +56,7 @@ def collect(folder: Path) -> pd.DataFrame:
             row = rows[result["task"]["name"], result["seed"]]
             row.update({f"{prior}_{trials}": picked(result, trials) for trials in counts})
     return pd.DataFrame(
-        [{"task": task, "seed": seed, **row} for (task, seed), row in rows.items()], columns=[*KEYS, *METHODS]
+        [{"task": task, "seed": seed, **row} for (task, seed), row in rows.items()], columns=[*KEYS, *methods(TRIALS)]
     )
 
 
@@ -66,24 +75,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", help="folder of runs; none: what is in scores.csv")
     parser.add_argument("--tasks", type=lambda names: names.split(","), help="these tasks alone, by comma")
+    parser.add_argument("--priors", type=lambda names: names.split(","), default=SHOWN, help="these priors, by comma")
     chosen = parser.parse_args()
+    if strange := set(chosen.priors) - set(TRIALS):
+        parser.error(f"there is no prior {sorted(strange)[0]} here; choose from {', '.join(TRIALS)}")
     folder = chosen.folder
-    scores = pd.read_csv(SCORES, index_col=KEYS)
+    scores = pd.read_csv(SCORES, index_col=KEYS).reindex(columns=methods(TRIALS))
     if folder is not None:
-        scores = collect(folder).set_index(KEYS).combine_first(scores).sort_index()[METHODS]
+        scores = collect(folder).set_index(KEYS).combine_first(scores).sort_index()[methods(TRIALS)]
         scores.to_csv(SCORES)
 
-    scores = scores.dropna()
+    shown = methods(chosen.priors)
+    scores = scores[shown].dropna()
     if chosen.tasks:
         scores = scores[scores.index.isin(chosen.tasks, level="task")]
-    print("| task | seeds | " + " | ".join(method.replace("_", ", ") for method in METHODS) + " |")
-    print("|---" * (2 + len(METHODS)) + "|")
+    if scores.empty:
+        parser.error(f"no task and seed has searches of all of {', '.join(chosen.priors)} on record")
+    print("| task | seeds | " + " | ".join(method.replace("_", ", ") for method in shown) + " |")
+    print("|---" * (2 + len(shown)) + "|")
     for task, rows in [*scores.groupby("task"), ("all", scores)]:
-        cells = (spread(rows[method]) for method in METHODS)
+        cells = (spread(rows[method]) for method in shown)
         print("| " + " | ".join([str(task), str(len(rows)), *cells]) + " |")
     print("\n| | gain | by task | wins | losses | ties |")
     print("|---|---|---|---|---|---|")
-    for other, method in combinations(METHODS[::-1], 2):
+    for other, method in combinations(shown[::-1], 2):
         gains = scores[method] - scores[other]
         wins, losses = (gains > 0).sum(), (gains < 0).sum()
         names = (name.replace("_", ", ") for name in (method, other))
