@@ -149,12 +149,33 @@ def test_the_layout_of_gnn_bank_101(tmp_path: Path) -> None:
         ("config.yaml", CONFIG.format(name="Cora", level="node", layer="splineconv", rate=1), "no GraphGym config"),
         ("config.yaml", CONFIG.format(name="Cora", level="node", layer="gcnconv", rate=1), "no GraphGym config"),
         ("val/stats.json", '{"epoch": 0}\n', "not one JSON object a line"),
+        ("val/stats.json", '{"loss": 1, "accuracy": 1}\n', "not one JSON object a line"),
+        ("val/stats.json", '{"epoch": 0, "loss": 1, "accu', "not one JSON object a line"),
+        ("val/stats.json", "[" * 100_000, "not one JSON object a line"),
         ("test/stats.json", '{"epoch": 0, "loss": 1, "accuracy": 1}\n', "other epochs in test/stats.json"),
     ],
 )
 def test_broken_trials(file: str, text: str, sentence: str, tmp_path: Path) -> None:
     (trial(tmp_path, 0) / file).write_text(text)
     with pytest.raises(UserError, match=sentence):
+        read_gnn_bank_101(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"accuracy": value} for value in (math.nan, math.inf, 78.3, -0.1, True, "0.9", None)),
+        *({"epoch": value} for value in (None, "x", math.nan, math.inf, 30.5, -5, 10**30)),
+        *({"params": value} for value in (None, "x", math.inf, 1.5, -3, 10**30)),
+        *({"loss": value} for value in (10**400, "0.5", None)),
+    ],
+    ids=lambda change: str(change)[:20],
+)
+def test_lines_that_no_training_writes(change: dict[str, Any], tmp_path: Path) -> None:
+    file = trial(tmp_path, 0) / "val" / "stats.json"
+    first, *others = file.read_text().splitlines()
+    file.write_text("\n".join([json.dumps(json.loads(first) | change), *others]))
+    with pytest.raises(UserError, match=r"val/stats\.json is not one JSON object a line with epoch, loss"):
         read_gnn_bank_101(tmp_path)
 
 

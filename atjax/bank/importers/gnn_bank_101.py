@@ -78,8 +78,8 @@ def read_trial(folder: Path) -> Record:
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{folder / 'config.yaml'} is no GraphGym configuration of this bank's space.") from error
     validation, test = (_stats(folder / part / "stats.json") for part in ("val", "test"))
-    epochs = [int(line["epoch"]) + 1 for line in validation]
-    if epochs != [int(line["epoch"]) + 1 for line in test]:
+    epochs = [line["epoch"] + 1 for line in validation]
+    if epochs != [line["epoch"] + 1 for line in test]:
         raise UserError(f"{folder} has other epochs in test/stats.json than in val/stats.json; leave the trial out.")
     state, reason = "complete", ""
     if len(validation) < SHORTEST:
@@ -104,7 +104,7 @@ def read_trial(folder: Path) -> Record:
         validation_loss=validation[best]["loss"] if complete else math.nan,
         test=test[best]["accuracy"] if complete else math.nan,
         best_epoch=epochs[best] if complete else 0,
-        parameters=int(validation[0].get("params", 0)) if validation else 0,
+        parameters=validation[0]["params"] if validation else 0,
         seconds=math.nan,
         compile_seconds=math.nan,
         epochs=epochs,
@@ -143,12 +143,33 @@ def _design(config: Mapping[str, Any]) -> Design:
 
 
 def _stats(file: Path) -> Sequence[dict[str, Any]]:
-    lines = [line for line in _text(file).splitlines() if line.strip()]
     try:
-        found = [json.loads(line) for line in lines]
-        return [line | {"loss": float(line["loss"]), "accuracy": float(line["accuracy"])} for line in found]
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{file} is not one JSON object a line with loss and accuracy; leave the trial out.") from error
+        return [_line(json.loads(line)) for line in _text(file).splitlines() if line.strip()]
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise UserError(
+            f"{file} is not one JSON object a line with epoch, loss and an accuracy from 0 to 1; leave the trial out."
+        ) from error
+
+
+def _line(line: dict[str, Any]) -> dict[str, Any]:
+    accuracy = _number(line["accuracy"])
+    if not 0 <= accuracy <= 1:
+        raise ValueError
+    epoch, params = _whole(line["epoch"]), _whole(line.get("params", 0))
+    return {"epoch": epoch, "params": params, "loss": _number(line["loss"]), "accuracy": accuracy}
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return float(value)
+
+
+def _whole(value: Any) -> int:
+    """From 0 up, of what the bank's 64 bits hold."""
+    if not 0 <= _number(value) < 2**63 or value != int(value):
+        raise ValueError
+    return int(value)
 
 
 def _text(file: Path) -> str:
