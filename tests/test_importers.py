@@ -179,6 +179,26 @@ def test_lines_that_no_training_writes(change: dict[str, Any], tmp_path: Path) -
         read_gnn_bank_101(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        *(("seed: 3", f"seed: {value}") for value in (".inf", "9" * 30, "3.5", "-1", "x", "[1]")),
+        *(("name: TU_BZR", f"name: {value}") for value in ("null", "12", "[a, b]", "''")),
+        *(("dim_inner: 64", f"dim_inner: {value}") for value in ("64.5", "128", "null", ".inf", ".nan")),
+        *(("max_epoch: 200", f"max_epoch: {value}") for value in ("200.5", ".inf", "1" + "0" * 400)),
+        ("task: graph", "task: moon"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_strange_configurations(old: str, new: str, tmp_path: Path) -> None:
+    file = trial(tmp_path, 0) / "config.yaml"
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    with pytest.raises(UserError, match=r"config\.yaml is no GraphGym configuration of .* leave the trial out"):
+        read_gnn_bank_101(tmp_path)
+
+
 def test_no_trials_or_half_a_trial(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no trials"):
         read_gnn_bank_101(tmp_path)

@@ -70,13 +70,18 @@ def read_trial(folder: Path) -> Record:
     Raises:
         UserError: A file is absent or not as GraphGym writes it, or the design is not of the bank's space.
     """
+    file = folder / "config.yaml"
     try:
-        config = yaml.load(_text(folder / "config.yaml"), Loader=_Loader)
+        config = yaml.load(_text(file), Loader=_Loader)
         design = _design(config)
-        dataset, seed = config["dataset"], int(config.get("seed", 0))
-        name, level = str(dataset["name"]), _LEVELS[dataset["task"]]
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder / 'config.yaml'} is no GraphGym configuration of this bank's space.") from error
+        dataset, seed = config["dataset"], _whole(config.get("seed", 0))
+        name, level = dataset["name"], _LEVELS[dataset["task"]]
+        if not name or not isinstance(name, str):
+            raise TypeError
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise UserError(
+            f"{file} is no GraphGym configuration of a design of this bank's space; leave the trial out."
+        ) from error
     validation, test = (_stats(folder / part / "stats.json") for part in ("val", "test"))
     epochs = [line["epoch"] + 1 for line in validation]
     if epochs != [line["epoch"] + 1 for line in test]:
@@ -122,16 +127,16 @@ def _design(config: Mapping[str, Any]) -> Design:
     convolution = _CONVOLUTION[gnn["layer_type"]]
     chosen: dict[str, Choice | None] = {
         "convolution": convolution,
-        "heads": int(gnn.get("att_heads", 1)),
+        "heads": _whole(gnn.get("att_heads", 1)),
         "aggregation": AGGREGATION[gnn["agg"]],
         "activation": _ACTIVATION[gnn["act"]],
-        "hidden": int(gnn["dim_inner"]),
+        "hidden": _whole(gnn["dim_inner"]),
         "connectivity": CONNECTIVITY[gnn["stage_type"]],
-        "pre_layers": int(gnn["layers_pre_mp"]),
-        "mp_layers": int(gnn["layers_mp"]),
-        "post_layers": int(gnn["layers_post_mp"]),
+        "pre_layers": _whole(gnn["layers_pre_mp"]),
+        "mp_layers": _whole(gnn["layers_mp"]),
+        "post_layers": _whole(gnn["layers_post_mp"]),
         "learning_rate": float(optim["base_lr"]),
-        "epochs": int(optim["max_epoch"]),
+        "epochs": _whole(optim["max_epoch"]),
     }
     space = gnn_bank_space()
     # The bank writes heads and aggregation for every convolution; where they play no part, atjax has none.
