@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,7 @@ seed: 3
 def trial(
     root: Path, number: int, *, name: str = "TU_BZR", level: str = "graph", layer: str = "generalconv",
     rate: float = 0.1, accuracies: tuple[float, ...] = (0.5, 0.8, 0.8, *([0.6] * 7)), losses: Any = None,
+    epochs: Sequence[int] = range(0, 200, 20),
 ) -> Path:  # fmt: skip
     """A trial's folder as the public code reads it: a name of 45 letters, one JSON object a line."""
     folder = root / f"{number:045d}"
@@ -104,8 +106,8 @@ def trial(
     losses = losses or [1.0, 0.4, 0.3, *([0.5] * (len(accuracies) - 3))][: len(accuracies)]
     for part, shift in (("val", 0.0), ("test", -0.05)):
         lines = [
-            json.dumps({"epoch": 20 * n, "loss": loss, "lr": 0, "params": 11, "time_iter": 0.1, "accuracy": a + shift})
-            for n, (a, loss) in enumerate(zip(accuracies, losses))
+            json.dumps({"epoch": epoch, "loss": loss, "lr": 0, "params": 11, "time_iter": 0.1, "accuracy": a + shift})
+            for epoch, a, loss in zip(epochs, accuracies, losses)
         ]
         (folder / part / "stats.json").write_text("\n".join(lines) + "\n")
     return folder
@@ -197,6 +199,44 @@ def test_strange_configurations(old: str, new: str, tmp_path: Path) -> None:
     file.write_text(text.replace(old, new))
     with pytest.raises(UserError, match=r"config\.yaml is no GraphGym configuration of .* leave the trial out"):
         read_gnn_bank_101(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "epochs",
+    [
+        [*range(0, 100, 20), *range(0, 100, 20)],  # run again into the same file
+        [*range(180, -20, -20)],
+        [*range(0, 180, 20), 200],  # 201 epochs, and the configuration says 200
+    ],
+)
+def test_epochs_that_are_not_of_one_training(epochs: list[int], tmp_path: Path) -> None:
+    trial(tmp_path, 0, epochs=epochs)
+    with pytest.raises(UserError, match=r"epochs in val/stats\.json that are not of one training"):
+        read_gnn_bank_101(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "state"),
+    [
+        ([0, *range(19, 200, 20)], "complete"),  # as GraphGym records: the first, every 20th and the last
+        ([0, *range(19, 180, 20)], "failed"),
+        (range(0, 200, 20), "complete"),
+        (range(0, 180, 20), "failed"),
+        ([], "failed"),
+    ],
+)
+def test_a_trial_is_complete_if_no_record_was_to_come(recorded: Sequence[int], state: str, tmp_path: Path) -> None:
+    record = read_trial(trial(tmp_path, 0, accuracies=(0.5,) * len(recorded), epochs=recorded))
+    assert (record.state, len(record.epochs)) == (state, len(recorded))
+    assert record.reason == ("" if state == "complete" else f"cut off after {len(recorded)} recorded epochs")
+
+
+def test_a_long_trial_that_was_cut_off(tmp_path: Path) -> None:
+    file = trial(tmp_path, 0) / "config.yaml"
+    file.write_text(file.read_text().replace("max_epoch: 200", "max_epoch: 1600"))
+    record = read_trial(file.parent)
+    assert (record.state, record.reason) == ("failed", "cut off after 10 recorded epochs")
+    assert math.isnan(record.validation)
 
 
 def test_no_trials_or_half_a_trial(tmp_path: Path) -> None:

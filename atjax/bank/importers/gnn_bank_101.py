@@ -7,6 +7,7 @@ test/stats.json    the same epochs on the test split
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,8 @@ from atjax.space import Choice, Design, Dimension, Space, paper_space
 BUDGET = "gnn-bank-101"
 FOLDER_NAME = 45
 """Characters of a trial's folder name; other folders are no trials."""
-SHORTEST = 10
-"""A trial with fewer recorded epochs was cut off: the shortest trains 200 epochs and records every 20th."""
+PERIOD = 20
+"""Epochs from one record to the next; a trial that had as many left, or more, was cut off."""
 LARGEST_FILE = 16 * 2**20
 """Bytes; a real one has a few thousand."""
 
@@ -86,8 +87,10 @@ def read_trial(folder: Path) -> Record:
     epochs = [line["epoch"] + 1 for line in validation]
     if epochs != [line["epoch"] + 1 for line in test]:
         raise UserError(f"{folder} has other epochs in test/stats.json than in val/stats.json; leave the trial out.")
+    if any(early >= late for early, late in itertools.pairwise([0, *epochs, design.epochs + 1])):
+        raise UserError(f"{folder} has epochs in val/stats.json that are not of one training; leave the trial out.")
     state, reason = "complete", ""
-    if len(validation) < SHORTEST:
+    if not epochs or epochs[-1] + PERIOD <= design.epochs:
         state, reason = "failed", f"cut off after {len(validation)} recorded epochs"
     elif not math.isfinite(validation[-1]["loss"]):
         state, reason = "diverged", "the loss is not finite"
