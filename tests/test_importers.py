@@ -239,6 +239,22 @@ def test_a_long_trial_that_was_cut_off(tmp_path: Path) -> None:
     assert math.isnan(record.validation)
 
 
+def test_of_equal_trials_the_last_complete_one_is_kept(tmp_path: Path) -> None:
+    for number, accuracies in enumerate([(0.4,) * 10, (0.5,) * 10, (0.6, 0.7)]):
+        trial(tmp_path, number, accuracies=accuracies)
+    kept = read_gnn_bank_101(tmp_path).records
+    assert (kept["state"].tolist(), kept["validation"].tolist()) == (["complete"], [0.5])
+
+
+def test_two_seeds_of_a_design_are_two_records(tmp_path: Path) -> None:
+    trial(tmp_path, 0)
+    file = trial(tmp_path, 1) / "config.yaml"
+    file.write_text(file.read_text().replace("seed: 3", "seed: 4"))
+    kept = read_gnn_bank_101(tmp_path).records
+    assert sorted(kept["seed"]) == [3, 4]
+    assert kept["key"].nunique() == 2
+
+
 def test_no_trials_or_half_a_trial(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no trials"):
         read_gnn_bank_101(tmp_path)

@@ -48,6 +48,8 @@ def gnn_bank_space() -> Space:
 def read_gnn_bank_101(folder: str | Path) -> Bank:
     """A folder of trials as a bank, without features.
 
+    Of trials of one design, task and seed, the last by the folder's name is kept, of those that completed if any did.
+
     Args:
         folder: The folder that holds the trials' folders.
 
@@ -59,6 +61,7 @@ def read_gnn_bank_101(folder: str | Path) -> Bank:
     if not trials:
         raise UserError(f"{folder} holds no trials of GNN-Bank-101: folders with {FOLDER_NAME} letters in their names.")
     frame = records_table([read_trial(trial) for trial in trials]).to_pandas()
+    frame = frame.iloc[(frame["state"] == "complete").argsort(kind="stable")]
     frame = frame.drop_duplicates("key", keep="last").sort_values(["content_hash", "key"], ignore_index=True)
     return Bank(frame, FEATURE_SCHEMA.empty_table().to_pandas(), folder, gnn_bank_space())
 
