@@ -255,6 +255,23 @@ def test_two_seeds_of_a_design_are_two_records(tmp_path: Path) -> None:
     assert kept["key"].nunique() == 2
 
 
+def test_other_tasks_on_the_same_data_are_other_tasks(tmp_path: Path) -> None:
+    trial(tmp_path, 0, name="Cora", level="node")
+    trial(tmp_path, 1, name="Cora", level="link_pred")
+    made = "augment_feature: [], augment_label: ''", "augment_feature: [node_const], augment_label: node_pagerank"
+    for number, more in enumerate(made, 2):
+        file = trial(tmp_path, number, name="scalefree", level="node") / "config.yaml"
+        file.write_text(file.read_text().replace("format: PyG", f"format: PyG, {more}"))
+    records = read_gnn_bank_101(tmp_path).records
+    assert dict(zip(records["task"], records["content_hash"])) == {
+        "cora": "gnn-bank-101-Cora",
+        "links_cora": "gnn-bank-101-links_Cora",
+        "scalefree": "gnn-bank-101-scalefree",
+        "scalefree_node_const_node_pagerank": "gnn-bank-101-scalefree_node_const_node_pagerank",
+    }
+    assert records.set_index("task")["level"].to_dict()["links_cora"] == "edge"
+
+
 def test_no_trials_or_half_a_trial(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no trials"):
         read_gnn_bank_101(tmp_path)

@@ -78,10 +78,8 @@ def read_trial(folder: Path) -> Record:
     try:
         config = yaml.load(_text(file), Loader=_Loader)
         design = _design(config)
-        dataset, seed = config["dataset"], _whole(config.get("seed", 0))
-        name, level = dataset["name"], _LEVELS[dataset["task"]]
-        if not name or not isinstance(name, str):
-            raise TypeError
+        seed, level = _whole(config.get("seed", 0)), _LEVELS[config["dataset"]["task"]]
+        name = _name(config["dataset"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{file} is no GraphGym configuration of a design of this bank's space; leave the trial out."
@@ -99,10 +97,11 @@ def read_trial(folder: Path) -> Record:
         state, reason = "diverged", "the loss is not finite"
     best = max(range(len(epochs)), key=lambda n: (validation[n]["accuracy"], -validation[n]["loss"]), default=0)
     complete = state == "complete"
+    links = "links_" if level == "edge" else ""  # another task than the nodes of the same graph
     return Record(
-        task=TASKS.get(name, name.lower()),
+        task=links + TASKS.get(name, name.lower()),
         level=level,
-        content_hash=f"gnn-bank-101-{name}",
+        content_hash=f"gnn-bank-101-{links}{name}",
         metric="accuracy",
         design=design,
         seed=seed,
@@ -126,6 +125,14 @@ def read_trial(folder: Path) -> Record:
         device="",
         date="",
     )
+
+
+def _name(dataset: Mapping[str, Any]) -> str:
+    """The data set's; where features or the label were made, with theirs, as in `graphgym.read_grid`."""
+    parts = [dataset["name"], *(dataset.get("augment_feature") or ()), dataset.get("augment_label") or ""]
+    if not dataset["name"]:
+        raise ValueError("no name")
+    return "_".join(part for part in parts if part)
 
 
 def _design(config: Mapping[str, Any]) -> Design:
