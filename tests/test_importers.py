@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import itertools
 import json
 import math
+import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -270,6 +272,27 @@ def test_other_tasks_on_the_same_data_are_other_tasks(tmp_path: Path) -> None:
         "scalefree_node_const_node_pagerank": "gnn-bank-101-scalefree_node_const_node_pagerank",
     }
     assert records.set_index("task")["level"].to_dict()["links_cora"] == "edge"
+
+
+@pytest.mark.parametrize("name", ["none", "file", "n" * 300, "a\0b"], ids=["none", "file", "long", "null"])
+def test_folders_that_cannot_be_read(name: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be read; give the folder that holds the trials' folders"):
+        read_gnn_bank_101(tmp_path / name)
+
+
+def test_a_trial_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked = trial(tmp_path, 0) / "config.yaml"
+    stat = os.stat
+
+    def refused(path: Any, **options: Any) -> os.stat_result:
+        if path == locked:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refused)  # root may read everything
+    with pytest.raises(UserError, match="cannot be read; give the folder that holds the trials' folders"):
+        read_gnn_bank_101(tmp_path)
 
 
 def test_no_trials_or_half_a_trial(tmp_path: Path) -> None:

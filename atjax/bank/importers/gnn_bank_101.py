@@ -57,7 +57,10 @@ def read_gnn_bank_101(folder: str | Path) -> Bank:
         UserError: There is no trial in the folder, or one cannot be read.
     """
     folder = Path(folder)
-    trials = sorted(t for t in folder.glob("*") if len(t.name) == FOLDER_NAME and (t / "config.yaml").is_file())
+    try:
+        trials = sorted(t for t in folder.iterdir() if len(t.name) == FOLDER_NAME and (t / "config.yaml").is_file())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder} cannot be read; give the folder that holds the trials' folders.") from error
     if not trials:
         raise UserError(f"{folder} holds no trials of GNN-Bank-101: folders with {FOLDER_NAME} letters in their names.")
     frame = records_table([read_trial(trial) for trial in trials]).to_pandas()
