@@ -203,6 +203,12 @@ def test_strange_configurations(old: str, new: str, tmp_path: Path) -> None:
         read_gnn_bank_101(tmp_path)
 
 
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_tie_goes_to_a_finite_loss(loss: float, tmp_path: Path) -> None:
+    record = read_trial(trial(tmp_path, 0, accuracies=(0.8,) * 10, losses=[loss, 0.4, 0.3, *[0.5] * 7]))
+    assert (record.best_epoch, record.validation_loss) == (41, 0.3)
+
+
 @pytest.mark.parametrize(
     "epochs",
     [

@@ -98,7 +98,8 @@ def read_trial(folder: Path) -> Record:
         state, reason = "failed", f"cut off after {len(validation)} recorded epochs"
     elif not math.isfinite(validation[-1]["loss"]):
         state, reason = "diverged", "the loss is not finite"
-    best = max(range(len(epochs)), key=lambda n: (validation[n]["accuracy"], -validation[n]["loss"]), default=0)
+    losses = [line["loss"] if math.isfinite(line["loss"]) else math.inf for line in validation]
+    best = max(range(len(epochs)), key=lambda n: (validation[n]["accuracy"], -losses[n]), default=0)
     complete = state == "complete"
     links = "links_" if level == "edge" else ""  # another task than the nodes of the same graph
     return Record(
