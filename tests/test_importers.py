@@ -85,6 +85,19 @@ def test_no_table_at_all(tmp_path: Path) -> None:
         read_graphgym(tmp_path / "val.csv")
 
 
+def test_a_table_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="cannot be read; give GraphGym's aggregated val"):
+        read_graphgym(tmp_path / ("n" * 300))
+    (tmp_path / "val.csv").touch()
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(pd, "read_csv", refused)  # root may read everything
+    with pytest.raises(UserError, match="cannot be read; give GraphGym's aggregated val"):
+        read_graphgym(tmp_path / "val.csv")
+
+
 CONFIG = """\
 out_dir: results
 dataset: {{format: PyG, name: {name}, task: {level}, task_type: classification}}

@@ -65,10 +65,12 @@ def read_grid(file: Path) -> pd.DataFrame:
     Raises:
         UserError: The file is absent, is no such table, or has a design that is not of the grid.
     """
-    if not file.is_file():
-        raise UserError(f"There is no file {file}; it is published with GraphGym, under run/results_agg.")
     try:
+        if not file.is_file():
+            raise UserError(f"There is no file {file}; it is published with GraphGym, under run/results_agg.")
         frame = pd.read_csv(file, dtype={name: str for name in ("dataset", "feature", "label")})
+    except OSError as error:
+        raise UserError(f"{file} cannot be read; give GraphGym's aggregated val.csv.") from error
     except (ParserError, EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is no CSV table; give GraphGym's aggregated val.csv.") from error
     if missing := [column for column in _COLUMNS if column not in frame]:
