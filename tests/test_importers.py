@@ -77,6 +77,35 @@ def test_other_tables_are_refused(change: dict[str, Any] | None, sentence: str, 
         read_graphgym(tmp_path / "val.csv")
 
 
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        ("dataset", ["", "NaN"]),
+        ("task", ["", "moon"]),
+        ("accuracy", ["", "nan", "inf", "-inf", "70.5", "-0.1", "x", "1e400", "0\x007"]),
+        ("accuracy_std", ["", "x", "inf", "-0.1"]),
+        ("loss", ["x"]),
+        ("epoch", ["", "x", "398.5", "-1", "400", "1e30"]),
+        ("params", ["", "x", "7.5", "-1", "inf", "1e30"]),
+    ],
+)
+def test_numbers_that_no_training_gives(column: str, values: list[str], tmp_path: Path) -> None:
+    for value in values:
+        frame = pd.DataFrame([GRID_ROW, GRID_ROW | {"l_mp": 4, column: value}])
+        frame.to_csv(tmp_path / "val.csv", index=False)
+        with pytest.raises(UserError, match=f"row 3 has {column}=.*, which no training gives; mend the file"):
+            read_graphgym(tmp_path / "val.csv")
+
+
+def test_layers_with_decimals_are_the_same_designs(tmp_path: Path) -> None:
+    row = GRID_ROW | {"l_pre": 1.0, "l_mp": 2.0, "l_post": 2.0, "epoch": 399.0, "loss": None}
+    pd.DataFrame([row]).to_csv(tmp_path / "val.csv", index=False)
+    record = read_graphgym(tmp_path / "val.csv").records.iloc[0]
+    assert record["design"] == "general-max-prelu-256-skip_sum-1.2.2-lr0.01-e400"
+    assert (record["validation"], record["best_epoch"], record["epochs_trained"]) == (0.7, 400, 400)
+    assert math.isnan(record["validation_loss"])
+
+
 def test_no_table_at_all(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="There is no file"):
         read_graphgym(tmp_path / "val.csv")

@@ -75,6 +75,7 @@ def read_grid(file: Path) -> pd.DataFrame:
         raise UserError(f"{file} is no CSV table; give GraphGym's aggregated val.csv.") from error
     if missing := [column for column in _COLUMNS if column not in frame]:
         raise UserError(f"{file} has no column {missing[0]!r}; give the val.csv of GraphGym's design_v2_grid_round2.")
+    frame = _checked(file, frame)
     kind = frame["dataset"] + "_" + frame["feature"] + "_" + frame["label"]
     frame = frame.assign(
         name=frame["dataset"].map(TASKS).fillna(kind).fillna(frame["dataset"]),
@@ -85,7 +86,26 @@ def read_grid(file: Path) -> pd.DataFrame:
         wrong = ~frame[name].isin(graphgym_space()[name].choices)
         if wrong.any():
             raise UserError(f"{file}: row {int(wrong.argmax()) + 2} has a {name} that the grid does not have; mend it.")
-    return frame
+    return frame.astype({name: int for name in ("pre_layers", "mp_layers", "post_layers")})  # as 1.0 another's key
+
+
+def _checked(file: Path, frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows with their numbers as numbers, once all are what a training gives."""
+    number = frame[["accuracy", "accuracy_std", "loss", "epoch", "params"]].apply(pd.to_numeric, errors="coerce")
+    right = {
+        "dataset": frame["dataset"].notna(),
+        "task": frame["task"].isin(["node", "edge", "graph"]),
+        "accuracy": number["accuracy"].between(0, 1),
+        "accuracy_std": number["accuracy_std"].between(0, 1),
+        "loss": number["loss"].notna() | frame["loss"].isna(),
+        "epoch": number["epoch"].isin(range(400)),
+        "params": number["params"].between(0, 2**53) & (number["params"] % 1 == 0),
+    }
+    for name, holds in right.items():
+        if not holds.all():
+            row, value = int(holds.argmin()), str(frame[name].iloc[int(holds.argmin())])
+            raise UserError(f"{file}: row {row + 2} has {name}={value[:40]!r}, which no training gives; mend the file.")
+    return frame.assign(**number).astype({"epoch": int})
 
 
 def read_graphgym(file: str | Path) -> Bank:
