@@ -97,6 +97,13 @@ def test_numbers_that_no_training_gives(column: str, values: list[str], tmp_path
             read_graphgym(tmp_path / "val.csv")
 
 
+def test_a_design_that_stands_there_twice(tmp_path: Path) -> None:
+    rows = [GRID_ROW, GRID_ROW | {"l_mp": 4}, GRID_ROW | {"accuracy": 0.8}]
+    pd.DataFrame(rows).to_csv(tmp_path / "val.csv", index=False)
+    with pytest.raises(UserError, match="row 4 has the task and design of an earlier row; delete one"):
+        read_graphgym(tmp_path / "val.csv")
+
+
 def test_layers_with_decimals_are_the_same_designs(tmp_path: Path) -> None:
     row = GRID_ROW | {"l_pre": 1.0, "l_mp": 2.0, "l_post": 2.0, "epoch": 399.0, "loss": None}
     pd.DataFrame([row]).to_csv(tmp_path / "val.csv", index=False)

@@ -86,6 +86,9 @@ def read_grid(file: Path) -> pd.DataFrame:
         wrong = ~frame[name].isin(graphgym_space()[name].choices)
         if wrong.any():
             raise UserError(f"{file}: row {int(wrong.argmax()) + 2} has a {name} that the grid does not have; mend it.")
+    again = frame.duplicated(["name", *DIMENSIONS.values()])
+    if again.any():
+        raise UserError(f"{file}: row {int(again.argmax()) + 2} has the task and design of an earlier row; delete one.")
     return frame.astype({name: int for name in ("pre_layers", "mp_layers", "post_layers")})  # as 1.0 another's key
 
 
