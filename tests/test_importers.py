@@ -104,6 +104,29 @@ def test_a_design_that_stands_there_twice(tmp_path: Path) -> None:
         read_graphgym(tmp_path / "val.csv")
 
 
+def test_a_table_without_rows(tmp_path: Path) -> None:
+    pd.DataFrame([GRID_ROW]).iloc[:0].to_csv(tmp_path / "val.csv", index=False)
+    with pytest.raises(UserError, match="has no rows; give the val"):
+        read_graphgym(tmp_path / "val.csv")
+
+
+def test_scores_on_the_training_examples(tmp_path: Path) -> None:
+    pd.DataFrame([GRID_ROW]).to_csv(tmp_path / "train.csv", index=False)
+    with pytest.raises(UserError, match="has the scores on the training examples; give the val"):
+        read_graphgym(tmp_path / "train.csv")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"\n", b"\r\n"), (b"dataset,", b"\xef\xbb\xbfdataset,"), (b"\n", b"\n\n"), (b"\n", b",\n")]
+)
+def test_tables_as_other_programs_write_them(old: bytes, new: bytes, tmp_path: Path) -> None:
+    plain, other = tmp_path / "val.csv", tmp_path / "other.csv"
+    pd.DataFrame([GRID_ROW, GRID_ROW | {"l_mp": 4, "accuracy": 0.8}]).to_csv(plain, index=False)
+    other.write_bytes(plain.read_bytes().replace(old, new))
+    assert other.read_bytes() != plain.read_bytes()
+    pd.testing.assert_frame_equal(read_graphgym(other).records, read_graphgym(plain).records)
+
+
 def test_layers_with_decimals_are_the_same_designs(tmp_path: Path) -> None:
     row = GRID_ROW | {"l_pre": 1.0, "l_mp": 2.0, "l_post": 2.0, "epoch": 399.0, "loss": None}
     pd.DataFrame([row]).to_csv(tmp_path / "val.csv", index=False)

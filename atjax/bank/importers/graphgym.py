@@ -68,6 +68,8 @@ def read_grid(file: Path) -> pd.DataFrame:
     try:
         if not file.is_file():
             raise UserError(f"There is no file {file}; it is published with GraphGym, under run/results_agg.")
+        if file.name == "train.csv":  # of the same columns and designs
+            raise UserError(f"{file} has the scores on the training examples; give the val.csv beside it.")
         frame = pd.read_csv(file, dtype={name: str for name in ("dataset", "feature", "label")})
     except OSError as error:
         raise UserError(f"{file} cannot be read; give GraphGym's aggregated val.csv.") from error
@@ -75,6 +77,8 @@ def read_grid(file: Path) -> pd.DataFrame:
         raise UserError(f"{file} is no CSV table; give GraphGym's aggregated val.csv.") from error
     if missing := [column for column in _COLUMNS if column not in frame]:
         raise UserError(f"{file} has no column {missing[0]!r}; give the val.csv of GraphGym's design_v2_grid_round2.")
+    if frame.empty:
+        raise UserError(f"{file} has no rows; give the val.csv of GraphGym's design_v2_grid_round2.")
     frame = _checked(file, frame)
     kind = frame["dataset"] + "_" + frame["feature"] + "_" + frame["label"]
     frame = frame.assign(
