@@ -424,7 +424,7 @@ def bench(folder: Path, name: str, keys: list[int]) -> Path:
 
 
 def test_the_layout_of_nas_bench_graph(tmp_path: Path) -> None:
-    for name in ("cora", "cs"):
+    for name in ("cora", "cs", "proteins"):
         bench(tmp_path, name, [0, 10000, 31478])
     bank = read_nas_bench_graph(tmp_path, ["cora", "cs"])
     assert set(bank.tasks.values()) == {"cora", "coauthor_cs"}
@@ -434,6 +434,8 @@ def test_the_layout_of_nas_bench_graph(tmp_path: Path) -> None:
     designs = frame_designs(bank.records, bank.space)
     assert designs[row.index[0]] == Architecture("0012", "gcn", "sage", "fc", "skip")
     assert performance_matrix(bank).shape == (3, 2)
+    both = read_nas_bench_graph(tmp_path, ["proteins", "cora"]).records
+    assert dict(zip(both["task"], both["metric"])) == {"ogbn_proteins": "roc_auc", "cora": "accuracy"}
 
 
 @pytest.mark.parametrize(

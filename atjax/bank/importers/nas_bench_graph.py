@@ -145,7 +145,7 @@ def _frame(bench: dict[int, dict[str, float]], task: str) -> pd.DataFrame:
         "task": task,
         "level": "node",
         "content_hash": content,
-        "metric": "accuracy",
+        "metric": "roc_auc" if task == "ogbn_proteins" else "accuracy",
         "design": [design.key for design in designs],
         **{name: [getattr(design, name) for design in designs] for name in ("link", *NODES)},
         "seed": 0,
