@@ -435,6 +435,7 @@ def test_the_layout_of_nas_bench_graph(tmp_path: Path) -> None:
     assert designs[row.index[0]] == Architecture("0012", "gcn", "sage", "fc", "skip")
     assert performance_matrix(bank).shape == (3, 2)
     both = read_nas_bench_graph(tmp_path, ["proteins", "cora"]).records
+    assert read_nas_bench_graph(tmp_path, ["cora", "cora"]).records["key"].is_unique
     assert dict(zip(both["task"], both["metric"])) == {"ogbn_proteins": "roc_auc", "cora": "accuracy"}
 
 
@@ -452,6 +453,8 @@ def test_broken_or_hostile_files(content: bytes, tmp_path: Path) -> None:
 def test_nas_bench_graph_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_nas_bench_graph(tmp_path, ["cora"])
+    with pytest.raises(UserError, match="No set of NAS-Bench-Graph is asked for; it has cora"):
+        read_nas_bench_graph(tmp_path, [])
     with pytest.raises(UserError, match="has no set 'moon'"):
         read_nas_bench_graph(tmp_path, ["moon"])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -132,7 +132,9 @@ def read_nas_bench_graph(folder: str | Path | None = None, tasks: Sequence[str] 
     folder = Path(folder)
     if strange := [name for name in tasks if name not in TASKS]:
         raise UserError(f"NAS-Bench-Graph has no set {strange[0]!r}; it has {', '.join(TASKS)}.")
-    frames = [_frame(_bench(folder / f"{name}.bench"), TASKS[name]) for name in tasks]
+    if not tasks:
+        raise UserError(f"No set of NAS-Bench-Graph is asked for; it has {', '.join(TASKS)}.")
+    frames = [_frame(_bench(folder / f"{name}.bench"), TASKS[name]) for name in dict.fromkeys(tasks)]
     records = pd.concat(frames).sort_values(["content_hash", "key"], ignore_index=True)
     return Bank(records, FEATURE_SCHEMA.empty_table().to_pandas(), folder, nas_bench_graph_space())
 
