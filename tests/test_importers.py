@@ -450,6 +450,42 @@ def test_broken_or_hostile_files(content: bytes, tmp_path: Path) -> None:
         read_nas_bench_graph(tmp_path, ["cora"])
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"valid_perf": value} for value in (77.0, -0.1, math.nan, "0.5", None)),
+        *({"perf": value} for value in (77.0, -0.1, math.inf, True)),
+        *({"para": value} for value in (-1.0, 1e30, "0.5", 10**400)),
+        {"latency": math.nan},
+    ],
+    ids=lambda change: str(change)[:20],
+)
+def test_numbers_that_no_benchmark_gives(change: dict[str, Any], tmp_path: Path) -> None:
+    file = bench(tmp_path, "cora", [0, 1])
+    rows = pickle.loads(file.read_bytes())
+    rows[1] |= change
+    file.write_bytes(pickle.dumps(rows))
+    with pytest.raises(UserError, match="is no file of NAS-Bench-Graph, or is broken"):
+        read_nas_bench_graph(tmp_path, ["cora"])
+
+
+@pytest.mark.parametrize("key", [True, -1, 90000, 9, "0", 1.0, 100000], ids=repr)
+def test_keys_that_no_benchmark_has(key: Any, tmp_path: Path) -> None:
+    bench(tmp_path, "cora", [key])
+    with pytest.raises(UserError, match="is no file of NAS-Bench-Graph, or is broken"):
+        read_nas_bench_graph(tmp_path, ["cora"])
+
+
+@pytest.mark.parametrize("part", ["valid_perf", "perf", "para"])
+def test_rows_that_lack_a_number(part: str, tmp_path: Path) -> None:
+    file = bench(tmp_path, "cora", [0, 1])
+    rows = pickle.loads(file.read_bytes())
+    del rows[1][part]
+    file.write_bytes(pickle.dumps(rows))
+    with pytest.raises(UserError, match="is no file of NAS-Bench-Graph, or is broken"):
+        read_nas_bench_graph(tmp_path, ["cora"])
+
+
 def test_nas_bench_graph_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         read_nas_bench_graph(tmp_path, ["cora"])

@@ -190,8 +190,10 @@ def _bench(file: Path) -> dict[int, dict[str, float]]:
     try:
         bench = _Plain(io.BytesIO(content)).load()
         numbers = list(itertools.chain.from_iterable(row.values() for row in bench.values()))
-        right = all(isinstance(key, int) and 0 <= key <= 88888 and "9" not in f"{key}" for key in bench)
-        right = right and all({"valid_perf", "perf", "para"} <= set(row) for row in bench.values())
+        right = all(type(key) is int and 0 <= key <= 88888 and "9" not in f"{key}" for key in bench)
+        right = right and all(type(number) in (int, float, np.float64) for number in numbers)
+        right = right and all(0 <= row[score] <= 1 for row in bench.values() for score in ("valid_perf", "perf"))
+        right = right and all(0 <= row["para"] < 1e9 for row in bench.values())  # millions
         if not right or not len(bench) or not np.isfinite(np.array(numbers, float)).all():
             raise ValueError
     except Exception as error:  # whatever a broken or hostile pickle raises
