@@ -19,7 +19,7 @@ import pandas as pd
 import pytest
 
 from atjax.bank import append, load_bank, performance_matrix
-from atjax.bank.importers import read_gnn_bank_101, read_graphgym, read_nas_bench_graph
+from atjax.bank.importers import gnn_bank_101, nas_bench_graph, read_gnn_bank_101, read_graphgym, read_nas_bench_graph
 from atjax.bank.importers.gnn_bank_101 import read_trial
 from atjax.bank.importers.nas_bench_graph import LINKS, OPERATIONS, Architecture, canonical, nas_bench_graph_space
 from atjax.bank.records import frame_designs
@@ -273,6 +273,68 @@ def test_strange_configurations(old: str, new: str, tmp_path: Path) -> None:
     file.write_text(text.replace(old, new))
     with pytest.raises(UserError, match=r"config\.yaml is no GraphGym configuration of .* leave the trial out"):
         read_gnn_bank_101(tmp_path)
+
+
+def test_validation_picks_the_epoch_and_test_is_read_there(tmp_path: Path) -> None:
+    folder = trial(tmp_path, 0)
+    file = folder / "test" / "stats.json"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    scores = [0.9, 0.1, 0.3, 0.2, 0.25, 0.35, 0.4, 0.45, 0.5, 0.55]  # the best are elsewhere
+    changed = [line | {"accuracy": score, "loss": 9.0} for line, score in zip(lines, scores)]
+    file.write_text("\n".join(map(json.dumps, changed)))
+    record = read_trial(folder)
+    assert (record.best_epoch, record.validation, record.validation_loss, record.test) == (41, 0.8, 0.3, 0.3)
+    assert record.validation_curve == [0.5, 0.8, 0.8, *[0.6] * 7]
+    assert record.test_curve == scores
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ("act: prelu > act: relu, agg: add > agg: mean", "general-mean-relu-64-skip_concat-1.4.2-lr0.1-e200"),
+        ("generalconv > gcnconv, act: prelu > act: elu", "gcn-elu-64-skip_concat-1.4.2-lr0.1-e200"),
+        ("generalconv > sageconv, prelu > lrelu_01", "sage-sum-leaky_relu-64-skip_concat-1.4.2-lr0.1-e200"),
+        ("generalconv > ginconv, agg: add > agg: max", "gin-max-prelu-64-skip_concat-1.4.2-lr0.1-e200"),
+        ("generalconv > gatconv, heads: 2 > heads: 4", "gat-4h-prelu-64-skip_concat-1.4.2-lr0.1-e200"),
+        ("skipconcat > stack, pre_mp: 1 > pre_mp: 2", "general-sum-prelu-64-stack-2.4.2-lr0.1-e200"),
+        ("skipconcat > skipsum, post_mp: 2 > post_mp: 3", "general-sum-prelu-64-skip_sum-1.4.3-lr0.1-e200"),
+        ("inner: 64 > inner: 256, layers_mp: 4 > layers_mp: 8", "general-sum-prelu-256-skip_concat-1.8.2-lr0.1-e200"),
+        ("epoch: 200 > epoch: 1600, lr: 0.1 > lr: 1e-3", "general-sum-prelu-64-skip_concat-1.4.2-lr0.001-e1600"),
+    ],
+)
+def test_every_choice_of_a_configuration(changes: str, key: str, tmp_path: Path) -> None:
+    file = trial(tmp_path, 0) / "config.yaml"
+    for old, new in (change.split(" > ") for change in changes.split(", ")):
+        assert old in file.read_text()
+        file.write_text(file.read_text().replace(old, new))
+    record = read_trial(file.parent)
+    assert record.design.key == key
+    assert (record.hidden_trained, record.epochs_trained) == (record.design.hidden, record.design.epochs)
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_in_the_end_diverged(loss: float, tmp_path: Path) -> None:
+    record = read_trial(trial(tmp_path, 0, losses=[*[1.0] * 9, loss]))
+    assert (record.state, record.reason) == ("diverged", "the loss is not finite")
+    assert math.isnan(record.validation)
+
+
+def test_folders_of_other_names_are_no_trials(tmp_path: Path) -> None:
+    trial(tmp_path, 0)
+    trial(tmp_path, 1, name="Cora").rename(tmp_path / ("x" * 44))
+    (tmp_path / ("y" * 45)).touch()
+    assert set(read_gnn_bank_101(tmp_path).tasks.values()) == {"bzr"}
+
+
+def test_files_too_large_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trial(tmp_path, 0)
+    bench(tmp_path, "cora", [0])
+    monkeypatch.setattr(gnn_bank_101, "LARGEST_FILE", 100)
+    with pytest.raises(UserError, match="is larger than 0 MiB; leave the trial out"):
+        read_gnn_bank_101(tmp_path)
+    monkeypatch.setattr(nas_bench_graph, "LARGEST_FILE", 100)
+    with pytest.raises(UserError, match="is larger than 0 MiB, and no file of NAS-Bench-Graph"):
+        read_nas_bench_graph(tmp_path, ["cora"])
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
