@@ -77,6 +77,25 @@ def test_other_tables_are_refused(change: dict[str, Any] | None, sentence: str, 
         read_graphgym(tmp_path / "val.csv")
 
 
+def test_every_task_of_the_grid_has_its_name(tmp_path: Path) -> None:
+    real = {
+        **{"AmazonComputers": "amazon_computers", "AmazonPhoto": "amazon_photo", "CiteSeer": "citeseer"},
+        **{"CoauthorCS": "coauthor_cs", "CoauthorPhysics": "coauthor_physics", "Cora": "cora", "TU_BZR": "bzr"},
+        **{"TU_COX2": "cox2", "TU_DD": "dd", "TU_ENZYMES": "enzymes", "TU_IMDB": "imdb_multi"},
+        "TU_PROTEINS": "proteins",
+    }
+    made = [{"dataset": "scalefree", "feature": "node_const", "label": f"node_{label}"} for label in ("a", "b")]
+    rows = [GRID_ROW | change for change in [*({"dataset": name} for name in real), *made]]
+    pd.DataFrame(rows).to_csv(tmp_path / "val.csv", index=False)
+    bank = read_graphgym(tmp_path / "val.csv")
+    names = {*real.values(), "scalefree_node_const_node_a", "scalefree_node_const_node_b"}
+    assert bank.tasks == {f"graphgym-{name}": name for name in names}
+    assert bank.records["content_hash"].is_monotonic_increasing
+    row = bank.records.iloc[0]
+    assert (row["parameters"], row["best_epoch"], row["epochs_trained"], row["seed"]) == (7, 400, 400, 0)
+    assert (row["metric"], row["state"], row["versions"]) == ("accuracy", "complete", "{}")
+
+
 @pytest.mark.parametrize(
     ("column", "values"),
     [
@@ -491,6 +510,8 @@ def test_the_layout_of_nas_bench_graph(tmp_path: Path) -> None:
     bank = read_nas_bench_graph(tmp_path, ["cora", "cs"])
     assert set(bank.tasks.values()) == {"cora", "coauthor_cs"}
     assert bank.space.size == 9 * 9**4
+    order = bank.records[["content_hash", "key"]]
+    pd.testing.assert_frame_equal(order, order.sort_values(["content_hash", "key"], ignore_index=True))
     row = bank.records[(bank.records["task"] == "coauthor_cs") & (bank.records["design"] == "0012-gcn-sage-fc-skip")]
     assert (row["validation"].item(), row["test"].item(), row["parameters"].item()) == (0.2, 0.1, 500000)
     designs = frame_designs(bank.records, bank.space)
