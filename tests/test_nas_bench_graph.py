@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import math
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,23 @@ def test_broken_or_hostile_files(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "cora.bench").write_bytes(content)
     with pytest.raises(UserError, match="is no file of NAS-Bench-Graph, or is broken"):
         read_nas_bench_graph(tmp_path, ["cora"])
+
+
+@pytest.mark.parametrize("call", [os.mkdir, np.save], ids=["python", "numpy"])
+def test_nothing_in_a_file_is_run(call: Any, tmp_path: Path) -> None:
+    marker = tmp_path / "run.npy"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+            return call, (str(marker), 0o700)
+
+    pickle.loads(pickle.dumps(Hostile()))
+    assert marker.exists()
+    marker.rename(tmp_path / "moved")
+    (tmp_path / "cora.bench").write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(UserError, match="is no file of NAS-Bench-Graph, or is broken"):
+        read_nas_bench_graph(tmp_path, ["cora"])
+    assert not marker.exists()
 
 
 @pytest.mark.parametrize(
