@@ -63,7 +63,8 @@ def read_grid(file: Path) -> pd.DataFrame:
         named by its graphs, feature and label.
 
     Raises:
-        UserError: The file is absent, is no such table, or has a design that is not of the grid.
+        UserError: The file is absent or cannot be read, is no such table, or has a number that no training gives, a
+            design that is not of the grid, or one twice.
     """
     try:
         if not file.is_file():
