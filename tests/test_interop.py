@@ -17,170 +17,28 @@ import pytest
 import tiny
 from hypothesis import given
 from hypothesis import strategies as st
+from library_objects import (
+    AB,
+    Dataset,
+    DGLGraph,
+    E,
+    Narrow,
+    Sparse,
+    Tensor,
+    X,
+    arrays_of,
+    data,
+    molecules,
+    neighbours,
+    ring,
+)
 from scipy import sparse
 
 import atjax
 from atjax import Graphs, Task, UserError
-from atjax.encoding import DEGREE_CAP, Encoding, factorize
-from atjax.interop import from_arrays, from_networkx, from_pyg, read
+from atjax.encoding import DEGREE_CAP, Encoding
+from atjax.interop import from_arrays, from_pyg, read
 from atjax.raw import RawGraphs, Where, parts_of_words
-from atjax.units import Units
-
-
-class Tensor:
-    """What is used of a tensor that may live on a device: it is no array until it is asked to be one."""
-
-    def __init__(self, values: Any) -> None:
-        self._values = np.asarray(values)
-
-    def detach(self) -> Tensor:
-        return self
-
-    def cpu(self) -> Tensor:
-        return self
-
-    def numpy(self) -> np.ndarray:
-        return self._values
-
-    def __array__(self, *_: Any, **__: Any) -> np.ndarray:
-        raise TypeError("this tensor lives on a device")
-
-
-class Narrow(Tensor):
-    """A tensor of a type that numpy does not have."""
-
-    dtype = "torch.bfloat16"
-
-    def numpy(self) -> np.ndarray:
-        raise TypeError("Got unsupported ScalarType BFloat16")
-
-    def float(self) -> Tensor:
-        return Tensor(self._values.astype(np.float32))
-
-
-class Empty(Tensor):
-    """A tensor of the meta device, without any data."""
-
-    def cpu(self) -> Tensor:
-        raise NotImplementedError("Cannot copy out of meta tensor; no data!")
-
-
-class Sparse(Tensor):
-    """A sparse tensor: entries that are listed twice are added, and it is no array."""
-
-    layout = "torch.sparse_csr"
-    shape: tuple[int, ...] = property(lambda self: self._values.shape)  # type: ignore[assignment]
-
-    def dim(self) -> int:
-        return int(self._values.ndim)
-
-    def dense_dim(self) -> int:
-        return 0
-
-    def to_sparse_coo(self) -> Sparse:
-        return self
-
-    def coalesce(self) -> Sparse:
-        return self
-
-    def indices(self) -> Tensor:
-        return Tensor(np.stack(np.nonzero(self._values)))
-
-    def values(self) -> Tensor:
-        return Tensor(self._values[np.nonzero(self._values)])
-
-    def numpy(self) -> np.ndarray:
-        raise TypeError("can't convert Sparse layout tensor to numpy. Use Tensor.to_dense() first.")
-
-
-def data(edges: Any, num_nodes: int, **fields: Any) -> SimpleNamespace:
-    """A stand-in for a ``Data`` of PyTorch Geometric, which has None where a field was not given."""
-    given = {"x": None, "y": None} | {
-        name: value if isinstance(value, Tensor) else Tensor(value) for name, value in fields.items()
-    }
-    ends = np.asarray(edges, np.int64).reshape(-1, 2).T
-    return SimpleNamespace(edge_index=Tensor(ends), num_nodes=num_nodes, **given)
-
-
-class Dataset:
-    """A stand-in for an ``InMemoryDataset``: a sequence of graphs that also has the fields of all of them joined."""
-
-    edge_index = y = x = None
-
-    def __init__(self, graphs: list[SimpleNamespace]) -> None:
-        self._graphs = graphs
-
-    def indices(self) -> range:
-        return range(len(self._graphs))
-
-    def __len__(self) -> int:
-        return len(self._graphs)
-
-    def __getitem__(self, number: int) -> SimpleNamespace:
-        return self._graphs[number]
-
-
-class Heterogeneous:
-    """A stand-in for a ``HeteroData``, which has a length and items, but not by number."""
-
-    def __len__(self) -> int:
-        raise NotImplementedError
-
-    def __iter__(self) -> Any:
-        raise NotImplementedError
-
-
-class DGLGraph:
-    """A stand-in for a graph of DGL."""
-
-    def __init__(
-        self, edges: Any, num_nodes: int, *, homogeneous: bool = True, batch: list[int] | None = None, **ndata: Any
-    ) -> None:
-        self._ends = np.asarray(edges, np.int64).reshape(-1, 2).T
-        self._num_nodes = num_nodes
-        self._batch = batch or [num_nodes]
-        self.is_homogeneous = homogeneous
-        self.ndata = {name: Tensor(value) for name, value in ndata.items()}
-        self.edata: dict[str, Tensor] = {}
-
-    def num_nodes(self) -> int:
-        return self._num_nodes
-
-    def batch_num_nodes(self) -> Tensor:
-        return Tensor(self._batch)
-
-    def edges(self) -> tuple[Tensor, Tensor]:
-        return Tensor(self._ends[0]), Tensor(self._ends[1])
-
-
-def molecules(count: int = 24, seed: int = 0) -> list[nx.Graph]:
-    """Rings and stars of random sizes with words, numbers and lists of numbers at their nodes."""
-    rng = np.random.default_rng(seed)
-    graphs = []
-    for number in range(count):
-        ring = number % 2 == 0
-        graph = nx.relabel_nodes((nx.cycle_graph if ring else nx.star_graph)(rng.integers(4, 9)), "atom{}".format)
-        graph.graph["label"] = "ring" if ring else "star"
-        for node in graph:
-            graph.nodes[node].update(
-                element=str(rng.choice(["C", "N", "O"])), mass=rng.normal(50, 9), place=rng.random(2).tolist()
-            )
-        graphs.append(graph)
-    return graphs
-
-
-def arrays_of(graphs: list[nx.Graph]) -> tuple[np.ndarray, np.ndarray]:
-    """Edges and graph of each node, numbered through, made graph by graph."""
-    edges, owner = np.zeros((2, 0), np.int64), np.zeros(0, np.int64)
-    for number, graph in enumerate(graphs):
-        place = {node: len(owner) + n for n, node in enumerate(graph)}
-        edges = np.concatenate([edges, np.array([(place[a], place[b]) for a, b in graph.edges]).T], axis=1)
-        owner = np.concatenate([owner, np.full(len(graph), number)])
-    return edges, owner
-
-
-def neighbours(graphs: Graphs) -> set[tuple[int, int]]:
-    return set(zip(graphs.senders.tolist(), graphs.receivers.tolist()))
 
 
 def test_networkx_graphs_with_attributes_of_every_kind() -> None:
@@ -372,42 +230,6 @@ def test_several_graphs_of_nodes_are_one() -> None:
     assert (arrays.level, arrays.graphs.n_node.tolist()) == ("node", [4])
 
 
-def test_regression_of_one_and_of_several_targets() -> None:
-    graphs = molecules(20)
-    targets = np.random.default_rng(0).normal(size=(20, 2))
-    one = Task.from_networkx(graphs, targets[:, 0].tolist())
-    assert (one.loss, one.metric, one.num_outputs) == ("mse", "mae", 1)
-    np.testing.assert_allclose(one.labels, targets[:, :1].astype(np.float32))
-    two = Task.from_pyg([data([(0, 1)], 2, y=row[None]) for row in targets])
-    assert (two.loss, two.num_outputs, two.labels.shape) == ("mse", 2, (20, 2))
-    whole = Task.from_networkx(graphs, list(range(20)), loss="mse")
-    assert whole.labels[:, 0].tolist() == list(range(20))
-    classes = Task.from_networkx(graphs, [1.5, 2.5] * 10, loss="cross_entropy", metric="roc_auc")
-    assert classes.encoding is not None
-    assert (classes.encoding.classes, classes.metric) == ((1.5, 2.5), "roc_auc")
-
-
-def test_targets_that_single_precision_cannot_tell_apart_are_refused() -> None:
-    targets = np.random.default_rng(0).normal(size=20)
-    for offset in (1e8, -3e9):
-        with pytest.raises(UserError, match=r"own: the targets of column 0 vary by .* subtract their mean first\.$"):
-            Task.from_arrays(None, [[0], [1]], targets + offset)
-    task = Task.from_arrays(None, [[0], [1]], targets + 1e5)
-    np.testing.assert_array_equal(task.labels[:, 0], (targets + 1e5).astype(np.float32))
-    assert task.labels.dtype == np.float32
-    # Of equal numbers, mean and deviation have rounding errors.
-    constant = Task.from_arrays(None, [[0], [1]], np.full(7, 0.1))
-    assert Units.of("mse", constant.labels).deviation == 1
-
-
-def test_several_labels_of_yes_and_no() -> None:
-    y = np.random.default_rng(0).integers(0, 2, (20, 3))
-    task = Task.from_pyg([data([(0, 1)], 2, y=row[None]) for row in y], metric="average_precision")
-    assert (task.loss, task.metric, task.num_outputs) == ("binary_cross_entropy", "average_precision", 3)
-    np.testing.assert_array_equal(task.labels, y)
-    assert task.notes[1] == "Labels: 0 or 1, 3 for each graph (loss=binary_cross_entropy)."
-
-
 def test_graphs_without_edges_need_not_have_what_edges_have() -> None:
     lone = data([], 3, y=[1])
     task = Task.from_pyg([lone, data(E, 4, y=[0], edge_attr=[0.25, 0.5], edge_weight=[1, 0.5]), lone])
@@ -450,47 +272,6 @@ def test_one_attribute_may_be_named_by_itself() -> None:
     for task in tasks:
         assert task.graphs.nodes.tolist() == [[0], [1], [1], [0]]
         assert task.graphs.edges.tolist() == [[0.5]] * 8
-
-
-@pytest.mark.parametrize("kind", [int, float])
-def test_several_labels_of_which_a_number_says_that_there_is_none(kind: type) -> None:
-    y = np.array([[0, 1, -1], [1, -1, 0], [1, 0, 1], [-1, -1, -1]], kind)
-    task = Task.from_arrays(None, [[0], [1]], y, unlabelled=-1)
-    assert task.loss == "binary_cross_entropy"
-    np.testing.assert_array_equal(task.labels, np.where(y < 0, np.nan, y))
-
-
-def test_targets_may_be_missing() -> None:
-    task = Task.from_arrays(None, [[0], [1]], [0.5, None, 1.5, -9.0], unlabelled=-9)
-    np.testing.assert_array_equal(task.labels[:, 0], [0.5, np.nan, 1.5, np.nan])
-    assert task.notes[1:3] == (
-        "Labels: numbers from 0.5 to 1.5 (loss=mse).",
-        "Nodes without a label, which take part in message passing only: 2.",
-    )
-
-
-@pytest.mark.parametrize("gap", [None, pd.NA, float("nan")])
-@pytest.mark.parametrize("kind", [float, np.float16, np.float32, np.float64, np.array, Decimal, Fraction])
-def test_numbers_of_any_kind_are_targets_also_where_some_are_missing(kind: Any, gap: Any) -> None:
-    labels = [kind(0.5), gap, kind(1.25), kind(-2.0)]
-    task = Task.from_arrays(None, [[0], [1]], labels)
-    assert task.loss == "mse"
-    np.testing.assert_array_equal(task.labels[:, 0], [0.5, np.nan, 1.25, -2.0])
-    objects = Task.from_arrays(None, [[0], [1]], pd.Series(labels, dtype=object).to_numpy())
-    np.testing.assert_array_equal(objects.labels, task.labels)
-    several = Task.from_networkx([ring()] * 4, [[kind(0.5), gap], [gap, kind(2.5)], [kind(1), kind(2)], [kind(3), gap]])
-    np.testing.assert_array_equal(several.labels, [[0.5, np.nan], [np.nan, 2.5], [1, 2], [3, np.nan]])
-
-
-@pytest.mark.parametrize("gap", [None, pd.NA])
-@pytest.mark.parametrize("kind", [int, bool, np.int64, np.uint8, np.bool_, np.array, str])
-def test_classes_of_any_kind_are_classes_also_where_some_are_missing(kind: Any, gap: Any) -> None:
-    task = Task.from_arrays(None, [[0], [1]], [kind(1), gap, kind(0), kind(1)])
-    assert task.loss == "cross_entropy"
-    first = task.labels[0]
-    assert task.labels.tolist() == [first, -1, 1 - first, first]
-    assert task.encoding is not None
-    assert json.loads(json.dumps(task.encoding.as_dict()))["classes"] == sorted(task.encoding.classes or ())
 
 
 def test_direction_is_kept_only_on_demand() -> None:
@@ -551,14 +332,6 @@ def test_loops_duplicates_and_isolated_nodes_are_counted() -> None:
     assert task.labels.tolist() == [0, 1, 0, 1, -1]
 
 
-def test_a_label_may_stand_for_none() -> None:
-    task = Task.from_arrays(None, [[0], [1]], [-1, 2, 5, -1, 2], unlabelled=-1)
-    assert task.labels.tolist() == [-1, 0, 1, -1, 0]
-    assert task.encoding is not None
-    assert task.encoding.classes == (2, 5)
-    assert Task.from_arrays(None, [[0], [1]], [-1, 1, 1, -1]).labels.tolist() == [0, 1, 1, 0]
-
-
 @pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csr_array, sparse.coo_array])
 def test_features_are_made_as_in_training_whether_they_come_sparse_or_dense(form: Any) -> None:
     rng = np.random.default_rng(0)
@@ -600,17 +373,6 @@ def test_tensors_of_types_that_numpy_does_not_have_are_read_in_single_precision(
     jax = Task.from_arrays(jnp.asarray(x, jnp.bfloat16), [[0], [1]], jnp.asarray(y, jnp.bfloat16))
     np.testing.assert_array_equal(jax.graphs.nodes, x)
     np.testing.assert_array_equal(jax.labels[:, 0], y)
-
-
-@given(st.lists(st.one_of(st.integers(-3, 3), st.text(max_size=2), st.tuples(st.integers(0, 2))), min_size=1))
-def test_labels_of_any_kind_get_numbers_and_come_back(labels: list[Any]) -> None:
-    values = np.empty(len(labels), object)
-    values[:] = labels
-    codes, found = factorize(values)
-    assert [found[code] for code in codes] == labels
-    assert sorted(set(codes.tolist())) == list(range(len(set(labels))))
-    if len({type(label) for label in labels}) == 1:
-        assert list(found) == sorted(set(labels))
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -700,201 +462,6 @@ def test_a_graph_of_dgl_that_keeps_no_list_of_edges_makes_one() -> None:
 
     task = Task.from_dgl(Compressed([(3, 1), (0, 2)], 4, label=[0, 1, 0, 1]), directed=True)
     assert neighbours(task.graphs) == {(3, 1), (0, 2)}
-
-
-def ring(size: int = 4, **attributes: Any) -> nx.Graph:
-    graph = nx.cycle_graph(size)
-    for name, values in attributes.items():
-        nx.set_node_attributes(graph, dict(zip(graph, values)), name)
-    return graph
-
-
-AB = ["a", "b", "a", "b"]
-X = np.ones((4, 2))
-E = [[0, 1], [1, 2]]
-FAULTS: list[tuple[Any, str]] = [
-    (lambda: Task.from_networkx([]), "There are no graphs"),
-    (lambda: Task.from_networkx([ring(), 5]), "Graph 1 is of type int"),
-    (lambda: Task.from_networkx(ring()), "There are no labels, of nodes or of graphs"),
-    (lambda: Task.from_networkx([ring(), nx.Graph()], AB[:2]), "graph 1 has no nodes; drop it, with its label"),
-    (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, np.nan, 3])), "node 2: m is missing, NaN or infinite"),
-    (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, 3])), "node 3 has no attribute 'm', which others have"),
-    (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, [3, 4], 3])), "node 2: m is of another kind or length"),
-    (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, [[3], [4, 5]], 3])), "node 2: m is of another kind or length"),
-    (
-        lambda: Task.from_networkx(ring(label=AB, m=[b"C", b"N", b"C", b"N"])),
-        "The node attribute 'm' holds values of type bytes; give words or numbers",
-    ),
-    (lambda: Task.from_networkx(ring(label=AB, m=[0.5, pd.NA, 1, 2])), "node 1: m is missing"),
-    (lambda: Task.from_networkx(ring(label=AB, m=[{1}, {2}, {1}, {2}])), "is a list or another thing that can change"),
-    (lambda: Task.from_networkx(ring(label=AB, split=["train", "x", "", ""])), "node 1: the split 'x' is none of"),
-    (lambda: Task.from_networkx(ring(300, label=[0, 1] * 150, name=map(str, range(300)))), "has 300 different values"),
-    (
-        lambda: Task.from_networkx(ring(label=[[1], [2], [1], [2]]), loss="x"),
-        "'x' is no loss; choose from cross_entropy, binary_cross_entropy, mse",
-    ),
-    (lambda: Task.from_networkx([ring(), ring()], ["a"]), "There are 1 labels for 2 graphs"),
-    (lambda: Task.from_networkx([ring(label=AB), ring()], None, level="edge"), "level='edge' is unknown here"),
-    (lambda: Task.from_networkx([ring(label=AB)], level="graph"), "The graphs have no labels, but the nodes do"),
-    (
-        lambda: Task.from_networkx(ring(label=AB), metric="mae"),
-        "'mae' is no metric of the loss 'cross_entropy'; choose from accuracy",
-    ),
-    (lambda: Task.from_networkx(ring(label=AB), categories=["m"]), "categories names 'm', which is none of none"),
-    (lambda: Task.from_networkx(ring(label=AB), loss="mse"), "The labels of the nodes are words, not numbers"),
-    (
-        lambda: Task.from_networkx(ring(label=[None, 0.5, np.inf, 2.0])),
-        "node 2: the label is infinite; give a number, or none",
-    ),
-    (lambda: Task.from_networkx(ring(label=["a"] * 4)), "all labels are of one class"),
-    (lambda: Task.from_arrays(X, [[0, 4], [1, 0]], AB), "edge 1 names node 4, but nodes are numbered 0 to 3"),
-    (lambda: Task.from_arrays(X, [[0], [3]], AB[:2], graph=[0, 0, 1, 1]), "edge 0 joins nodes of two graphs"),
-    (lambda: Task.from_arrays(X, E, AB[:2], graph=[0, 1, 0, 1]), "graph must give each node the number of its graph"),
-    (lambda: Task.from_arrays(X, E, AB, graph=[0, 0, 0]), "x is for 4 and graph is for 3 nodes; they must agree"),
-    (lambda: Task.from_arrays(X, [0, 1], AB), r"edge_index has the shape \(2,\); give senders and receivers"),
-    (lambda: Task.from_arrays(X, [[0.5], [1]], AB), "edge_index is of type float64; give whole numbers"),
-    (lambda: Task.from_arrays(X, None, AB), "There are no edges; give edge_index"),
-    (lambda: Task.from_arrays(None, E, None), "Neither x nor graph nor num_nodes says how many nodes"),
-    (lambda: Task.from_networkx(ring(), 5), "The labels are of type int; give a list or an array of them"),
-    (lambda: Task.from_arrays(X, E, ["a"]), "There are 1 labels for 4 nodes; give one label each"),
-    (lambda: Task.from_arrays(X, E, [None] * 4), "None of the 4 nodes has a label"),
-    (lambda: Task.from_arrays(np.diag([1, np.inf, 0, 0]), E, AB), "node 1: x is missing, NaN or infinite"),
-    (
-        lambda: Task.from_arrays(sparse.csr_matrix(np.diag([1, 0, np.nan, 0])), E, AB),
-        "node 2: x is NaN or infinite; fill it in",
-    ),
-    (lambda: Task.from_arrays(X, E, AB, split={"train": [0, 1], "test": [1]}), "node 1 is in two parts of the split"),
-    (lambda: Task.from_arrays(X, E, AB, split={"train": [0, 9]}), "train of the split names node 9, but they are"),
-    (lambda: Task.from_arrays(X, E, AB, split={"train": [0.5]}), "train of the split is of type float64"),
-    (lambda: Task.from_arrays(X, E, AB, split={"rest": [0]}), "The split has the part 'rest'; its parts are called"),
-    (lambda: Task.from_arrays(X, E, AB, split={"train": [0], "test": [1]}), "The split has nothing for validation"),
-    (
-        lambda: Task.from_arrays(X, E, ["a", "b", None, "a"], split={"train": [0], "val": [1], "test": [2]}),
-        "node 2 is for test but has no label; give one, or take it out",
-    ),
-    (lambda: Task.from_pyg([data(E, 4, y=[0, 1, 0])] * 2), r"y has the shape \(3,\), which is neither one label nor"),
-    (lambda: Task.from_pyg([data(E, 4, x=X, y=[0]), data(E, 4, y=[1])]), "graph 1 has no x, but other graphs do"),
-    (lambda: Task.from_pyg([data(E, 4, x=X, y=[0]), data(E, 3, x=X, y=[1])]), "graph 1 has 4 rows of x but 3 nodes"),
-    (lambda: Task.from_pyg([data([(0, 9)], 4, y=[0]), data(E, 4, y=[1])]), "graph 0: an edge names node 9"),
-    (lambda: Task.from_pyg([SimpleNamespace(x_dict={})]), "has no edge_index; give homogeneous graphs"),
-    (lambda: Task.from_pyg(data(E, 4, y=[0, 1, 0, 1], train_mask=np.ones((4, 3), bool))), r"mask\[:, 0\]"),
-    (
-        lambda: Task.from_pyg([data(E, 4, y=[0]), data(E, 4, y=Empty([1]))]),
-        r"^graph 1: y cannot be read as an array \(Cannot copy out of meta tensor; no data\); give a dense array",
-    ),
-    (lambda: Task.from_arrays([[1], [1, 2]], E, AB), r"^x cannot be read as an array \(rows differ in length\)"),
-    (lambda: Task.from_arrays(X, [[0, 1], [2]], AB), r"^edge_index cannot be read as an array \(rows differ"),
-    (lambda: Task.from_arrays(X, (np.zeros(2, int), np.zeros(3, int)), AB), r"^edge_index .* \(rows differ in length"),
-    (lambda: Task.from_arrays(X, sparse.eye(4), AB), "^edge_index is sparse, which only features of nodes may be"),
-    (lambda: Task.from_pyg(data(E, 4, y=Sparse([1, 0, 1, 0]))), "^y is sparse, which only features of nodes may be"),
-    (lambda: Task.from_pyg(data(E, 4, x=Sparse([1, 0, 1, 0]), y=AB)), r"^x is a sparse tensor of the shape \(4,\)"),
-    (lambda: Task.from_arrays(X * 1j, E, AB), "^x is of complex numbers; give their real and imaginary parts"),
-    (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 1, 0, 1])), "batch must give each node the number of its graph"),
-    (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 1])), "batch must number the graphs of all 4 nodes, from 0 on"),
-    (lambda: Task.from_pyg(data(E, 4, y=AB, batch=[0, 0, 0, 10**12])), "batch must number the graphs of all 4 nodes"),
-    (
-        lambda: Task.from_dgl(DGLGraph(E, 4, h=X, label=AB), attributes=["g"]),
-        "no attribute 'g'; give it, or choose from h, label",
-    ),
-    (
-        lambda: Task.from_dgl(DGLGraph(E, 4, label=AB), edge_attributes="length"),
-        "^The edges have no attribute 'length'; give it, or choose from none",
-    ),
-    (
-        lambda: Task.from_networkx(ring(label=AB, m=AB), attributes="mass"),
-        "no attribute 'mass'; give it, or choose from label, m",
-    ),
-    (
-        lambda: Task.from_networkx(ring(label=AB), edge_attributes=["length"]),
-        "^The edges have no attribute 'length'; give it, or choose from none",
-    ),
-    (
-        lambda: Task.from_pyg([data(E, 4, y=[0, 1] * 2, train_mask=[True] * each) for each in (3, 5)]),
-        r"^graph 0: train_mask has the shape \(3,\); give true or false for each of the 4 nodes",
-    ),
-    (
-        lambda: Task.from_pyg(data(E, 4, y=[0, 1] * 2, val_mask=True)),
-        r"^graph 0: val_mask has the shape \(\); give true",
-    ),
-    (
-        lambda: Task.from_pyg(data(E, 4, y=[0, 1] * 2, val_mask=[0, 3, 1, 0])),
-        "^graph 0: val_mask holds 3; give true or",
-    ),
-    (lambda: Task.from_dgl(DGLGraph(E, 4, label=[0, 1] * 2, test_mask=[0, 1, 0, np.nan])), "test_mask holds nan; give"),
-    (
-        lambda: Task.from_pyg(data(E, 4, y=[0, 1] * 2, train_mask=[0] * 4, test_mask=[False] * 4)),
-        "^No node is in train_mask or test_mask; put some in, or take the masks away",
-    ),
-    (
-        lambda: Task.from_networkx(ring(label=AB, train_mask=[True, False, True])),
-        "^graph 0: train_mask holds None; give true or false for each of the 4 nodes",
-    ),
-    (
-        lambda: Task.from_networkx(ring(label=AB, val_mask=[True, False] * 2, split=["train", "", "", ""])),
-        "^The nodes have both split and val_mask; take one of the two splits away",
-    ),
-    (
-        lambda: Task.from_arrays(X, E, AB, unlabeled="a"),
-        "^'unlabeled' is no option of a task; choose from name, level, ",
-    ),  # type: ignore[call-arg]
-    (lambda: Task.from_networkx(ring(label=AB), directed="no"), "^directed='no' is neither true nor false"),  # type: ignore[arg-type]
-    (
-        lambda: Task.from_arrays(X, E, AB, split=0.8),
-        "^The split is of type float; give the members of train, validation",
-    ),  # type: ignore[arg-type]
-    (lambda: Task.from_arrays(X, E, AB, split={"train": [[0], [1, 2]]}), "^The part train of the split cannot be read"),
-    (lambda: Task.from_arrays(X, E, AB, split={"train": [], "test": []}), "The split has nothing for train"),
-    (
-        lambda: Task.from_networkx([ring()] * 3, {1: "a", 2: "b", 3: "a"}),
-        "by number, 0 to 2, but one is for 3; mend it",
-    ),
-    (lambda: Task.from_arrays(X, E, np.array(3)), "^The labels are a single one; give a list or an array of them"),
-    (lambda: Task.from_arrays(X, E, Tensor(3)), "^The labels are a single one; give a list or an array of them"),
-    (lambda: Task.from_dgl(DGLGraph([], 0), []), "^There are no nodes; give at least one"),
-    (lambda: Task.from_networkx(nx.Graph(), []), "^There are no nodes; give at least one"),
-    (lambda: Task.from_arrays(None, E, AB, num_nodes=4.5), "^num_nodes is of type float64; give whole numbers"),  # type: ignore[arg-type]
-    (lambda: Task.from_arrays(None, E, AB, num_nodes=-4), "^num_nodes is -4; give a whole number, 0 or more"),
-    (
-        lambda: Task.from_pyg(data(E, 4, y=[1])),
-        r"^There is one graph, and y has the shape \(1,\); give a label to each",
-    ),
-    (
-        lambda: Task.from_pyg(data([(0, 1)], 0, y=[])),
-        "^graph 0: an edge names node 0, but it has no nodes; drop or mend",
-    ),
-    (
-        lambda: Task.from_pyg([data(E, 4, y=np.ones((1, width))) for width in (2, 3)]),
-        r"^graph 1: y has the shape \(1, 3\), unlike graph 0; make them alike",
-    ),
-    (
-        lambda: Task.from_pyg([data(E, 4, y=[0], edge_attr=np.ones((2, width))) for width in (2, 3)]),
-        r"^graph 1: edge_attr has the shape \(2, 3\), unlike graph 0; make them alike",
-    ),
-    (lambda: Task.from_arrays(X, E, AB[:2], graph=[0] * 4), "^graph 1 has no nodes; drop it, with its label"),
-    (lambda: Task.from_arrays(np.ones((4, 2, 2)), E, AB), r"^x has the shape \(4, 2, 2\); give a row for each node"),
-    (lambda: Task.from_arrays(X, E, AB[:2], graph=[-1, 0, 1, 1]), "graph must give each node the number of its graph"),
-    (
-        lambda: Task.from_arrays(X, E, AB, edge_attr=np.ones((2, 2, 2))),
-        r"^edge_attr has the shape \(2, 2, 2\), but there are 2 edges; give a row for each edge",
-    ),
-    (lambda: Task.from_pyg(Heterogeneous()), r"^Graph 0 \(Heterogeneous\) has no edge_index; give homogeneous graphs"),
-    (lambda: read(Heterogeneous(), []), "^Heterogeneous is no kind of graph that is known here"),
-    (lambda: Task.from_dgl(DGLGraph(E, 4, homogeneous=False)), "no graph of DGL with one kind of nodes and edges"),
-    (lambda: Task.from_dgl([DGLGraph(E, 4, h=X), DGLGraph(E, 4, h=X[:, :1])], AB[:2]), "graph 1: h has the shape"),
-]
-
-
-@pytest.mark.parametrize(("make", "message"), FAULTS)
-def test_faults_are_told_in_a_sentence_with_the_place(make: Any, message: str) -> None:
-    with pytest.raises(UserError, match=message) as caught:
-        make()
-    assert str(caught.value).endswith(".")
-
-
-def test_places_name_graph_and_node() -> None:
-    raw = from_networkx([ring(), nx.relabel_nodes(ring(), {2: "two"})])
-    assert raw.where.node(1) == "graph 0: node 1"
-    assert raw.where.node(6) == "graph 1: node 'two'"
 
 
 def test_words_of_a_split() -> None:
