@@ -104,7 +104,11 @@ def test_calibrated_over_product_by_level() -> None:
     """Live from the lines that the test above holds to the searches; replays from the pairs of methods."""
     heading, *rows = the_table(PAGE, "level", "live", *BANKS)
     live = [
-        row for table in tables(PAGE) if "by task" in table[0] for row in table if "calibrated, 3 over pro" in row[0]
+        row
+        for table in tables(PAGE)
+        if "by task" in table[0] and len(table) == 7
+        for row in table
+        if "calibrated, 3 over pro" in row[0]
     ]
     for (level, *cells), (*_, by_task, _, _, _) in zip(rows, live[-2:], strict=True):
         shown = dict(zip(heading[1:], cells))
@@ -114,6 +118,15 @@ def test_calibrated_over_product_by_level() -> None:
             of = [dict(zip(names, pair)) for pair in pairs if pair[:2] == ["rank, calibrated, smooth, trials", PRODUCT]]
             found = [pair["score at 3"] for pair in of if pair["level"] == level or (level == "node" and len(of) == 1)]
             assert [gain] == (found or [""]), (level, title)
+
+
+def test_what_trials_take_to_train() -> None:
+    taken = replays("embedded", "method", "all", "graph", "node")
+    gained = replays("embedded", WORTH)
+    for prior, row in by_method(the_table(PAGE, "prior", "time of 3 trials")).items():
+        method = {"calibrated": "rank, calibrated, smooth, trials", "frugal": "rank, frugal"}.get(prior, PRODUCT)
+        shares = [taken[method][level] for level in ("all", "graph", "node")]
+        assert list(row.values()) == [*shares, gained[method][WORTH], gained[method]["gain at 3 over random 3"]], prior
 
 
 def test_trials_to_pass_random_and_tpe() -> None:
