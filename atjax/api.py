@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from atjax import config
+from atjax import config, levels
 from atjax.bank.store import Bank, load_bank
 from atjax.budget import Budget
 from atjax.config import load_task
@@ -59,7 +59,7 @@ def transfer_prior(
         prior: Settings of the prior; those of `conf/search.yaml` for the task's level if None.
         seed: Of the split, and of the projection.
     """
-    prior = prior or config.default_prior(task.level)
+    prior = prior or levels.default_prior(task.level)
     return transfer(
         task,
         bank,

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 from rich.console import Console
 
-from atjax import cli, config
+from atjax import cli, config, levels
 from atjax.bank import build, store
 from atjax.space import bank_designs
 
@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> None:
     folder = cli.own_bank(cfg.bank, "bank")
     seed = cli.whole(cfg.seed, "seed", 0)
     feature, compact = cli.flag(cfg.feature, "feature"), cli.flag(cfg.compact, "compact")
-    budget, space, fisher = config.build(cfg.budget), config.build(cfg.space), config.compared(cfg.fisher)
+    budget, space, fisher = config.build(cfg.budget), config.build(cfg.space), levels.compared(cfg.fisher)
     budget.check(space)
     workers = build.default_workers() if cfg.workers is None else cli.whole(cfg.workers, "workers", 1)
     designs = bank_designs(space, cli.whole(cfg.designs, "designs", 0))

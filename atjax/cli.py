@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from atjax import compilation, config
+from atjax import compilation, config, levels
 from atjax.bank.build import embed_task
 from atjax.bank.store import Bank, load_bank
 from atjax.bank.target import check_target
@@ -279,7 +279,7 @@ def prepare_transfer(cfg: DictConfig) -> dict[Level, functools.partial[Transfer]
         projection=config.build(cfg.projection),
         cache=config.cache_dir() / "features",
     )
-    settled: dict[Level, DictConfig] = {level: config.at_level(cfg, level) for level in get_args(Level)}
+    settled: dict[Level, DictConfig] = {level: levels.at_level(cfg, level) for level in get_args(Level)}
     return {
         level: functools.partial(shared, fisher=config.build(own.fisher), prior=config.build(own.prior))
         for level, own in settled.items()

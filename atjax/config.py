@@ -6,7 +6,6 @@ programs and `load_task` both read them.
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import functools
 import hashlib
@@ -15,7 +14,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra.utils
 import pooch
@@ -23,11 +22,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
 from atjax.errors import UserError
-from atjax.task import Level, Task
-
-if TYPE_CHECKING:
-    from atjax.fisher import FisherConfig
-    from atjax.prior import PriorConfig
+from atjax.task import Task
 
 FIXED_KEYS = frozenset({"_target_", "root"})
 """Keys of a task's file that are no options of `load_task`: the first is what it is, `root` is ``data_root``."""
@@ -158,66 +153,22 @@ def load_task(name: str, /, *, data_root: str | os.PathLike[str] | None = None, 
 
 def load(group: str, name: str) -> Any:
     """The object that ``conf/<group>/<name>.yaml`` describes, such as the budget ``quick``."""
-    return hydra.utils.instantiate(_composed(group, name), _convert_="all")
+    return hydra.utils.instantiate(composed(group, name), _convert_="all")
 
 
-def _composed(group: str, name: str) -> DictConfig:
-    """A file of a group over the files that its ``defaults`` name, as Hydra composes it."""
-    file = OmegaConf.load(conf_dir() / group / f"{name}.yaml")
-    assert isinstance(file, DictConfig)
-    beneath = [_composed(group, str(base)) for base in file.pop("defaults", []) if base != "_self_"]
-    merged = OmegaConf.merge(*beneath, file)
-    assert isinstance(merged, DictConfig)
-    return merged
-
-
-def at_level(config: DictConfig, level: Level) -> DictConfig:
-    """A configuration with all that it leaves to the level of the task.
-
-    ``prior.by_level`` stands for the prior that it names for the level, and ``fisher.statistic``, where it is null, for
-    what the prior compares.
-
-    Raises:
-        UserError: There is no such prior.
-    """
-    settled = config.copy()
-    settled.prior = _prior_at(config.prior, level)
-    if settled.fisher.statistic is None:
-        settled.fisher.statistic = settled.prior.statistic
-    return settled
-
-
-def _prior_at(prior: DictConfig, level: Level) -> DictConfig:
-    if "by_level" not in prior:
-        return prior
-    name, names = str(prior.by_level[level]), _choices("prior")
-    if name not in names or name == prior.name:
-        rest = [each for each in names if each != prior.name]
-        raise UserError(f"prior.by_level.{level}: there is no prior {name!r}{choose_from(name, rest)}.")
-    return _composed("prior", name)
-
-
-def _choices(group: str) -> list[str]:
+def choices(group: str) -> list[str]:
     """Names of the files of a group, ascending."""
     return sorted(file.stem for file in (conf_dir() / group).glob("*.yaml"))
 
 
-def default_prior(level: Level) -> PriorConfig:
-    """The prior that ``conf/search.yaml`` takes for tasks of a level if nothing else is said."""
-    return build(_prior_at(_composed("prior", default_choice("prior")), level))
-
-
-def compared(fisher: DictConfig) -> list[FisherConfig]:
-    """The settings of every feature that a bank needs.
-
-    Those of ``fisher`` alone; but where its ``statistic`` is null, those settings with what each prior under
-    ``conf/prior`` compares.
-    """
-    if fisher.statistic is not None:
-        return [build(fisher)]
-    priors = [_composed("prior", name) for name in _choices("prior")]
-    statistics = {tuple(prior.statistic) for prior in priors if "statistic" in prior}
-    return [dataclasses.replace(build(fisher), statistic=each) for each in sorted(statistics)]
+def composed(group: str, name: str) -> DictConfig:
+    """A file of a group over the files that its ``defaults`` name, as Hydra composes it."""
+    file = OmegaConf.load(conf_dir() / group / f"{name}.yaml")
+    assert isinstance(file, DictConfig)
+    beneath = [composed(group, str(base)) for base in file.pop("defaults", []) if base != "_self_"]
+    merged = OmegaConf.merge(*beneath, file)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def default(group: str) -> Any:

@@ -83,7 +83,7 @@ LAYERS = (
     {"embedding", "ranking"},
     {"affinity"},
     {"prior"},
-    {"transfer", "samplers"},
+    {"transfer", "samplers", "levels"},
     {"report"},
     {"search"},
     {"api", "cli"},

@@ -10,7 +10,7 @@ import pooch
 import pytest
 from hydra import compose, initialize_config_dir
 
-from atjax import config, load_bank
+from atjax import config, levels, load_bank
 from atjax.config import conf_dir, data_root, load_task, task_names
 from atjax.embedding import ProjectionConfig
 from atjax.errors import UserError
@@ -141,14 +141,14 @@ def test_the_prior_and_what_it_compares_follow_the_level() -> None:
         with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
             composed = compose("search", list(arguments))
         before = composed.copy()
-        own = config.at_level(composed, level)
+        own = levels.at_level(composed, level)
         assert composed == before
         return config.build(own.prior), config.build(own.fisher)
 
     assert settled("node") == (calibrated, losses)
     assert settled("graph") == settled("edge") == (product, alpha)
-    levels: tuple[Level, ...] = ("node", "graph", "edge")
-    assert [config.default_prior(level) for level in levels] == [calibrated, product, product]
+    every: tuple[Level, ...] = ("node", "graph", "edge")
+    assert [levels.default_prior(level) for level in every] == [calibrated, product, product]
     # What is said outright stands.
     assert settled("graph", "prior=calibrated") == (calibrated, losses)
     assert settled("node", "prior=rank") == (config.load("prior", "rank"), alpha)
@@ -163,12 +163,12 @@ def test_a_bank_gets_what_every_prior_compares() -> None:
     with initialize_config_dir(str(config.conf_dir()), version_base="1.3"):
         asked = {name: compose("build_bank", [f"fisher={name}"]).fisher for name in ("auto", "alpha", "losses")}
         less = compose("build_bank", ["fisher.seeds=2"]).fisher
-    assert {name: config.compared(node) for name, node in asked.items()} == {
+    assert {name: levels.compared(node) for name, node in asked.items()} == {
         "auto": [alpha, losses],
         "alpha": [alpha],
         "losses": [losses],
     }
-    assert config.compared(less) == [dataclasses.replace(each, seeds=2) for each in (alpha, losses)]
+    assert levels.compared(less) == [dataclasses.replace(each, seeds=2) for each in (alpha, losses)]
 
 
 def test_searches_from_other_priors_have_run_directories_of_their_own() -> None:

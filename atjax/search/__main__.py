@@ -9,7 +9,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
-from atjax import cli, config
+from atjax import cli, config, levels
 from atjax.bank import build
 from atjax.prior import Prior, uniform_prior
 from atjax.report import print_summary
@@ -46,10 +46,10 @@ def main(cfg: DictConfig) -> None:
     else:
         prior = uniform_prior(space)
     if own is not None and found is not None:
-        cli.embed_with_progress(task, own, config.compared(cfg.fisher), seed, console)
+        cli.embed_with_progress(task, own, levels.compared(cfg.fisher), seed, console)
     result = new_result(task, prior, space, budget, config=settings, seed=seed, found=found)
     result["seconds"]["data"] = data_seconds
-    recorder = Recorder(folder, task, result, resume=resume, config=OmegaConf.to_yaml(config.at_level(cfg, task.level)))
+    recorder = Recorder(folder, task, result, resume=resume, config=OmegaConf.to_yaml(levels.at_level(cfg, task.level)))
     if recorder.recorded:
         console.print(f"{task.name}: going on after {len(recorder.recorded)} trials on record.", markup=False)
         if own is not None:  # named for the first time now, or the search was stopped between the two
