@@ -39,7 +39,6 @@ NO_FEATURES = frozenset({"label", "_ID", *MASKS})
 WEIGHT = "weight"
 """The edge attribute that is a weight, in graphs of NetworkX and DGL."""
 
-
 ARRAYS = ("x", "edge_index", "graph", "num_nodes", "edge_attr", "edge_weight")
 """Arguments of `from_arrays` that say what graphs are."""
 

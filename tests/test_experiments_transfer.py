@@ -85,7 +85,7 @@ def bank(whole: bool = True, tasks: int = 5) -> Recorded:
         whole,
         {name: 1 + rng.random(12) for name in "vwxy"},
         {name: 1 + rng.random(24) for name in "vwxy"},
-        1 + rng.random((12, tasks)),
+        rng.lognormal(sigma=2, size=(12, tasks)),
     )
 
 
@@ -249,12 +249,12 @@ def test_methods_are_compared_task_by_task() -> None:
 
 def test_what_first_trials_take_to_train() -> None:
     some, rng = bank(), np.random.default_rng(5)
-    found = {m: [rng.integers(12, size=(8, 30)) for _ in range(5)] for m in tables.GOALS}
+    found = {m: [rng.integers(12, size=(2, 30)) for _ in range(5)] for m in tables.GOALS}
     uniform, method = tables.GOALS
     assert uniform == "uniform random"
 
     def took(name: str, task: int) -> float:
-        return float(sum(some.seconds[design, task] for seed in found[name][task] for design in seed[:3])) / 24
+        return float(sum(some.seconds[design, task] for seed in found[name][task] for design in seed[:3])) / 6
 
     ratios = np.log([took(method, task) / took(uniform, task) for task in range(5)])
     mean, error = ratios.mean(), ratios.std(ddof=1) / 5**0.5
@@ -339,6 +339,31 @@ def test_priors_are_those_of_the_live_search(name: str) -> None:
     mine = source.shares[seen] @ source.weights["fisher"]
     assert set(live) == {row.tobytes() for row in some.rows[seen]}
     np.testing.assert_allclose([live[row.tobytes()] for row in some.rows[seen]], mine, atol=1e-5)
+
+
+def test_the_price_on_time_is_that_of_the_live_search() -> None:
+    some, every = recorded.embedded(), load_bank()
+    content = next(content for content, other in every.tasks.items() if other == "mutag")
+    prior, _ = prior_from_bank(
+        np.concatenate([some.features["mutag"], some.losses["mutag"]]),
+        *("graph", every, every.space),
+        **{"exclude_hash": content, "exclude_name": "mutag", "budget": "quick"},
+        fisher=config.load("fisher", "losses").key,
+        config=config.load("prior", "frugal"),
+    )
+    rule = priors.METHODS[priors.PRICED](priors.prepare(some, some.tasks.index("mutag")), 0, 3)
+    assert isinstance(rule, Follow)
+    assert prior.ranking is not None
+    live, mine = (dict(zip(map(bytes, each.rows), np.asarray(each.penalty))) for each in (prior.ranking, rule.ranking))
+    assert max(mine.values()) - min(mine.values()) > 0.05
+    np.testing.assert_allclose([live[row] for row in mine], list(mine.values()), atol=1e-6)
+
+
+def test_a_bank_without_times_has_no_price() -> None:
+    timed = bank()
+    silent = dataclasses.replace(timed, seconds=np.full((12, 5), np.nan))
+    asked = ("uniform random", priors.PRICED)
+    assert (run.methods_for(timed, asked), run.methods_for(silent, asked)) == (asked, asked[:1])
 
 
 def test_the_embedded_bank_as_a_benchmark() -> None:

@@ -247,8 +247,8 @@ def _product(kind: type, similarity: str) -> Build:
     return lambda s, seed, trials: kind(s.bank.candidates(s.task, seed), product(s, similarity))
 
 
-def _rank(similarity: str, reweigh: float = 0.0, smooth: bool = False) -> Build:
-    return lambda s, seed, trials: Follow(ranking(s, similarity, seed, reweigh, smooth=smooth))
+def _rank(similarity: str, reweigh: float = 0.0, smooth: bool = False, price: float = 0.0) -> Build:
+    return lambda s, seed, trials: Follow(ranking(s, similarity, seed, reweigh, smooth=smooth, price=price))
 
 
 def _rank_first(kind: type, similarity: str) -> Build:
@@ -293,9 +293,7 @@ METHODS: dict[str, Build] = {
     "rank, calibrated, smooth": _rank("calibrated", smooth=True),
     "rank, calibrated, trials": _rank("calibrated", CALIBRATED.reweigh),
     "rank, calibrated, smooth, trials": _rank("calibrated", CALIBRATED.reweigh, smooth=True),
-    PRICED: lambda s, seed, trials: Follow(
-        ranking(s, "calibrated", seed, FRUGAL.reweigh, smooth=True, price=FRUGAL.price)
-    ),
+    PRICED: _rank("calibrated", FRUGAL.reweigh, smooth=True, price=FRUGAL.price),
     "rank tpe": _rank_first(TPE, "fisher"),
     "rank evolution": _rank_first(Evolution, "fisher"),
     "rank tpe, equal": _rank_first(TPE, "equal"),

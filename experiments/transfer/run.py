@@ -65,6 +65,11 @@ def replay(bank: Recorded, task: int, methods: Sequence[str], seeds: int, trials
     return done
 
 
+def methods_for(bank: Recorded, asked: Sequence[str]) -> tuple[str, ...]:
+    """Those of the methods asked for that a bank has the numbers for: prices need times."""
+    return tuple(method for method in asked if method != PRICED or np.isfinite(bank.seconds).any())
+
+
 _BANK: dict[str, Recorded] = {}
 
 
@@ -94,8 +99,7 @@ def main() -> None:
         except UserError as error:
             print(f"{name} is left out. {error}")
             continue
-        timed = bool(np.isfinite(bank.seconds).any())
-        methods = tuple(method for method in asked if timed or method != PRICED)
+        methods = methods_for(bank, asked)
         start = time.perf_counter()
         if not chosen.tables_only:
             with ProcessPoolExecutor(chosen.processes, get_context("spawn")) as pool:
