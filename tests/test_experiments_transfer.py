@@ -16,7 +16,9 @@ import tiny
 
 sys.path.append(str(tiny.REPOSITORY / "experiments" / "transfer"))
 
+import figure
 import hyperband
+import measures
 import priors
 import recorded
 import replay
@@ -147,7 +149,7 @@ def test_the_best_so_far_by_hand() -> None:
         for number in range(4):
             done = [design for design in row[: number + 1] if design >= 0]
             assert found[number] == max(done, key=lambda design: scores[design])
-            assert tables.curves(some, 3, tried, some.test)[seed, number] == scores[found[number]] + 10
+            assert measures.curves(some, 3, tried, some.test)[seed, number] == scores[found[number]] + 10
 
 
 def test_ties_go_to_the_lower_validation_loss_then_to_the_earlier_trial() -> None:
@@ -164,7 +166,7 @@ def test_ties_go_to_the_lower_validation_loss_then_to_the_earlier_trial() -> Non
 
 def test_the_expected_best_of_n_random_designs_by_brute_force() -> None:
     shares = np.random.default_rng(2).random(7)
-    expected = tables.random_shares(shares)
+    expected = measures.random_shares(shares)
     for n in (1, 3, 7):
         every = [max(chosen) for chosen in itertools.combinations(shares, n)]
         assert expected[n - 1] == pytest.approx(np.mean(every))
@@ -174,7 +176,7 @@ def test_random_trials_are_worth_what_they_are() -> None:
     some = bank()
     rule = Random(WholeSpace(SPACE), table_of(SPACE, SPACE.uniform()))
     found = {"random": [np.stack([replay.search(some, t, rule, s, 6) for s in range(400)]) for t in range(5)]}
-    np.testing.assert_allclose(tables.worth(some, found, 3)["random"], 3, atol=0.35)
+    np.testing.assert_allclose(measures.worth(some, found, 3)["random"], 3, atol=0.35)
 
 
 def test_agreement_by_hand() -> None:
@@ -183,9 +185,9 @@ def test_agreement_by_hand() -> None:
     turns = np.array([first, second, first])[:, :, None]
     tests = np.array([test, second, test])[:, :, None]
     some = dataclasses.replace(bank(), validation=turns, test=tests)
-    assert tables.agreement(some, 0) == pytest.approx((2, (-1 + 1) / 2, 1 / 3, 3))
+    assert measures.agreement(some, 0) == pytest.approx((2, (-1 + 1) / 2, 1 / 3, -1 / 3, 3))
     single = dataclasses.replace(some, validation=turns[:1], test=tests[:1])
-    assert tables.agreement(single, 0) == pytest.approx((1, -1, np.nan, np.nan), nan_ok=True)
+    assert measures.agreement(single, 0) == pytest.approx((1, -1, np.nan, np.nan, np.nan), nan_ok=True)
 
 
 def test_what_other_splits_tell_by_simulation() -> None:
@@ -198,12 +200,12 @@ def test_what_other_splits_tell_by_simulation() -> None:
     best = np.mean([max(ranks[s][np.argsort(-np.delete(turns, s, 0).mean(axis=0))[:3]]) for s in range(3)])
     drawn = np.array([rng.permutation(30) for _ in range(20_000)])
     reached = np.maximum.accumulate(drawn, axis=1).mean(axis=0)
-    assert tables.agreement(some, 0).worth == pytest.approx(np.interp(best, reached, np.arange(1, 31)), rel=0.05)
+    assert measures.agreement(some, 0).worth == pytest.approx(np.interp(best, reached, np.arange(1, 31)), rel=0.05)
 
 
 def test_passing_a_target() -> None:
-    assert tables.passes(np.array([0.1, 0.5, 0.7]), 0.5) == 2
-    assert tables.passes(np.array([0.1, 0.5, 0.7]), 0.8) == np.inf
+    assert measures.passes(np.array([0.1, 0.5, 0.7]), 0.5) == 2
+    assert measures.passes(np.array([0.1, 0.5, 0.7]), 0.8) == np.inf
 
 
 def test_optunas_samplers_are_replayed() -> None:
@@ -222,15 +224,15 @@ def test_a_run_is_kept_and_not_done_again(tmp_path: Path) -> None:
     text = tables.report(some, found)
     assert "Trials needed to pass the mean test score of uniform tpe with 10 trials" in text
     assert "Trials needed to pass the mean validation score of uniform random with 10 trials" in text
-    assert text.count("| rank, fisher, trials |") == 5
-    tables.figure(some, found, tmp_path / "x.svg")
+    assert text.count("| rank, fisher, trials |") == 6
+    figure.draw(some, found, tmp_path / "x.svg")
     assert (tmp_path / "x.svg").read_text().startswith("<?xml")
 
 
 def test_methods_are_compared_task_by_task() -> None:
     some, rng = bank(), np.random.default_rng(4)
     pair = tables.PAIRS[0]
-    found = {m: [rng.integers(12, size=(8, 30)) for _ in range(5)] for m in (*tables.GOALS, *pair)}
+    found = {m: [rng.integers(12, size=(8, 30)) for _ in range(5)] for m in (measures.RANDOM, measures.TPE, *pair)}
     lines = [line[2:-2].split(" | ") for line in tables.report(some, found).splitlines()]
     rows = {row[2]: row for row in lines if tuple(row[:2]) == pair}
     assert set(rows) == {"all", "graph", "node"}
@@ -239,7 +241,7 @@ def test_methods_are_compared_task_by_task() -> None:
         assert 2 <= len(which) <= 5
         for place, number in ((4, 2), (5, 29)):
             one, other = (
-                np.array([100 * tables.curves(some, t, found[m][t], some.test)[:, number].mean() for t in which])
+                np.array([100 * measures.curves(some, t, found[m][t], some.test)[:, number].mean() for t in which])
                 for m in pair
             )
             error = np.std(one - other, ddof=1) / len(which) ** 0.5
@@ -247,11 +249,38 @@ def test_methods_are_compared_task_by_task() -> None:
             assert f"{sum(one > other)} of {len(which)}" == row[place + 2]
 
 
+def test_where_a_pick_stands_by_brute_force() -> None:
+    """Among the designs that its task was run with on the split of its seed; those that failed are last."""
+    some, rng = bank(), np.random.default_rng(6)
+    validation = rng.integers(6, size=(2, 12, 5)).astype(float)
+    validation[:, 3], validation[0, 5, 1] = np.nan, -np.inf
+    some = dataclasses.replace(some, validation=validation, validation_loss=rng.random((2, 12, 5)))
+    some = dataclasses.replace(some, test=np.where(np.isfinite(validation), rng.random((2, 12, 5)), validation))
+    have = np.flatnonzero(~np.isnan(validation[0, :, 0]))
+    found = {
+        m: [rng.permuted(np.tile(have, (6, 1)), axis=1) for _ in range(5)] for m in (measures.RANDOM, measures.TPE)
+    }
+
+    def place(scores: np.ndarray, seed: int, task: int, tried: np.ndarray) -> float:
+        own = validation[seed % 2, :, task]
+        loss = some.validation_loss[seed % 2, :, task]
+        pick = min(tried[:3], key=lambda design: (-own[design], loss[design]))
+        ranked = scores[seed % 2, have, task]
+        value = scores[seed % 2, pick, task]
+        return 100 * (np.sum(ranked < value) + (np.sum(ranked == value) + 1) / 2) / len(have)
+
+    lines = tables.report(some, found).partition("after 3 stands")[2].splitlines()
+    (row,) = [line[2:-2].split(" | ") for line in lines[3:6] if line.startswith(f"| {measures.TPE}")]
+    for start, which in ((1, range(5)), (3, np.flatnonzero(some.levels == "graph"))):
+        for cell, scores in zip(row[start : start + 2], (validation, some.test)):
+            places = [np.mean([place(scores, s, t, found[measures.TPE][t][s]) for s in range(6)]) for t in which]
+            assert cell == f"{np.mean(places):.0f} ± {np.std(places, ddof=1) / len(places) ** 0.5:.0f}"
+
+
 def test_what_first_trials_take_to_train() -> None:
     some, rng = bank(), np.random.default_rng(5)
-    found = {m: [rng.integers(12, size=(2, 30)) for _ in range(5)] for m in tables.GOALS}
-    uniform, method = tables.GOALS
-    assert uniform == "uniform random"
+    found = {m: [rng.integers(12, size=(2, 30)) for _ in range(5)] for m in (measures.RANDOM, measures.TPE)}
+    uniform, method = measures.RANDOM, measures.TPE
 
     def took(name: str, task: int) -> float:
         return float(sum(some.seconds[design, task] for seed in found[name][task] for design in seed[:3])) / 6

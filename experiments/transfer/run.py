@@ -20,9 +20,11 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import figure
 import numpy as np
 import optuna
 import tables
+from measures import RANDOM, TPE
 from priors import METHODS, PRICED, SIMULATION, prepare
 from recorded import BANKS, Recorded
 from replay import optuna_search, search
@@ -32,8 +34,8 @@ from atjax.samplers import WARM_UP
 
 HERE = Path(__file__).parent
 OPTUNA = {
-    "uniform random": lambda seed: optuna.samplers.RandomSampler(seed),
-    "uniform tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=WARM_UP),
+    RANDOM: lambda seed: optuna.samplers.RandomSampler(seed),
+    TPE: lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=WARM_UP),
 }
 """Optuna's own, where it can be kept to the recorded designs: on banks of whole spaces."""
 
@@ -91,7 +93,7 @@ def main() -> None:
     parser.add_argument("--tables-only", action="store_true", help="run nothing")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     chosen = parser.parse_args()
-    some = (*tables.GOALS, *chosen.method) if chosen.method else METHODS
+    some = (RANDOM, TPE, *chosen.method) if chosen.method else METHODS
     asked = SIMULATION if chosen.simulation else tuple(dict.fromkeys(some))
     for name in chosen.bank or [name for name in BANKS if name != "embedded-one-split"]:
         try:
@@ -116,7 +118,7 @@ def main() -> None:
         }
         text = tables.report(bank, found)
         (chosen.out / f"{name}.md").write_text(text)
-        tables.figure(bank, found, chosen.out / f"{name}.svg")
+        figure.draw(bank, found, chosen.out / f"{name}.svg")
         print(text)
 
 
