@@ -129,6 +129,34 @@ def test_what_trials_take_to_train() -> None:
         assert list(row.values()) == [*shares, gained[method][WORTH], gained[method]["gain at 3 over random 3"]], prior
 
 
+def test_where_picks_stand() -> None:
+    of_bank = replays("embedded", "graph, by validation")
+    page = by_method(the_table(PAGE, "graph, by validation"))
+    assert len(page) == 6
+    for method, row in page.items():
+        assert row == {column: of_bank[method][column] for column in row}, method
+
+
+def test_how_far_records_agree() -> None:
+    """The means and extremes of Kendall's tau that the page tells."""
+    heading, *rows = the_table((RESULTS / "embedded.md").read_text(), "test with that of another split")
+    cells = [dict(zip(heading, row)) for row in rows]
+
+    def mean(column: str, level: str) -> str:
+        values = [float(row[column]) for row in cells if row["level"] == level and row[column]]
+        return f"{sum(values) / len(values):.2f}"
+
+    text = " ".join(PAGE.split())
+    node, graph = (mean("validation with test", level) for level in ("node", "graph"))
+    assert f"is {node} on average on node tasks, {graph} on graph tasks" in text
+    tests = {row["task"]: row["test with that of another split"] for row in cells}
+    assert f"have {tests['chameleon_filtered']} and {tests['wisconsin']} on chameleon_filtered and wisconsin" in text
+    of_graphs = {float(tests[row["task"]]) for row in cells if row["level"] == "graph" and tests[row["task"]]}
+    assert (min(of_graphs), max(of_graphs)) == (float(tests["ptc_mr"]), float(tests["enzymes"]))
+    average = mean("test with that of another split", "graph")
+    assert f"{tests['ptc_mr']} (ptc_mr) to {tests['enzymes']} (enzymes), {average} on average" in text
+
+
 def test_trials_to_pass_random_and_tpe() -> None:
     text = (RESULTS / "nas-bench-graph.md").read_text()
     heading, *rows = the_table(PAGE, "to pass", "cora", "arxiv")
