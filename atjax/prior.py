@@ -33,7 +33,7 @@ from atjax.embedding import (
     train_projection,
 )
 from atjax.errors import UserError
-from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times
+from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times, widely_run
 from atjax.space import Choice, Design, Dimension, Probabilities, Space
 
 Weighting = Literal["inverse", "calibrated"]
@@ -55,6 +55,8 @@ class PriorConfig:
         joint: Rank whole designs as well (see `atjax.ranking`): the search follows that ranking before the marginals.
         ridge: Penalty of the regression that predicts ranks of designs which one task lacks.
         keep: What counts of a recorded rank, between 0 and 1; the rest is that regression's (see `fill_shares`).
+        coverage: Designs of the ranking are those that tasks of at least this share of the weight have run, against the
+            design that most of it has (see `atjax.ranking.widely_run`); 0: all that any task has.
         reweigh: How fast trials seen re-weight the tasks of the ranking; 0: never.
         weights: ``inverse``: 1 / d_e, the paper's; ``calibrated``: by the correlation of ranks that the bank lets one
             expect at that distance (see `atjax.affinity`).
@@ -74,6 +76,7 @@ class PriorConfig:
     joint: bool = False
     ridge: float = 3.0
     keep: float = 1.0
+    coverage: float = 0.5
     reweigh: float = 0.0
     weights: Weighting = "inverse"
     power: float = 4.0
@@ -101,6 +104,8 @@ class PriorConfig:
                 "prior.keep must lie between 0 and 1 and prior.power must not be negative; "
                 f"they are {self.keep} and {self.power}."
             )
+        if not 0 <= self.coverage <= 1:
+            raise UserError(f"prior.coverage must lie between 0 and 1; it is {self.coverage}.")
         if not 0 <= self.price < math.inf:
             raise UserError(f"prior.price must not be negative; it is {self.price}.")
         if self.weights not in get_args(Weighting):
@@ -244,7 +249,7 @@ def joint_ranking(
         tasks: Content hashes of T tasks.
         weights: Of these tasks, [T], with sum 1.
         space: Designs outside it are left out.
-        config: For ``ridge``, ``keep``, ``reweigh`` and ``price``.
+        config: For ``ridge``, ``keep``, ``coverage``, ``reweigh`` and ``price``.
 
     Returns:
         The ranking; None if these tasks have no design of the space.
@@ -262,7 +267,9 @@ def joint_ranking(
     filled = fill_shares(one_hot, shares[:, run], config.ridge, config.keep)
     taken = bank.records.groupby(["design", "content_hash"])["seconds"].mean().unstack().reindex_like(matrix)
     penalty = config.price * relative_times(taken.to_numpy(float)[inside])
-    return Ranking(space.numbers(designs), filled, weights[run] / weights[run].sum(), config.reweigh, penalty)
+    weights = weights[run] / weights[run].sum()
+    known = widely_run(~np.isnan(shares[:, run]), weights, config.coverage)
+    return Ranking(space.numbers(designs)[known], filled[known], weights, config.reweigh, penalty[known])
 
 
 def comparable(bank: Bank, *, exclude_hash: str, exclude_name: str, fisher: str, budget: str) -> Bank:

@@ -6,8 +6,9 @@ With r_t(M) the share of a task's recorded designs that a design M does not rank
 
 is followed from the top, without repeats, over the designs that the bank has seen. Marginals lose which choices go well
 together; ranks do not. Where one task lacks a design that others have, r_t is predicted by ridge regression on the
-one-hot choices. Designs that no task has are left out: their predicted ranks are worth little (docs/results.md).
-A recorded rank is that of one noisy training; part of it can be replaced by what the same regression says of it.
+one-hot choices. Predicted ranks are worth little (docs/results.md), so designs that few of the tasks have are left out
+(`widely_run`). A recorded rank is that of one noisy training; part of it can be replaced by what the same regression
+says of it.
 
 After a few trials the tasks are weighted anew by how well they rank what was seen (the idea of the ranking-weighted
 ensembles of Feurer et al., 2018): with tau_t the mean over pairs of n trials of sign x sign, 1 if task t orders all of
@@ -88,6 +89,20 @@ def rank_shares(performances: np.ndarray) -> np.ndarray:
     """
     frame = pd.DataFrame(performances)
     return (frame.rank() / frame.notna().sum()).to_numpy()
+
+
+def widely_run(run: np.ndarray, weights: np.ndarray, coverage: float) -> np.ndarray:
+    """Designs of which enough is recorded to rank them, bool [N].
+
+    Those that tasks have run which together weigh at least ``coverage`` times as much as the tasks of any one design.
+
+    Args:
+        run: Which designs each task has, bool [N, T].
+        weights: Of the tasks, [T].
+        coverage: Between 0 and 1; 0 takes all designs that a task of some weight has.
+    """
+    recorded = run @ weights
+    return (recorded > 0) & (recorded >= coverage * recorded.max(initial=0.0) - 1e-12)
 
 
 def fill_shares(one_hot: np.ndarray, shares: np.ndarray, ridge: float, keep: float = 1.0) -> np.ndarray:

@@ -151,6 +151,7 @@ def test_sets_that_cannot_be(
             "There is no setting 'prior.epsilon' of this prior; name one that has it, as in prior=pro",
         ),
         ("prior=frugal prior.price=-1", "prior.price must not be negative; it is -1."),
+        ("prior=rank prior.coverage=2", "prior.coverage must lie between 0 and 1; it is 2"),
         (
             "prior.by_level.node=calibated",
             "prior.by_level.node: there is no prior 'calibated' (did you mean calibrated?)",

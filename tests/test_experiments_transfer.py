@@ -363,7 +363,10 @@ def test_priors_are_those_of_the_live_search(name: str) -> None:
         table = table_of(every.space, prior.probabilities)
         np.testing.assert_allclose(priors.product(source, "fisher"), table, atol=1e-6)
     assert prior.ranking is not None
-    seen = ~np.isnan(some.known[:, source.others[source.weights["fisher"] > 0]]).all(axis=1)
+    run = ~np.isnan(some.known[:, source.others])
+    heavy = np.array([sum(w for w, has in zip(source.weights["fisher"], row) if has) for row in run])
+    seen = heavy >= heavy.max() / 2
+    assert 72 <= seen.sum() < (run.any(axis=1)).sum()  # some designs were run on a few tasks only
     live = {row.tobytes(): score for row, score in zip(prior.ranking.rows, prior.ranking.scores(prior.ranking.weights))}
     mine = source.shares[seen] @ source.weights["fisher"]
     assert set(live) == {row.tobytes() for row in some.rows[seen]}

@@ -13,7 +13,7 @@ from sklearn.linear_model import Ridge
 from atjax.bank import load_bank
 from atjax.bank.records import frame_designs, goodness
 from atjax.prior import Prior, PriorConfig, joint_ranking, uniform_prior
-from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times
+from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times, widely_run
 from atjax.samplers import WARM_UP, Follow, History, Random, WholeSpace, table_of
 from atjax.search.loop import rule_of
 from atjax.space import Design, bank_designs, paper_space
@@ -139,6 +139,38 @@ def test_the_joint_ranking_of_a_bank_by_brute_force() -> None:
                 ranking.shares[place[design], column], (behind + (ties + 1) / 2) / len(inside), rel_tol=1e-5
             )
     assert set(scores) - set(place) == {design for design in scores if design not in PAPER}
+
+
+@pytest.mark.parametrize("coverage", [0.0, 0.3, 0.5, 1.0])
+def test_designs_of_few_tasks_are_not_followed(coverage: float) -> None:
+    """By hand, on a bank where every task has designs of its own; tasks of no weight count nothing."""
+    rng = np.random.default_rng(8)
+    for _ in range(20):
+        run, weights = rng.random((12, 5)) < 0.5, rng.dirichlet(np.ones(5))
+        weights[2] = 0
+        by_design = [sum(w for w, has in zip(weights, row) if has) for row in run]
+        expected = [w > 0 and w >= coverage * max(by_design) - 1e-9 for w in by_design]
+        assert widely_run(run, weights, coverage).tolist() == expected
+    assert not widely_run(np.zeros((3, 2), bool), weights[:2], coverage).any()
+
+
+def test_the_ranking_of_the_bank_is_of_designs_that_half_of_the_tasks_have() -> None:
+    bank = load_bank().where(budget="quick")
+    tasks = sorted(bank.tasks)
+    weights = np.full(len(tasks), 1 / len(tasks))
+    every, some = (
+        joint_ranking(bank, tasks, weights, PAPER, PriorConfig(joint=True, keep=0.5, price=0.05, coverage=coverage))
+        for coverage in (0.0, 0.5)
+    )
+    assert every is not None
+    assert some is not None
+    counts = bank.records.groupby("design")["content_hash"].nunique()
+    of_every, of_some = ([PAPER.numbered(row).key for row in each.rows] for each in (every, some))
+    assert of_some == [key for key in of_every if counts[key] >= counts.max() / 2]
+    assert len(of_every) > len(of_some) >= 72
+    place = [of_every.index(key) for key in of_some]
+    np.testing.assert_array_equal(some.shares, every.shares[place])  # predicted from all designs, followed or not
+    np.testing.assert_array_equal(some.penalty, np.asarray(every.penalty)[place])
 
 
 def test_relative_times_by_hand() -> None:

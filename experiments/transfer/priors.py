@@ -20,7 +20,7 @@ from atjax.affinity import fit_affinity, held_out_distances, mean_distances
 from atjax.bank import kendall_distance, taskonomy_affinity
 from atjax.embedding import MINIMUM_TASKS, embedding_distance, train_projection
 from atjax.prior import PriorConfig, close_weights, mix
-from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times
+from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times, widely_run
 from atjax.samplers import TPE, WARM_UP, Evolution, Follow, History, Random, Rule, table_of
 
 RANK: PriorConfig = config.load("prior", "rank")
@@ -167,12 +167,13 @@ def ranking(
     smooth: bool = False,
     price: float = 0.0,
 ) -> Ranking:
-    """The joint score over the designs that the tasks with a weight have, or over `everything` by prediction.
+    """The joint score over the designs that enough of the tasks have, or over `everything` by prediction.
 
     A replay can follow those only that the left-out task has results of.
     """
     bank = source.bank
-    seen = everything | ~np.isnan(bank.known[:, source.others[source.weights[similarity] > 0]]).all(axis=1)
+    run = ~np.isnan(bank.known[:, source.others])
+    seen = everything | widely_run(run, source.weights[similarity], CALIBRATED.coverage)
     own = np.flatnonzero(seen & ~np.isnan(bank.validation[bank.split(seed), :, source.task]))
     shares = source.smooth if smooth else source.shares
     penalty = price * relative_times(bank.seconds[:, source.others])[own] if price else 0.0
