@@ -110,7 +110,7 @@ class Projection:
 
 
 def normalize(features: np.ndarray) -> np.ndarray:
-    """Task features z_f of norm 1 from mean alphas, [..., A] (section 4.2)."""
+    """Task features z_f of norm 1 from means over initialisations, [..., A] (section 4.2)."""
     return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), _SMALLEST)
 
 
@@ -171,7 +171,7 @@ def train_projection(
     One program for all iterations, compiled once for given shapes and settings.
 
     Args:
-        features: Mean alphas of T tasks under A anchors, [T, A].
+        features: Of T tasks, means over initialisations of what A anchors yield, [T, A] (`TaskFeature.mean`).
         distances: d_g between the tasks, [T, T], NaN where it is not known.
         seed: Seed of the initialisation and of the triplets.
         config: Settings; the defaults if None.

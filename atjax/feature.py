@@ -17,33 +17,36 @@ from atjax.errors import UserError
 from atjax.fisher import FisherConfig, Values, task_statistics
 from atjax.task import Task, hash_arrays
 
+_VALUES = "alphas"
+"""The key of `TaskFeature.values` in files: what a bank calls them too, since they were of alpha alone."""
+
 
 @dataclass(frozen=True, eq=False)
 class TaskFeature:
     """What the Fisher information says of a task.
 
     Attributes:
-        alphas: alpha of every anchor and initialisation, float64 [A, R]. Or [E, R] of what `FisherConfig.statistic`
-            names, one statistic after the other, each anchor by anchor, each with all its entries.
+        values: What `FisherConfig.statistic` names, of every initialisation, float64 [E, R]: one statistic after the
+            other, each anchor by anchor, each with all its entries. Of alpha alone, [A, R].
         fisher: Key of the settings.
         seconds: Wall time of its computation; that of the first one, where it was read from the cache.
         cached: Whether all of it was read from the cache.
     """
 
-    alphas: np.ndarray
+    values: np.ndarray
     fisher: str
     seconds: float
     cached: bool = False
 
     @property
-    def alpha(self) -> np.ndarray:
-        """Mean over initialisations, [A]."""
-        return self.alphas.mean(axis=1)
+    def mean(self) -> np.ndarray:
+        """Mean over initialisations, [E]."""
+        return self.values.mean(axis=1)
 
     @property
     def vector(self) -> np.ndarray:
-        """z_f: the means scaled to norm 1, [A]."""
-        return self.alpha / np.linalg.norm(self.alpha)
+        """z_f: the means scaled to norm 1, [E]."""
+        return self.mean / np.linalg.norm(self.mean)
 
 
 def task_feature(
@@ -73,15 +76,15 @@ def task_feature(
     if missing:
         start = time.perf_counter()
         names = [name for key in missing for name in parts[key]]
-        values = task_statistics(task, config, names, seed=seed, progress=progress)
-        _check(task, values)
+        found = task_statistics(task, config, names, seed=seed, progress=progress)
+        _check(task, found)
         share = (time.perf_counter() - start) / len(missing)
         for key in missing:
-            held[key] = TaskFeature(entries({name: values[name] for name in parts[key]}), key, share)
+            held[key] = TaskFeature(entries({name: found[name] for name in parts[key]}), key, share)
             if (path := paths[key]) is not None:
-                write_text(path, json.dumps({"alphas": held[key].alphas.tolist(), "seconds": share}))
-    alphas = np.concatenate([held[key].alphas for key in parts])
-    return TaskFeature(alphas, config.key, sum(held[key].seconds for key in parts), cached=not missing)
+                write_text(path, json.dumps({_VALUES: held[key].values.tolist(), "seconds": share}))
+    values = np.concatenate([held[key].values for key in parts])
+    return TaskFeature(values, config.key, sum(held[key].seconds for key in parts), cached=not missing)
 
 
 def _parts(config: FisherConfig) -> list[FisherConfig]:
@@ -113,7 +116,7 @@ def _check(task: Task, values: Mapping[str, Values]) -> None:
 
 
 def entries(statistics: Mapping[str, Values]) -> np.ndarray:
-    """Statistics of A anchors and R initialisations as one array [E, R]; see `TaskFeature.alphas`."""
+    """Statistics of A anchors and R initialisations as one array [E, R]; see `TaskFeature.values`."""
     rows: list[np.ndarray] = []
     for values in statistics.values():
         for anchor in values.value:
@@ -125,8 +128,8 @@ def _read(path: Path, fisher: str) -> TaskFeature | None:
     """A cached part of a feature; None if there is none, or if it is broken and must be made anew."""
     try:
         stored = json.loads(path.read_text())
-        alphas, seconds = np.array(stored["alphas"], float), float(stored["seconds"])
+        values, seconds = np.array(stored[_VALUES], float), float(stored["seconds"])
     except (OSError, ValueError, KeyError, TypeError):  # no such file, not UTF-8, not JSON, or not what is kept here
         return None
-    whole = alphas.ndim == 2 and alphas.size and np.all(np.isfinite(alphas))
-    return TaskFeature(alphas, fisher, seconds, cached=True) if whole else None
+    whole = values.ndim == 2 and values.size and np.all(np.isfinite(values))
+    return TaskFeature(values, fisher, seconds, cached=True) if whole else None

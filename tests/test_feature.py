@@ -65,8 +65,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 @given(hnp.arrays(np.float64, (12, 3), elements=st.floats(1, 1e6)))
 def test_vector_is_the_mean_over_seeds_scaled_to_norm_1(alphas: np.ndarray) -> None:
     made = TaskFeature(alphas, "key", 0.0)
-    np.testing.assert_array_equal(made.alpha, [np.mean(row) for row in alphas])
-    np.testing.assert_allclose(made.vector, made.alpha / np.sqrt(np.sum(made.alpha**2)))
+    np.testing.assert_array_equal(made.mean, [np.mean(row) for row in alphas])
+    np.testing.assert_allclose(made.vector, made.mean / np.sqrt(np.sum(made.mean**2)))
     np.testing.assert_allclose(np.linalg.norm(made.vector), 1)
 
 
@@ -78,15 +78,15 @@ def test_feature_is_made_of_the_alphas_of_the_anchors(monkeypatch: pytest.Monkey
     task = make_task(loss="mse", metric="mae", labels=targets)
     made = task_feature(task, config=CONFIG, seed=1, cache=tmp_path, progress=lambda *done: calls.append(done))
     assert calls == [(1, 1)]
-    assert made.alphas.shape == (1, 2)
-    assert made.alphas.dtype == np.float64
-    assert np.all(made.alphas > 1)
+    assert made.values.shape == (1, 2)
+    assert made.values.dtype == np.float64
+    assert np.all(made.values > 1)
     assert made.fisher == CONFIG.key
     assert not made.cached
     read = task_feature(task, config=CONFIG, seed=1, cache=tmp_path)
     assert read.cached
     assert (read.fisher, read.seconds) == (made.fisher, made.seconds)
-    np.testing.assert_array_equal(read.alphas, made.alphas)
+    np.testing.assert_array_equal(read.values, made.values)
     # Targets for training that are all 0 leave the last layer at 0, and nothing before it matters.
     trained = np.isin(np.arange(20), task.split(1).train)[:, None]
     still = dataclasses.replace(task, labels=np.where(trained, np.float32(0), targets))
@@ -117,7 +117,7 @@ def test_second_call_is_read_from_the_cache(stage: Stage, tmp_path: Path) -> Non
     assert stage.calls == 1
     assert (made.cached, read.cached) == (False, True)
     assert (read.fisher, read.seconds) == (made.fisher, made.seconds)
-    np.testing.assert_array_equal(read.alphas, made.alphas)
+    np.testing.assert_array_equal(read.values, made.values)
     assert [path.suffix for path in cache.iterdir()] == [".json"]
 
 
@@ -126,13 +126,13 @@ def test_what_a_longer_feature_shares_with_others_is_read(stage: Stage, tmp_path
     task, cache = make_task(), tmp_path / "each"
     first = task_feature(task, config=with_(statistic=("alpha", "trace")), cache=cache)
     assert stage.asked == ["alpha", "trace"]
-    assert not np.array_equal(*np.split(first.alphas, 2))
+    assert not np.array_equal(*np.split(first.values, 2))
     second = task_feature(task, config=with_(statistic=("entropy", "alpha")), cache=cache)
     assert (stage.asked, stage.calls, second.cached) == (["entropy"], 2, False)
-    np.testing.assert_array_equal(second.alphas[12:], first.alphas[:12])
+    np.testing.assert_array_equal(second.values[12:], first.values[:12])
     last = task_feature(task, config=with_(statistic=("trace", "alpha", "entropy")), cache=cache)
     assert (stage.calls, last.cached) == (2, True)
-    np.testing.assert_array_equal(last.alphas, [*first.alphas[12:], *first.alphas[:12], *second.alphas[:12]])
+    np.testing.assert_array_equal(last.values, [*first.values[12:], *first.values[:12], *second.values[:12]])
     assert last.seconds == pytest.approx(first.seconds + second.seconds - first.seconds / 2)
     for statistic in (("alpha", "trace"), ("alpha",)):
         task_feature(task, config=with_(statistic=statistic, tolerance=0.5), cache=cache)
