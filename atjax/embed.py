@@ -32,13 +32,13 @@ def main(cfg: DictConfig) -> None:
         "feature",
         title=Text(f"{task.name}: Fisher of anchors ({feature.fisher})", style="table.title"),
     )
-    spread = feature.alphas.std(axis=1, ddof=1) if feature.alphas.shape[1] > 1 else np.full(len(feature.alphas), np.nan)
+    spread = feature.values.std(axis=1, ddof=1) if feature.values.shape[1] > 1 else np.full(len(feature.values), np.nan)
     names = [anchor.key.rsplit("-lr", 1)[0] for anchor in ANCHORS]
-    if len(feature.alphas) != len(names):  # other statistics than one number an anchor
-        names = [str(number + 1) for number in range(len(feature.alphas))]
+    if len(feature.values) != len(names):  # other statistics than one number an anchor
+        names = [str(number + 1) for number in range(len(feature.values))]
     shown = len(names) if len(names) <= MOST_ROWS else len(ANCHORS)
-    for name, alpha, sd, entry in zip(names[:shown], feature.alpha, spread, feature.vector):
-        anchors.add_row(name, f"{alpha:.2f}", f"{sd:.2f}", f"{entry:.3f}")
+    for name, mean, sd, entry in zip(names[:shown], feature.mean, spread, feature.vector):
+        anchors.add_row(name, f"{mean:.2f}", f"{sd:.2f}", f"{entry:.3f}")
     console.print(anchors)
     if shown < len(names):
         console.print(f"and {len(names) - shown} more entries")

@@ -70,7 +70,7 @@ def transfer(
     feature = task_feature(task, config=fisher, seed=seed, cache=cache, progress=progress)
     middle = time.perf_counter()
     derived, embedding = prior_from_bank(
-        feature.alpha,
+        feature.mean,
         task.level,
         bank,
         space,

@@ -57,7 +57,7 @@ def test_a_transfer_is_its_stages_one_after_another(alphas: np.ndarray, tmp_path
     assert found.prior == prior
     assert {name for name, _, _ in prior.nearest} == set("bcde")  # a is left out by its name
     np.testing.assert_array_equal(found.embedding.novel, embedding.novel)  # type: ignore[union-attr]
-    np.testing.assert_array_equal(found.feature.alphas, alphas)
+    np.testing.assert_array_equal(found.feature.values, alphas)
     told = {"bank": str(tmp_path), "fisher": tiny.fisher_key(), "prior.threshold": 2, "projection.iterations": 20}
     assert told.items() <= found.settings.items()
     assert len(found.settings) == 1 + len(dataclasses.fields(PriorConfig)) + len(dataclasses.fields(ProjectionConfig))

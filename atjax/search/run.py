@@ -97,7 +97,7 @@ def new_result(
     if found is not None and found.embedding is not None:
         embedding = {
             "anchors": [anchor.key for anchor in ANCHORS],
-            "alpha": found.feature.alphas.tolist(),
+            "alpha": found.feature.values.tolist(),
             "feature": found.feature.vector.tolist(),
             "vector": found.embedding.novel.tolist(),
             "nearest": [{"task": name, "distance": d, "weight": w} for name, d, w in prior.nearest],
