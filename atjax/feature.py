@@ -15,6 +15,7 @@ from atjax import runtime
 from atjax.atomic import write_text
 from atjax.errors import UserError
 from atjax.fisher import FisherConfig, Values, task_statistics
+from atjax.fisher.own import source
 from atjax.task import Task, hash_arrays
 
 _VALUES = "alphas"
@@ -70,7 +71,7 @@ def task_feature(
         UserError: The Fisher information vanishes for some anchor, so the task has no feature.
     """
     parts = {part.key: part.statistic for part in _parts(config)}
-    paths = {key: None if cache is None else cache / _file(task, key, seed) for key in parts}
+    paths = {part.key: None if cache is None else cache / _file(task, part, seed) for part in _parts(config)}
     held = {key: stored for key, path in paths.items() if path is not None and (stored := _read(path, key)) is not None}
     missing = [key for key in parts if key not in held]
     if missing:
@@ -97,21 +98,24 @@ def _parts(config: FisherConfig) -> list[FisherConfig]:
     return [dataclasses.replace(config, statistic=(name,)) for name in config.statistic]
 
 
-def _file(task: Task, fisher: str, seed: int) -> str:
-    """The name of a cached part, from all that its numbers depend on; ``fisher`` is the key of its settings."""
-    header = f"{task.content_hash} {seed} {fisher} {runtime.versions()}"
+def _file(task: Task, config: FisherConfig, seed: int) -> str:
+    """The name of a cached part, from all that its numbers depend on."""
+    header = f"{task.content_hash} {seed} {config.key} {runtime.versions()}"
+    # What a user's own functions compute changes under the same name.
+    header += "".join(map(source, (*config.statistic, config.estimator[task.level])))
     # The training examples are named too: the content hash says nothing of a split that comes with the data.
     return f"{hash_arrays(header, [task.split(seed).train])[:24]}.json"
 
 
 def _check(task: Task, values: Mapping[str, Values]) -> None:
     """Raise UserError where a statistic is not finite."""
-    for statistic in values.values():
+    for name, statistic in values.items():
         finite = [bool(np.all(np.isfinite(anchor))) for anchor in statistic.value]
         if not all(finite):
             raise UserError(
-                f"{task.name}: the Fisher information of anchor {finite.index(False) + 1} is 0 or not finite, so the "
-                "task has no feature; check its features and labels, or search with search.prior=uniform."
+                f"{task.name}: {name} of anchor {finite.index(False) + 1} is not finite, as where the Fisher "
+                "information is 0, so the task has no feature; check its features and labels, take another statistic, "
+                "or search with search.prior=uniform."
             )
 
 

@@ -12,6 +12,7 @@ import tiny
 
 import atjax
 from atjax import config, fisher
+from atjax.errors import UserError
 from atjax.fisher import FisherConfig
 from atjax.fisher.statistics import FORMS, names, reads, resolve
 from atjax.space import ANCHORS
@@ -35,6 +36,32 @@ def test_a_statistic_of_ones_own_as_the_page_shows_it(tmp_path: Path, monkeypatc
         np.testing.assert_array_equal(error, 0)  # of all examples
     # (lambda_1 + lambda_2 + ...) / lambda_1 is at least 1 + lambda_2 / lambda_1
     assert np.all(np.asarray(values["stable_rank"].value) >= 1 + np.asarray(values["spread.edge_of_spectrum"].value))
+
+
+def test_an_estimator_of_ones_own_as_the_page_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As unbiased as the page says: many draws come close to what is exact."""
+    (code,) = re.findall(r"```python\n(# labels\.py\n.*?)```", PAGE, re.DOTALL)
+    (tmp_path / "labels.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    task = config.load_task("digits", count=60)
+
+    def trace(estimator: str) -> fisher.Values:
+        settings = FisherConfig(
+            hidden=4,
+            seeds=2,
+            ridge=1e-2,
+            max_passes={"graph": 999, "node": 99},
+            max_nodes=99,
+            estimator={"graph": estimator, "node": "exact"},
+            draws=400,
+        )
+        return fisher.task_statistics(task, settings, ["layer_trace"], anchors=[ANCHORS[9]])["layer_trace"]
+
+    exact, drawn = trace("exact"), trace("labels.drawn")
+    assert np.all(np.abs(drawn.value[0] - exact.value[0]) < 4 * drawn.error[0])
+    assert np.all((drawn.error[0] > 0.01) & (drawn.error[0] < 0.15))
+    with pytest.raises(UserError, match=r"estimator 'labels\.absent' cannot be imported"):
+        trace("labels.absent")
 
 
 def test_tasks_of_ones_own_as_the_page_shows_them() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import linecache
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,8 +95,8 @@ def test_feature_is_made_of_the_alphas_of_the_anchors(monkeypatch: pytest.Monkey
     with pytest.raises(UserError) as error:
         task_feature(still, config=CONFIG, seed=1, cache=tmp_path)
     assert str(error.value) == (
-        "pairs: the Fisher information of anchor 1 is 0 or not finite, so the task has no feature; "
-        "check its features and labels, or search with search.prior=uniform."
+        "pairs: alpha of anchor 1 is not finite, as where the Fisher information is 0, so the task has no feature; "
+        "check its features and labels, take another statistic, or search with search.prior=uniform."
     )
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -104,7 +106,7 @@ def test_anchor_without_a_number_is_named(monkeypatch: pytest.MonkeyPatch, fault
     alphas = np.full((12, 2), 2.0)
     alphas[[6, 8], 1] = fault
     monkeypatch.setattr(feature, "task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
-    with pytest.raises(UserError, match="of anchor 7 is 0 or not finite"):
+    with pytest.raises(UserError, match="pairs: alpha of anchor 7 is not finite, "):
         task_feature(make_task(), config=CONFIG)
 
 
@@ -137,6 +139,22 @@ def test_what_a_longer_feature_shares_with_others_is_read(stage: Stage, tmp_path
     for statistic in (("alpha", "trace"), ("alpha",)):
         task_feature(task, config=with_(statistic=statistic, tolerance=0.5), cache=cache)
         assert stage.asked == list(statistic)
+
+
+def test_functions_of_ones_own_are_computed_anew_once_their_text_changes(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statistics and estimators; of those that have not changed, and of atjax's own, what is kept is read."""
+    monkeypatch.syspath_prepend(tmp_path)
+    estimators = {"graph": "changing.estimator", "node": "exact"}
+    for own, kept in (({"statistic": ("changing.statistic",)}, "one"), ({"estimator": estimators}, "two")):
+        for text, calls in (("first = 1", 1), ("first = 1", 0), ("second = 2", 1)):
+            (tmp_path / "changing.py").write_text(text)
+            monkeypatch.delitem(sys.modules, "changing", raising=False)
+            linecache.clearcache()
+            before = stage.calls
+            task_feature(make_task(), config=with_(**own), cache=tmp_path / kept)
+            assert stage.calls - before == calls
 
 
 def test_without_a_cache_nothing_is_kept(stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

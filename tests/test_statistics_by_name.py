@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ import pytest
 from atjax.errors import UserError
 from atjax.fisher import estimators, statistics
 from atjax.fisher.config import BY_EXAMPLE, ESTIMATORS
-from atjax.fisher.moments import Diagonal, Layer
+from atjax.fisher.engine import evaluate
+from atjax.fisher.moments import Diagonal, Gram, Layer
 from atjax.fisher.statistics import names, reads, resolve
 
 
@@ -43,6 +45,18 @@ def test_a_statistic_of_ones_own_in_ten_lines(tmp_path: Path, monkeypatch: pytes
         UserError, match=r"one argument, named moments, diagonal, .* or descent .*, and wrong is not; rename"
     ):
         resolve("own_statistics.wrong")
+
+
+@pytest.mark.parametrize(
+    "returned", ["jnp.trace(gram.products)", "(1.0, jnp.zeros(2))", "(jnp.ones((2, 2)), jnp.ones((2, 2)))", "(1.0,)"]
+)
+def test_what_is_no_estimate_is_told(returned: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "no_estimate", raising=False)
+    (tmp_path / "no_estimate.py").write_text(f"import jax.numpy as jnp\n\ndef of(gram):\n    return {returned}\n")
+    gram = Gram(*map(np.stack, ([np.eye(4)], [np.arange(4)], [np.float64(4)], [np.float64(4)], [np.float64(9)])))
+    with pytest.raises(UserError, match=r"scalars or \[K\], as gram.estimate does; of returned"):
+        evaluate(resolve("no_estimate.of"), gram)
 
 
 def test_a_name_without_a_dot_is_one_of_this_module() -> None:

@@ -39,7 +39,8 @@ class FisherConfig:
             the level edge is as the level node unless it is given.
         max_nodes: For tasks of nodes or pairs, the most nodes of the graph around the sampled examples.
         statistic: What the feature is made of, one after the other; see `atjax.fisher.statistics`. None: alpha.
-        estimator: By level, how the Fisher information is estimated; see `atjax.fisher.estimators`.
+        estimator: By level, how the Fisher information is estimated: one of `ESTIMATORS` (see
+            `atjax.fisher.estimators`), or a `atjax.fisher.sketches.Sketch` of one's own as package.module.function.
         draws: How many, of estimators that draw.
         fit_on: Training examples that models are calibrated and fitted on, or learn from: ``all``, or those
             ``sampled`` by an estimator that takes example after example (BatchNorm of node tasks sees the whole graph
@@ -82,10 +83,11 @@ class FisherConfig:
         if self.fit_on not in FIT_ON:
             raise UserError(f"fisher.fit_on must be {' or '.join(FIT_ON)}; it is {self.fit_on!r}.")
         for level in ("graph", "node", "edge"):
-            if self.estimator.get(level) not in ESTIMATORS:
+            chosen = self.estimator.get(level)
+            if chosen not in ESTIMATORS and "." not in str(chosen):
                 raise UserError(
-                    f"fisher.estimator.{level} must be one of {', '.join(ESTIMATORS)}; it is "
-                    f"{self.estimator.get(level)!r}."
+                    f"fisher.estimator.{level} must be one of {', '.join(ESTIMATORS)}, or a function of your own as "
+                    f"package.module.function; it is {chosen!r}."
                 )
         if min(self.max_passes.values()) < 2:
             raise UserError(f"fisher.max_passes must be at least 2; it is {dict(self.max_passes)}.")

@@ -16,14 +16,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from atjax import compilation, runtime
-from atjax.fisher.config import FisherConfig
-from atjax.fisher.estimators import Fitted, diagonal, factors, gram, moments
+from atjax.errors import UserError
+from atjax.fisher.config import ESTIMATORS, FisherConfig
+from atjax.fisher.estimators import Fitted, diagonal, factors, gram, moments, sketch_of
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.learning import Descent, Readout, descent, readout
 from atjax.fisher.memory import memory_of, needed
@@ -120,7 +122,17 @@ def evaluate(statistic: Statistic, form: Form) -> tuple[np.ndarray, np.ndarray]:
 
 @functools.partial(jax.jit, static_argnames="statistic")
 def _evaluate(statistic: Statistic, form: Form) -> tuple[jax.Array, jax.Array]:
-    return over_models(statistic, form)
+    def one(form: Form) -> Any:
+        found = statistic(form)
+        shapes = [jnp.shape(part) for part in found] if isinstance(found, tuple) else []
+        if len(shapes) != 2 or shapes[0] != shapes[1] or len(shapes[0]) > 1:
+            raise UserError(
+                f"A statistic returns its value and standard error, scalars or [K], as {reads(statistic)}.estimate "
+                f"does; {getattr(statistic, '__name__', statistic)} returned {type(found).__name__}{shapes or ''}."
+            )
+        return found
+
+    return over_models(one, form)
 
 
 def task_statistics(
@@ -143,10 +155,12 @@ def task_statistics(
         progress: Called with anchors done and anchors in all.
 
     Raises:
-        UserError: There is no such statistic or estimator.
+        UserError: There is no such statistic or estimator, or a statistic of the user's returns no estimate.
     """
     for name in statistics:
         resolve(name)
+    if config.estimator[task.level] not in ESTIMATORS:
+        sketch_of(config.estimator[task.level])
     compilation.make_room()
     devices = jax.local_devices()
     # Deep anchors cost most: begun first, they leave no device waiting at the end.

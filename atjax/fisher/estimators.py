@@ -8,6 +8,7 @@
 | `sign_sketch` | draw | one backward pass over the training set a draw | as `monte_carlo` |
 | `hutchinson` | draw | a forward-mode and a backward pass a draw | as `monte_carlo`, at a far larger variance |
 | `reference` | draw | one backward pass over the training set a draw | of a batch, not an example; see there |
+| package.module.function | draw | its own | a `Sketch` of the user's, with the cotangents of `exact` |
 
 L is C - 1 for C classes. "Crossed": F_kk^2 is the mean of products of two different draws, never of one with itself. A
 ratio of unbiased estimates, such as alpha, keeps a bias of the order of one over the number of units.
@@ -34,6 +35,7 @@ from atjax.fisher.gradients import graph_rows, node_rows, split_params
 from atjax.fisher.kronecker import Squares, graph_inputs, node_factors, sketched_factors, slot_factors
 from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Diagonal, Factors, Gram, Layer, Moments, stages
+from atjax.fisher.own import imported
 from atjax.fisher.score_products import self_product, slot_products, whole
 from atjax.fisher.slots import SlotIndex
 from atjax.fisher.sums import ByExample, ByLabels, BySketch, Found, Source, summed
@@ -49,6 +51,15 @@ SKETCHES: dict[str, tuple[sketches.Sketch, Kind]] = {
     "hutchinson": (sketches.hutchinson, "exact"),
     "reference": (sketches.reference, "sampled"),
 }
+
+
+def sketch_of(name: str) -> tuple[sketches.Sketch, Kind]:
+    """The sketch of this name, one of `SKETCHES` or a user's own, and the cotangents it is given.
+
+    Raises:
+        UserError: A user's own cannot be imported.
+    """
+    return SKETCHES[name] if name in SKETCHES else (imported(name, "estimator"), "exact")
 
 
 class Fitted(NamedTuple):
@@ -129,7 +140,7 @@ class Plan(NamedTuple):
         if name == "monte_carlo":
             labels = ByLabels(examples.width, examples.sampled)
             return cls(labels, models.cotangents("sampled"), (models.data, layouts), keys, counts, np.inf)
-        sketch, kind = SKETCHES[name]
+        sketch, kind = sketch_of(name)
         return cls(BySketch(sketch), models.cotangents(kind), models.training, keys, counts, np.inf)
 
     def run(self, models: Fitted, blocks: slice = slice(None), layers: Any = None) -> Found:

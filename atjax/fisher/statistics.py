@@ -16,7 +16,6 @@ F times a constant gives the same; what is not is a natural logarithm, to which 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import Any
 
@@ -27,6 +26,7 @@ from atjax.config import choose_from
 from atjax.errors import UserError
 from atjax.fisher.learning import Descent, Readout
 from atjax.fisher.moments import Diagonal, Estimate, Factors, Gram, Moments, Statistic
+from atjax.fisher.own import imported
 
 FORMS = ("moments", "diagonal", "gram", "factors", "readout", "descent")
 """What statistics read, as their arguments are called."""
@@ -282,21 +282,14 @@ def resolve(name: str) -> Statistic:
     Raises:
         UserError: There is no such statistic, or the function does not take one of `FORMS` as its only argument.
     """
-    module, _, function = name.rpartition(".")
-    if not module:
-        if name not in names():
-            raise UserError(
-                f"There is no statistic {name!r}{choose_from(name, names())}, or name a function of your own as "
-                "package.module.function."
-            )
+    if name in names():
         return globals()[name]
-    try:
-        statistic = getattr(importlib.import_module(module), function)
-    except Exception as error:  # whatever a module of the user's raises
+    if "." not in name:
         raise UserError(
-            f"The statistic {name!r} cannot be imported ({type(error).__name__}: {error}); check its spelling, and "
-            "that its module is on the Python path."
-        ) from error
+            f"There is no statistic {name!r}{choose_from(name, names())}, or name a function of your own as "
+            "package.module.function."
+        )
+    statistic = imported(name, "statistic")
     reads(statistic)
     return statistic
 
