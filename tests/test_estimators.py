@@ -407,3 +407,18 @@ def test_sums_are_divided_by_the_scale_they_were_made_with(monkeypatch: pytest.M
     monkeypatch.setattr(sums, "_sums", out_of_range)
     found = sums.summed(None, None, None, {"w": np.zeros(2)}, None, None)  # type: ignore[arg-type]
     np.testing.assert_allclose(found.sums, np.ones((2, 1, 1)))
+
+
+def test_sums_far_beyond_single_precision_take_more_than_one_other_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = np.array([1e45, 1e70])
+
+    def single(gnn: Any, source: Any, layers: Any, cotangents: Any, variables: Any, scale: Any, *rest: Any) -> Any:
+        with np.errstate(over="ignore"):
+            first = np.float32(np.asarray(scale, float) ** 2 * exact)
+            return first[:, None, None], (first**2)[:, None, None, None], first
+
+    monkeypatch.setattr(sums, "_sums", single)
+    found = sums.summed(None, None, None, {"w": np.zeros(2)}, None, None, ())  # type: ignore[arg-type]
+    assert found.products is not None
+    np.testing.assert_allclose(found.sums.ravel(), exact, rtol=1e-6)
+    np.testing.assert_allclose(found.products.ravel(), exact**2, rtol=1e-6)

@@ -208,15 +208,15 @@ def test_no_information(name: str) -> None:
     assert np.all(np.isneginf(value) if name in GROWTH else np.isnan(value))
 
 
-@pytest.mark.parametrize("name", ["alpha", "full_alpha"])
+@pytest.mark.parametrize("name", ["alpha", "layer_alpha", "full_alpha"])
 def test_alpha_is_at_least_1_and_keeps_its_error(name: str) -> None:
     """Three examples whose parts hardly overlap: by chance, the unbiased m2 falls short of m1^2."""
     rows = np.full((3, 1, P), 0.03)
     for unit in range(3):
         rows[unit, 0, unit::3] = 1
     value, error = of(name, rows, np.inf)
-    assert value == 1
-    assert error > 0
+    assert np.all(value == 1)
+    assert np.max(error) > 0
 
 
 @pytest.mark.parametrize("rank", [1, P])
@@ -331,6 +331,16 @@ def test_two_standard_errors_cover_the_truth(statistic: Statistic, population: f
     assert np.all((covered > 0.86) & (covered < 0.95)), covered
 
 
+@pytest.mark.parametrize("name", ["layer_alpha", "task2vec", "spectral_entropy", "log_determinant", "kfac_moments"])
+def test_two_standard_errors_cover_the_mean(name: str) -> None:
+    """Of what is biased, and by more than a standard error: they know of the spread alone."""
+    rng = np.random.default_rng(11)
+    draws = [draw(rng, 32, 1) for _ in range(200)]
+    value, error = of_each(resolve(name), draws, np.inf)
+    covered = np.mean(np.abs(value - np.mean(value, axis=0)) <= 2 * error, axis=0)
+    assert np.all((covered > 0.82) & (covered < 0.98)), covered
+
+
 @pytest.mark.parametrize("name", FISHER)
 def test_standard_errors_are_as_large_as_the_spread(name: str) -> None:
     """Over samples of half the population, drawn without replacement; many at once in single precision, one alone."""
@@ -350,6 +360,7 @@ def test_one_block_says_nothing_of_its_error() -> None:
     rows = draw(np.random.default_rng(8), 4)
     assert np.isnan(of("alpha", rows, 9, 1).error)
     assert of("alpha", rows, 4, 1).error == 0
+    assert np.isnan(jackknife(jnp.sum, jnp.ones(1), 9.0).error)  # also of what is finite without any block
 
 
 def test_the_jackknife_of_a_mean_is_the_textbook_standard_error() -> None:
