@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import re
 import signal
 import sys
 import threading
@@ -18,14 +17,14 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from atjax import compilation, config, levels
+from atjax import compilation, config, levels, mistakes
 from atjax.bank.build import embed_task
 from atjax.bank.store import Bank, load_bank
 from atjax.bank.target import check_target
@@ -55,10 +54,12 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
             job(cfg)
         except (UserError, OmegaConfBaseException, OSError) as error:
             _remove_empty(Path(HydraConfig.get().runtime.output_dir))
-            _fail(_job() + _sentence(error))
+            _fail(_job() + mistakes.sentence(error, config_name, sys.argv[1:]))
 
     config.teach_omegaconf()
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
+    if (unknown := mistakes.unknown_option(sys.argv[1:])) is not None:
+        _fail(unknown)
     try:
         compilation.keep_compiled(config.cache_dir() / "xla")
         with _noting_ctrl_c():
@@ -66,7 +67,7 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         if composed:  # by Hydra, that is; what the job raises now is a fault of ours
             raise
-        _fail(_sentence(error))
+        _fail(mistakes.sentence(error, config_name, sys.argv[1:]))
     except KeyboardInterrupt:
         print("atjax: stopped.", file=sys.stderr)
         _leave(130)
@@ -112,45 +113,6 @@ def _noting_ctrl_c() -> Iterator[None]:
 def _fail(sentence: str) -> NoReturn:
     print(f"atjax: {sentence}", file=sys.stderr)
     sys.exit(2)
-
-
-def _sentence(error: Exception) -> str:
-    """What is wrong, and what to do, in one sentence."""
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
-    if missing := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
-        return f"The setting {missing[1]} must be given, as {missing[1]}=VALUE; see --help for what there is."
-    if several := re.search(r"Ambiguous value for argument '(.*)'", first):
-        key, _, value = several[1].partition("=")
-        return (
-            f"{key} has several values, {value}; add -m for a run with each of them, "
-            f"or put them in quotes if they are one: {_quoted(key, value)}."
-        )
-    match error:
-        case UserError():
-            return str(error)
-        case MissingConfigException(missing_cfg_file=str(file), options=[*options]) if "/" in file:
-            group, _, choice = file.rpartition("/")
-            return f"There is no {group} {choice!r}{config.choose_from(choice, sorted(options))}."
-        case OverrideParseException(override=str(override)) if part := re.fullmatch(
-            r"([+]*[\w./@-]+)=([^\[{'\"].*)", override
-        ):
-            return f"The value of {part[1]} is to be put in quotes, for the signs in it: {_quoted(part[1], part[2])}."
-        case OverrideParseException():
-            return f"The argument {error.override!r} is not of the form key=value ({first}); see --help for examples."
-        case ConfigCompositionException() if first.startswith("Could not override '"):
-            setting = first.removeprefix("Could not override ")
-            if setting.startswith("'prior."):
-                return f"There is no setting {setting} of this prior; name one that has it, as in prior=product."
-            return f"There is no setting {setting}; see --help for what there is."
-        case OSError(filename=file, strerror=str(reason)):
-            return f"{file or 'A file'} cannot be read or written ({reason}); mend that first."
-    return f"{first}; see --help for what there is."
-
-
-def _quoted(key: str, value: str) -> str:
-    """An argument whose value is in quotes, and the whole in quotes for the shell."""
-    inner = value.replace("'", "\\'")
-    return f"\"{key}='{inner}'\""
 
 
 def _job() -> str:

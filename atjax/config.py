@@ -95,6 +95,7 @@ def _values(budget: Mapping[Any, Any]) -> str:
 
 def teach_omegaconf() -> None:
     """Let configuration files call the functions that make names; once is enough, and again does no harm."""
+    OmegaConf.register_new_resolver("task_names", lambda: ", ".join(task_names()), replace=True)
     for resolver in (name_of_path, name_of_prior, name_of_budget):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 

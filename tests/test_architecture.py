@@ -86,8 +86,9 @@ LAYERS = (
     {"transfer", "samplers", "levels"},
     {"report"},
     {"search"},
-    {"api", "cli"},
-    {"build_bank", "describe", "embed", "predict"},
+    {"api", "mistakes"},
+    {"cli"},
+    {"__main__", "build_bank", "describe", "embed", "predict"},
 )
 """From the data to the programs: a part imports from its own and from earlier layers only."""
 
@@ -122,7 +123,7 @@ def test_flax_is_imported_under_model_only() -> None:
         ("pyarrow", {"bank", "sources"}),
         ("matplotlib", {"report"}),
         ("jinja2", {"report"}),
-        ("hydra", {"config", "cli", "search", "build_bank", "describe"}),
+        ("hydra", {"config", "cli", "mistakes", "search", "build_bank", "describe"}),
         ("networkx", {"report", "sources"}),
     ],
 )

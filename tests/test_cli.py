@@ -50,8 +50,15 @@ BAD_SEARCHES = [
     (("task=zzz",), "There is no task 'zzz'; choose from actor, aids, "),
     (("budget=foo",), "There is no budget 'foo'; choose from paper, quick."),
     (("task=null",), "Config group override must be a string"),
-    (("sarch.trials=3",), "There is no setting 'sarch.trials'; see --help"),
-    (("task.cuont=3",), "There is no setting 'task.cuont'; see --help"),
+    (("sarch.trials=3",), "There is no setting 'sarch.trials' (did you mean search.trials?); see --help"),
+    (("task.cuont=3",), "There is no setting 'task.cuont' (did you mean task.count?); see --help"),
+    (("trials=3",), "There is no setting 'trials' (did you mean search.trials?); see --help"),
+    (("prior=rank", "prior.topk=3"), "There is no setting 'prior.topk' of this prior (did you mean prior.top_k?); "),
+    (("zzzz=3",), "There is no setting 'zzzz'; see --help for what there is."),
+    (("cox2",), "The argument 'cox2' is not of the form key=value; for that task, write task=cox2."),
+    (("--hlep",), "There is no option --hlep (did you mean --help?); settings are given as SETTING=VALUE, see --help."),
+    (("-x",), "There is no option -x; settings are given as SETTING=VALUE, see --help."),
+    (("--task=cox2",), "Settings have no dashes before them; write task=cox2."),
     (("+task.cuont=3",), "atjax.sources.builtin.digits does not take name=digits, count=40, cuont=3 ("),
     (("nonsense",), "The argument 'nonsense' is not of the form key=value ("),
     (("search.trials=[",), "The argument 'search.trials=[' is not of the form key=value ("),
@@ -105,6 +112,21 @@ def test_a_bad_search_ends_with_a_sentence_and_leaves_nothing(
 ) -> None:
     assert refused(capsys, "search", *tiny.TASK, UNIFORM, *arguments).startswith(message)
     assert tiny.files(here) == []
+
+
+def test_the_package_lists_its_programs_and_runs_them() -> None:
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "atjax", *arguments]
+        return subprocess.run(command, env=tiny.environment(), capture_output=True, text=True, check=False)
+
+    listed = call()
+    assert listed.returncode == 0
+    assert set(tiny.PROGRAMS) <= {line.split()[0] for line in listed.stdout.splitlines() if line.strip()}
+    wrong = call("serach")
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("atjax: There is no program 'serach' (did you mean search?); choose from describe, ")
+    ran = call("search", "search.trials=0")
+    assert (ran.returncode, ran.stderr[:28]) == (2, "atjax: search.trials must be")
 
 
 BAD_SETS = [
