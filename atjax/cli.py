@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn, get_args
+from typing import NoReturn, get_args
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -22,7 +22,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from atjax import compilation, config, levels, mistakes
 from atjax.bank.build import embed_task
@@ -33,6 +32,7 @@ from atjax.errors import UserError
 from atjax.fisher import FisherConfig
 from atjax.overview import warnings
 from atjax.prior import PriorConfig, comparable, too_few_tasks
+from atjax.report.progress import anchors, ctrl_c, progress
 from atjax.space import Space
 from atjax.task import Level, Split, Task
 from atjax.transfer import Transfer, transfer
@@ -82,13 +82,9 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-_ctrl_c = threading.Event()
-"""Set once Ctrl-C was pressed in a program that runs."""
-
-
 @contextmanager
 def _noting_ctrl_c() -> Iterator[None]:
-    """Note Ctrl-C for the ``with`` block, beside raising KeyboardInterrupt, which `_Progress` then raises again.
+    """Note Ctrl-C for the ``with`` block, beside raising KeyboardInterrupt, which progress displays then raise again.
 
     Python drops what is raised in callbacks, as of the garbage collector. Where Ctrl-C is ignored, as in the
     background, or handled by others, that stays so.
@@ -99,7 +95,7 @@ def _noting_ctrl_c() -> Iterator[None]:
         return
 
     def note(*_: object) -> None:
-        _ctrl_c.set()
+        ctrl_c.set()
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, note)
@@ -107,7 +103,7 @@ def _noting_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        _ctrl_c.clear()
+        ctrl_c.clear()
 
 
 def _fail(sentence: str) -> NoReturn:
@@ -198,30 +194,6 @@ def own_bank(value: object, name: str) -> Path:
     return path
 
 
-class _Progress(Progress):
-    """A progress display that is told of Ctrl-C where Python has dropped it."""
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        if _ctrl_c.is_set():
-            raise KeyboardInterrupt
-        super().update(*args, **kwargs)
-
-
-@contextmanager
-def progress(console: Console) -> Iterator[Progress]:
-    """A progress display with time left."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),  # names may hold brackets
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with _Progress(*columns, console=console, transient=True) as bar:
-        yield bar
-
-
 def print_remarks(console: Console, task: Task, split: Split) -> None:
     """Print how a task's data were read, and what may be wrong with them."""
     for note in task.remarks:
@@ -255,27 +227,25 @@ def transfer_with_progress(
     for warning in _warnings_of_transfer(task=task, budget=budget, **prepared.keywords):
         console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
     with progress(console) as bar:
-        anchors = bar.add_task(f"{task.name}: Fisher of anchors", total=None)
         return prepared(
             task,
             space=space,
             budget=budget.name,
             seed=seed,
-            progress=lambda done, total: bar.update(anchors, completed=done, total=total),
+            progress=anchors(bar, f"{task.name}: Fisher of anchors"),
         )
 
 
 def embed_with_progress(task: Task, bank: Path, configs: Sequence[FisherConfig], seed: int, console: Console) -> bool:
     """Add the task's features to a bank, with a progress display of each; whether one was lacking."""
     with progress(console) as bar:
-        anchors = bar.add_task(f"{task.name}: Fisher of anchors, for the bank", total=None)
         return embed_task(
             task,
             folder=bank,
             configs=configs,
             seed=seed,
             cache=config.cache_dir() / "features",
-            progress=lambda done, total: bar.update(anchors, completed=done, total=total),
+            progress=anchors(bar, f"{task.name}: Fisher of anchors, for the bank"),
         )
 
 

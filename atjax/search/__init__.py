@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 from atjax import config as configuration
 from atjax.budget import Budget
 from atjax.prior import Prior, uniform_prior
+from atjax.report.progress import on_demand
+from atjax.report.progress import trials as show_trials
 from atjax.report.result import Result
 from atjax.search.loop import SearchConfig, run_trials
 from atjax.search.run import Recorder, new_result
@@ -29,6 +32,7 @@ def search(
     space: Space | None = None,
     budget: Budget | None = None,
     folder: str | Path = "run",
+    progress: bool | None = None,
 ) -> Result:
     """Search a good GNN for a task.
 
@@ -37,16 +41,23 @@ def search(
         prior: Where designs come from: a prior, or what `atjax.transfer_prior` found; uniform if None.
         trials: Designs to train.
         seed: Of the split, the initialisations and the sampler.
-        algorithm: How designs are chosen.
-        space: The design space; the paper's if None.
+        algorithm: How designs are chosen: ``random``, ``tpe``, ``evolution`` or ``hyperband`` (`SearchConfig`).
+        space: The design space; `atjax.paper_space` if None.
         budget: What is trained for a design; ``quick`` if None.
-        folder: Run directory; gets ``result.json``, ``trials.csv``, ``report.html`` and ``best_model``.
+        folder: Run directory; gets ``result.json``, ``trials.csv``, ``report.html`` and ``best_model``, from which
+            `atjax.load` makes the model. What an earlier search left there is moved to ``previous``.
+        progress: Show how far it is, with the time left, on standard error; None: in a terminal or a notebook.
 
     Returns:
-        The result, as in ``result.json``.
+        The result, as in ``result.json``: a dictionary, of which ``result["best"]`` is the trial chosen by validation.
 
     Raises:
         UserError: A setting is of no use, or another search is at work in the folder.
+
+    Example:
+        >>> result = atjax.search(task, trials=3, folder="run")
+        >>> result["best"]["test"]
+        >>> atjax.load("run").predict(task.graphs)
     """
     space = space or configuration.default("space")
     budget = budget or configuration.default("budget")
@@ -57,7 +68,9 @@ def search(
     settings = SearchConfig(algorithm, trials)
     result = new_result(task, chosen, space, budget, config=settings, seed=seed, found=found)
     recorder = Recorder(Path(folder), task, result, resume=False)
-    recorder.run(run_trials(task, chosen, space, budget, config=settings, seed=seed))
+    with on_demand(progress) as bar:
+        shown = show_trials(bar, task.name, trials)
+        recorder.run(run_trials(task, chosen, space, budget, config=settings, seed=seed, progress=shown))
     return recorder.result
 
 
@@ -68,3 +81,5 @@ class _Callable(types.ModuleType):
 
 
 sys.modules[__name__].__class__ = _Callable
+__signature__ = inspect.signature(search)
+__doc__ = f"{__doc__}\n\natjax.search{__signature__}\n\n{inspect.getdoc(search)}"  # what help(atjax.search) begins with

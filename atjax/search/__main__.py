@@ -12,7 +12,7 @@ from rich.console import Console
 from atjax import cli, config, levels
 from atjax.bank import build
 from atjax.prior import Prior, uniform_prior
-from atjax.report import print_summary
+from atjax.report import print_summary, progress
 from atjax.search.loop import SearchConfig, run_trials
 from atjax.search.outcomes import outcomes as outcomes_of
 from atjax.search.run import Recorder, new_result
@@ -54,14 +54,7 @@ def main(cfg: DictConfig) -> None:
         console.print(f"{task.name}: going on after {len(recorder.recorded)} trials on record.", markup=False)
         if own is not None:  # named for the first time now, or the search was stopped between the two
             build.add_missing(task, outcomes_of(recorder.result, task, budget), folder=own)
-    with cli.progress(console) as bar:
-        trials = bar.add_task(f"{task.name}: trials", total=settings.trials, completed=len(recorder.recorded))
-        epochs = bar.add_task("epochs", total=None)
-
-        def report(number: int, done: int, total: int) -> None:
-            bar.update(trials, completed=number + done / total)
-            bar.update(epochs, completed=done, total=total, description=f"trial {number}: epochs")
-
+    with progress.progress(console) as bar:
         outcomes = run_trials(
             task,
             prior,
@@ -70,14 +63,13 @@ def main(cfg: DictConfig) -> None:
             config=settings,
             seed=seed,
             recorded=recorder.recorded,
-            progress=report,
+            progress=progress.trials(bar, task.name, settings.trials, len(recorder.recorded)),
         )
         try:
             recorder.run(outcomes if own is None else build.kept(task, outcomes, folder=own))
         except KeyboardInterrupt:
             bar.stop()
             print_summary(console, recorder.result, folder)
-            console.print("Stopped; the same command with search.resume=true goes on from here.")
             raise
     print_summary(console, recorder.result, folder)
 
