@@ -85,8 +85,8 @@ def result(*trials: dict[str, Any], best: int | None = 0, **changes: Any) -> Any
 THREE = (trial(0, 0.80, 0.70), trial(1, 0.85, 0.60), trial(2, 0.82, 0.95))
 
 
-def printed(console_result: Any, folder: Path) -> str:
-    console = Console(file=io.StringIO(), width=100)
+def printed(console_result: Any, folder: Path, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
     print_summary(console, console_result, folder)
     return console.file.getvalue()  # type: ignore[attr-defined]
 

@@ -46,6 +46,23 @@ def test_the_closing_table_marks_the_best_and_names_what_was_made(tmp_path: Path
     assert "trials.csv" not in text
 
 
+def test_a_narrow_terminal_has_the_designs_below_and_paths_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my runs" / ("long" * 20)
+    folder.mkdir(parents=True)
+    (folder / "result.json").touch()
+    text = printed(result(*THREE, best=1), folder, width=60)
+    lines = text.splitlines()
+    assert max(len(line) for line in lines if str(folder) not in line and "next" not in line) <= 60
+    assert [line.split()[:2] for line in lines if line.startswith(" trial ")] == [["trial", str(n)] for n in range(3)]
+    assert words.structure(THREE[0]["design"]) in " ".join(text.split())
+    assert f"{folder}: result.json" in text
+    assert f'use the model: atjax.load("{folder}")' in text
+    monkeypatch.chdir(tmp_path)
+    assert f" my runs/{folder.name}: result.json" in printed(result(*THREE, best=1), folder, width=60)
+
+
 def test_markup_in_names_and_reasons_is_printed_as_it_is(tmp_path: Path) -> None:
     hostile = result(
         trial(0, None, reason="[red]bad[/red] [/]"), best=None, prior_reason="[i]why[/i]", prior_name="[red]own[/]"
@@ -69,6 +86,14 @@ def test_numbers_in_words() -> None:
     assert [words.duration(v) for v in (None, 0.417, 9.996, 59.94, 59.96, 125.2, 3599.7, 3725)] == [
         *("—", "0.42 s", "10.0 s", "59.9 s", "1 min 00 s", "2 min 05 s", "1 h 00 min", "1 h 02 min"),
     ]
+    assert [words.score(v) for v in (0.0, 1.234e-5, 123456.7, -1e15)] == ["0.0000", "1.23e-05", "123,457", "-1e+15"]
+    assert words.spread(12.18, 4.1877) == "12.18 ± 4.19"
+    assert words.spread(0.5, 0.01) == "0.5000 ± 0.0100"
+    assert words.spread(123456.7, 2.5) == "123,457 ± 2"
+    assert words.spread(1e-5, 2e-7) == "1e-05 ± 2e-07"
+    assert words.column([12.3456, 0.5, None]) == ["12.35", "0.50", "—"]
+    assert words.column([0.00012]) == ["0.0001"]
+    assert words.column([None, 0.0]) == ["—", "0.000"]
     assert words.count(1, "graph") == "1 graph"
     assert words.count(1113, "class", "classes") == "1,113 classes"
     assert words.in_order(["1600", "200", "0.1", "b", "a"]) == ["0.1", "200", "1600", "a", "b"]
@@ -113,7 +138,7 @@ def test_the_page_is_small_quick_and_whole(tmp_path: Path) -> None:
     text = " ".join(page.words.split())
     assert "The best of 3 trials is trial 1" in text
     assert "validation accuracy of 0.8500 and a test accuracy of 0.6000" in text
-    assert "Budget quick (hidden 64 as 16, 256 as 64; epochs scale graph 0.05)" in text
+    assert "Budget quick (hidden 64 as 16, 256 as 64; epochs scale 0.05)" in text
     assert "Examples: 373 for training, 47 for validation, 47 for test." in text
     for part in (
         "bzr",
@@ -326,9 +351,9 @@ def test_the_numbers_of_the_page_are_those_of_the_result(tmp_path: Path) -> None
     assert [row[7] for _, row in table] == designs
     assert re.findall(r"<b>(.*?)</b>", text) == ["0.8500", "0.6100", "1,235", "42.2 s"]
     numbers = [row for row in rows if len(row) == 4]
-    deviation = f"{np.std([2, 3, 7], ddof=1):.4f}"
+    deviation = f"{np.std([2, 3, 7], ddof=1):.2f}"  # in decimals, too, a column is one
     assert [row[1:] for row in numbers] == [
-        [words.score(4.0 + place), deviation, words.score(0.01 * (place + 1))] for place in range(12)
+        [f"{4.0 + place:.2f}", deviation, f"{0.01 * (place + 1):.4f}"] for place in range(12)
     ]
     assert "3 more distant tasks not shown" in text
     # Of every dimension the choice of the best design is in the colour that the page says.

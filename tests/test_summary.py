@@ -108,6 +108,7 @@ def test_settings_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert len(set(label.values())) == 3
     assert [group.prior for group in found.groups if group.prior not in label.values()] == ["product"]
     assert set(found.notes) == {
+        "Rows of one seed have no deviation; search with -m seed=0,1,2 to see how much of a score is chance.",
         *(f"Prior {label[0.0]}: fisher=f0.", f"Prior {label[0.25]}: fisher=f1."),
         f"Prior {label[0.5]}: its settings are not on record.",
     }

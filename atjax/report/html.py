@@ -6,7 +6,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from atjax.report import figures, words
+from atjax.report import advice, figures, words
 from atjax.report.figures import inline_svg
 from atjax.report.result import Embedding, Result, write_text
 from atjax.report.summary import NUMERIC, Summary, mean_and_deviation, summary_rows
@@ -40,6 +40,7 @@ def write_html(folder: Path, result: Result) -> Path:
         result=result,
         task=result["task"],
         best=best,
+        ranges={part: advice.range_words(bounds) for part, bounds in advice.ranges(result).items()},
         figures=drawn,
         anchors=[] if embedding is None else _anchors(embedding),
         entries_hidden=0 if embedding is None else max(0, len(embedding["alpha"]) - len(embedding["anchors"])),
@@ -70,7 +71,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"words": words, "palette": figures.PALETTE}
+    environment.globals |= {"words": words, "advice": advice, "palette": figures.PALETTE}
     return environment
 
 
@@ -80,7 +81,9 @@ def _prior(result: Result, dimension: str, index: int) -> Markup:
     return inline_svg(f"prior{index}", description, figures.prior_figure, result["prior"][dimension], str(chosen))
 
 
-def _anchors(embedding: Embedding) -> list[tuple[str, float | None, float | None, float | None]]:
+def _anchors(embedding: Embedding) -> list[tuple[str, str, str, str]]:
     """Name, mean and deviation of alpha over seeds, and entry of the task feature, of each anchor."""
-    rows = zip(embedding["anchors"], embedding["alpha"], embedding["feature"])
-    return [(name, *mean_and_deviation(alpha), feature) for name, alpha, feature in rows]
+    spreads = [mean_and_deviation(alpha) for _, alpha in zip(embedding["anchors"], embedding["alpha"])]
+    numbers = words.column(number for spread in spreads for number in spread)
+    entries = words.column(embedding["feature"])
+    return list(zip(embedding["anchors"], numbers[::2], numbers[1::2], entries))

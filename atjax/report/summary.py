@@ -180,7 +180,7 @@ def summarise(runs: Sequence[Run]) -> Summary:
                 f"{groups[-1].task}, {groups[-1].method}: {missing} of {len(members)} searches completed no trial; "
                 "the scores are over the others."
             )
-    return Summary(tuple(groups), (*notes, *_splits(groups), *_meanings(groups)))
+    return Summary(tuple(groups), (*notes, *_splits(groups), *_meanings(groups), *_single(groups)))
 
 
 def _splits(groups: Sequence[Group]) -> list[str]:
@@ -195,6 +195,13 @@ def _splits(groups: Sequence[Group]) -> list[str]:
         for label, split in splits.items()
         if len(splits) > 1
     ]
+
+
+def _single(groups: Sequence[Group]) -> list[str]:
+    """A sentence on rows of one search, whose scores have no deviation."""
+    if all(len(group.runs) > 1 for group in groups):
+        return []
+    return ["Rows of one seed have no deviation; search with -m seed=0,1,2 to see how much of a score is chance."]
 
 
 def _meanings(groups: Sequence[Group]) -> list[str]:

@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from atjax.atomic import write_text
-from atjax.report import words
-from atjax.report.result import FILE, Result
+from atjax.report import advice, words
+from atjax.report.result import FILE, Result, Trial
 from atjax.space import FIELDS
 
 TRIALS_CSV = "trials.csv"
@@ -24,6 +24,8 @@ FILES = (FILE, TRIALS_CSV, "report.html", "best_model", CONFIG)
 NEAREST_SHOWN = 5
 COMPACT: dict[str, Any] = {"box": SIMPLE_HEAD, "pad_edge": False, "collapse_padding": True}
 """Settings of a table that is to fit 80 columns."""
+NARROW = 72
+"""In fewer columns, a design stands below its trial's numbers and not beside them."""
 
 
 def to_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -63,13 +65,30 @@ def print_summary(console: Console, result: Result, folder: Path) -> None:
         folder: Its run directory; of the usual files those that stand there are listed.
     """
     console.print()
-    console.print(_trials_table(result))
-    console.print(_facts(result, folder))
+    narrow = console.width < NARROW
+    console.print(_trials_table(result, narrow=narrow))
+    if narrow:
+        console.print(_designs(result))
+    console.print(_facts(result))
+    files = [name for name in FILES if (folder / name).exists()]
+    width = 7 if result["embedding"] is not None else 6  # of the names above
+    for name, value in (
+        ("files", f"{shortest(folder)}: {', '.join(files) or 'none'}"),
+        ("next", "; ".join(f"{what[:1].lower()}{what[1:]}: {how}" for what, how in advice.next_steps(result)[:2])),
+    ):
+        # A path or a command that is broken cannot be copied.
+        line = Text.assemble((f" {name:<{width}} ", "bold"), value.replace("FOLDER", str(shortest(folder))))
+        console.print(line, soft_wrap=True)
     for note in words.not_done(result):
         console.print(Padding(Text(note, style="yellow"), (0, 1)))
 
 
-def _trials_table(result: Result) -> Table:
+def shortest(path: Path) -> Path:
+    """A path from the working directory, where it lies in there; else the path as it is."""
+    return path.relative_to(Path.cwd()) if path != Path.cwd() and path.is_relative_to(Path.cwd()) else path
+
+
+def _trials_table(result: Result, *, narrow: bool) -> Table:
     task, best = result["task"], result["best"]
     metric = words.metric_name(task["metric"])
     search = f"{result['algorithm']} search, {words.prior_label(result)} prior"
@@ -77,7 +96,8 @@ def _trials_table(result: Result) -> Table:
     table = Table(title=Text(title, style="bold"), title_justify="left", header_style="bold", **COMPACT)
     for name in ("", "trial", "validation", "test", "epoch", "time"):
         table.add_column(name, justify="left" if name == "" else "right", no_wrap=True)
-    table.add_column("design", overflow="fold")
+    if not narrow:
+        table.add_column("design", overflow="fold")
     for trial in result["trials"]:
         chosen = best is not None and trial["number"] == best["number"]
         complete = trial["state"] == "complete"
@@ -88,17 +108,33 @@ def _trials_table(result: Result) -> Table:
             words.score(trial["test"]),
             words.count(trial["epoch"]),
             words.duration(trial["seconds"]),
-            f"{words.structure(trial['design'])}, {words.recipe(trial['design'])}",
+            *([] if narrow else [_design(trial)]),
         )
         style = "bold green" if chosen else "" if complete else "dim"
         table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
 
 
-def _facts(result: Result, folder: Path) -> Table:
+def _design(trial: Trial) -> str:
+    return f"{words.structure(trial['design'])}, {words.recipe(trial['design'])}"
+
+
+def _designs(result: Result) -> Table:
+    """The designs of the trials, for a terminal that has no room for them in the table."""
+    designs = Table.grid(padding=(0, 1))
+    designs.add_column(style="bold", no_wrap=True)
+    designs.add_column(overflow="fold")
+    for trial in result["trials"]:
+        designs.add_row(f" trial {trial['number']}", Text(_design(trial)))
+    return designs
+
+
+def _facts(result: Result) -> Table:
     facts = Table.grid(padding=(0, 1))
     facts.add_column(style="bold")
     facts.add_column(overflow="fold")
+    if sure := " ".join(advice.sureness(result)):
+        facts.add_row(" sure", Text(sure))
     facts.add_row(" budget", Text(result["budget"]["name"]))
     facts.add_row(" prior", Text(words.origin(result)))
     if result["embedding"] is not None:
@@ -109,6 +145,4 @@ def _facts(result: Result, folder: Path) -> Table:
         facts.add_row(" nearest", Text(", ".join(nearest) or words.NONE))
     times = [f"{stage} {words.duration(seconds)}" for stage, seconds in words.stages(result["seconds"])]
     facts.add_row(" time", Text(", ".join(times) or words.NONE))
-    files = [name for name in FILES if (folder / name).exists()]
-    facts.add_row(" files", Text(f"{folder}: {', '.join(files) or 'none'}"))
     return facts

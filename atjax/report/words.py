@@ -1,5 +1,6 @@
 """Scores, times and designs in words, the same in the terminal and on the page."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,15 +20,33 @@ METRICS = {
 
 
 def score(value: float | None) -> str:
-    """A score: four decimals, or four digits from 10 on."""
+    """A score: four decimals, four digits from 10 on, whole numbers from 10,000 on; three digits below 0.001."""
     if value is None:
         return NONE
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.4g}"
+    size = abs(value)
+    if 0 < size < 0.001:
+        return f"{value:.3g}"
+    if size < 10:
+        return f"{value:.4f}"
+    return f"{value:.4g}" if size < 9999.5 or size >= 1e12 else f"{value:,.0f}"
 
 
 def spread(mean: float | None, deviation: float | None) -> str:
-    """Mean and standard deviation; the mean alone where one value has no deviation."""
-    return score(mean) if deviation is None else f"{score(mean)} ± {score(deviation)}"
+    """Mean and standard deviation, to the same decimal; the mean alone where one value has no deviation."""
+    if mean is None or deviation is None:
+        return score(mean)
+    decimals = 4 if abs(mean) < 10 else max(0, 3 - math.floor(math.log10(abs(mean))))
+    if max(abs(mean), deviation) < 0.001:
+        return f"{mean:.3g} ± {deviation:.3g}"
+    return f"{mean:,.{decimals}f} ± {deviation:,.{decimals}f}"
+
+
+def column(values: Iterable[float | None]) -> list[str]:
+    """Numbers of one column, all with the same decimals: four digits for the largest, and four decimals at most."""
+    listed = list(values)
+    largest = max((abs(value) for value in listed if value), default=1.0)
+    decimals = min(4, max(0, 3 - math.floor(math.log10(largest))))
+    return [NONE if value is None else f"{value:,.{decimals}f}" for value in listed]
 
 
 def duration(seconds: float | None) -> str:
@@ -126,12 +145,19 @@ def _reason(result: Result) -> str:
     return reason[:1].upper() + reason[1:]
 
 
-def budget(values: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a budget holds beside its name, as pairs of name and value; a mapping reads ``64 as 16, 256 as 64``."""
+def budget(values: Mapping[str, Any], level: str | None = None) -> list[tuple[str, str]]:
+    """What a budget holds beside its name, as pairs of name and value; a mapping reads ``64 as 16, 256 as 64``.
+
+    Args:
+        values: The budget.
+        level: Of what stands by level, that of this one only.
+    """
     pairs = []
     for name, value in values.items():
         if name == "name":
             continue
+        if isinstance(value, Mapping) and level in value:
+            value = value[level]
         if isinstance(value, Mapping):
             # Numbers are nominal values, and what is built for them; words are levels of tasks.
             inside = ((key, value[key]) for key in in_order(value))

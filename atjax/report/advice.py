@@ -1,0 +1,117 @@
+"""What a result lets one say: how sure its scores are, what was trained in truth, and what to do next.
+
+The interval is Wilson's (1927): for a share p of n independent examples, with z = 1.96,
+
+    (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+
+Unlike p -+ z sqrt(p (1 - p) / n), it has a width where p is 0 or 1.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from atjax.report import words
+from atjax.report.result import Result
+
+Z = 1.959964
+"""Of a normal distribution, 95% lies within this many standard deviations."""
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share of ``count`` independent examples, both ends within 0 to 1."""
+    share = min(max(share, 0.0), 1.0)
+    middle, spread = share + Z**2 / (2 * count), Z * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
+    whole = 1 + Z**2 / count
+    return max(0.0, (middle - spread) / whole), min(1.0, (middle + spread) / whole)
+
+
+def ranges(result: Result) -> dict[str, tuple[float, float]]:
+    """By part of the split, the interval of the best trial's score; only an accuracy has one."""
+    task, best = result["task"], result["best"]
+    if best is None or task["metric"] != "accuracy":
+        return {}
+    scores = {"validation": best["validation"], "test": best["test"]}
+    counts = {part: task["examples"].get(part, 0) for part in scores}
+    return {part: interval(score, counts[part]) for part, score in scores.items() if score is not None and counts[part]}
+
+
+def range_words(bounds: tuple[float, float]) -> str:
+    """An interval: ``0.81 to 0.97``."""
+    return f"{bounds[0]:.2f} to {bounds[1]:.2f}"
+
+
+def sureness(result: Result) -> list[str]:
+    """Sentences on how sure the scores of the best trial are; empty if there is no best trial."""
+    task, best, found = result["task"], result["best"], ranges(result)
+    if best is None:
+        return []
+    said = []
+    examples = {part: words.count(count, "example") for part, count in task["examples"].items()}
+    if "test" in found:
+        said.append(f"With {examples['test']}, the 95% interval of the test accuracy is {range_words(found['test'])}.")
+    elif "test" in examples:
+        said.append(f"The test score is over {examples['test']}.")
+    if "validation" in found and best["validation"] is not None:
+        close = [
+            str(trial["number"])
+            for trial in result["trials"]
+            if trial["number"] != best["number"]
+            and trial["state"] == "complete"
+            and trial["validation"] is not None
+            and trial["validation"] >= found["validation"][0]
+        ]
+        if close:
+            those = f"trial {close[0]} lies" if len(close) == 1 else f"trials {', '.join(close)} lie"
+            said.append(
+                f"{those[0].upper()}{those[1:]} within the validation accuracy's own interval "
+                f"({range_words(found['validation'])}): {examples['validation']} hardly tell them apart."
+            )
+    return said
+
+
+def optimism(result: Result) -> str:
+    """A sentence on what the choice by validation does to the validation score."""
+    trials = len(result["trials"])
+    chosen = "of its epochs" if trials == 1 else f"of {trials} trials and all their epochs"
+    return f"The validation score was picked as the best {chosen}, so it is optimistic."
+
+
+def trained(result: Result, design: Mapping[str, Any]) -> str:
+    """What the budget made of a design, where that is not its nominal width and epochs; else empty."""
+    budget: Mapping[str, Any] = result["budget"]
+    made = []
+    width = _inside(budget, "hidden", str(design.get("hidden")))
+    if width is not None and str(width) != str(design.get("hidden")):
+        made.append(f"{width} wide")
+    scale, every = (_inside(budget, name, result["task"]["level"]) for name in ("epochs_scale", "eval_every"))
+    epochs = design.get("epochs")
+    if isinstance(scale, int | float) and isinstance(every, int) and isinstance(epochs, int) and every > 0:
+        real = max(1, round(epochs * scale / every)) * every  # as `atjax.budget.Budget.schedule`
+        if real != epochs:
+            made.append(f"for {words.count(real, 'epoch')}")
+    return f"Under the budget {budget['name']} it was trained {' '.join(made)}." if made else ""
+
+
+def _inside(budget: Mapping[str, Any], name: str, key: str) -> Any:
+    table = budget.get(name)
+    return table.get(key) if isinstance(table, Mapping) else None
+
+
+def next_steps(result: Result) -> list[tuple[str, str]]:
+    """What may be done next, and how, as a command or a setting; FOLDER is the run directory."""
+    steps = []
+    done = len(result["trials"])
+    if result["best"] is not None:
+        steps.append(("Use the model", 'atjax.load("FOLDER").predict(graphs)'))
+        if any(note.startswith("Read as ") for note in result["task"].get("notes", [])):
+            steps.append(("Predict your new graphs", "python -m atjax.predict model=FOLDER path=NEW_GRAPHS"))
+    if result["state"] == "complete":
+        more = 10 if done < 10 else 2 * done
+        steps.append((f"Go on to {more} trials", f"the same command with search.trials={more} search.resume=true"))
+    steps.append(("See how much is chance", "the same command with -m seed=0,1,2, then python -m atjax.report runs"))
+    if result["budget"]["name"].partition("-")[0] == "quick":
+        steps.append(("Train wider and longer", "the same command with budget=paper"))
+    return steps
