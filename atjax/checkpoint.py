@@ -28,6 +28,9 @@ from atjax.train import Fit
 
 _BATCH = 32
 
+_MARGIN = 1 << 16
+"""Bytes that the files of a saved model take beside twice its parameters."""
+
 
 @functools.partial(jax.jit, static_argnums=0)
 def _apply(gnn: GNN, variables: Variables, batch: Batch) -> jax.Array:
@@ -52,6 +55,14 @@ class TrainedModel:
     gnn: GNN
     variables: Variables
     info: dict[str, Any]
+
+    def __repr__(self) -> str:
+        known = self.info
+        size = sum(leaf.size for leaf in jax.tree.leaves(self.variables.get("params", {})))
+        scores = [f"{part} {known[part]:.4f}" for part in ("validation", "test") if known.get(part) is not None]
+        measured = f", {known.get('metric')}: {', '.join(scores)}" if scores else ""
+        design = Design(**known["design"]).key if "design" in known else self.gnn.design.key
+        return f"TrainedModel({known.get('task')!r}, a {self.gnn.level} task: {design}, {size:,} parameters{measured})"
 
     def outputs(self, graphs: Graphs, pairs: np.ndarray | None = None) -> np.ndarray:
         """Logits or regression outputs, float32 [N, C], of every graph, every node or every pair.
@@ -152,6 +163,23 @@ def _edge_words(features: int, weighted: bool) -> str:
     return f"with {features} edge features and {'with' if weighted else 'without'} edge weights"
 
 
+def _check_room(folder: Path, variables: Variables | None) -> None:
+    """Raise OSError, and remove the folder, if it has no room for a model: zeros are written, and removed again.
+
+    Orbax writes in threads of its own, which end on a full disk with thousands of lines of tracebacks.
+    """
+    left = 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(variables)) + _MARGIN
+    zeros = folder / "zeros"
+    try:
+        with zeros.open("wb") as file:
+            while left > 0:
+                left -= file.write(bytes(min(left, 1 << 20)))
+        zeros.unlink()
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise OSError(error.errno, error.strerror, str(folder.parent)) from None
+
+
 def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> None:
     """Write a trained model into a folder, in place of what was there.
 
@@ -162,11 +190,15 @@ def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> No
         task: The task it was trained on.
         outcome: A complete training.
         versions: Versions of the libraries.
+
+    Raises:
+        OSError: The folder cannot be written into, or has no room for the model.
     """
     folder = folder.absolute()
     recover(folder)
     new, old = _beside(folder)
     new.mkdir(parents=True)
+    _check_room(new, outcome.variables)
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(new / "variables", outcome.variables)
     info = {

@@ -38,6 +38,17 @@ class Graphs:
     edges: np.ndarray | None = None
     weights: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        parts = [
+            f"{len(self.n_node):,} graphs",
+            f"{self.nodes.shape[0]:,} nodes",
+            f"{len(self.senders):,} directed edges",
+        ]
+        parts.append(f"{self.num_features:,} features{'' if isinstance(self.nodes, np.ndarray) else ' (sparse)'}")
+        parts += [f"{self.num_edge_features:,} edge features"] if self.edges is not None else []
+        parts += ["edge weights"] if self.weights is not None else []
+        return f"Graphs({', '.join(parts)})"
+
     @property
     def num_features(self) -> int:
         """D."""

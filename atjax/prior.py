@@ -40,6 +40,10 @@ Weighting = Literal["inverse", "calibrated"]
 """How tasks are weighted by their distance; see `PriorConfig.weights`."""
 
 
+_SHOWN = 5
+"""Nearest tasks that the text of a prior names."""
+
+
 @dataclass(frozen=True)
 class PriorConfig:
     """Settings of the prior.
@@ -130,8 +134,20 @@ class Prior:
     nearest: tuple[tuple[str, float, float], ...]
     source: Literal["transfer", "uniform"]
     reason: str
-    ranking: Ranking | None = field(default=None, repr=False)
+    ranking: Ranking | None = None
     name: str = "uniform"
+
+    def __repr__(self) -> str:
+        lines = [f"Prior {self.name!r}, {self.source}: {self.reason}"]
+        for dimension, table in self.probabilities.items():
+            likely = sorted(table.items(), key=lambda pair: -pair[1])
+            lines.append(f"  {dimension:<15}{', '.join(f'{choice} {share:.2f}' for choice, share in likely)}")
+        if self.nearest:
+            near = ", ".join(f"{task} ({distance:.3f})" for task, distance, _ in self.nearest[:_SHOWN])
+            lines.append(f"  {'nearest tasks':<15}{near}{', ...' if len(self.nearest) > _SHOWN else ''}")
+        if self.ranking is not None:
+            lines.append("  Whole designs are ranked, and tried first.")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True, eq=False)

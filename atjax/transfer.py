@@ -37,6 +37,10 @@ class Transfer:
     seconds: dict[str, float]
     settings: dict[str, Any]
 
+    def __repr__(self) -> str:
+        times = ", ".join(f"{stage} in {seconds:.1f} s" for stage, seconds in self.seconds.items())
+        return f"{self.prior!r}\n  From the bank {self.settings['bank']!r}; {times}."
+
 
 def transfer(
     task: Task,

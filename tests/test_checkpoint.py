@@ -284,3 +284,21 @@ def test_graphs_of_other_features(sound: Path) -> None:
     message = "trained on 3 node features, but these graphs have 6; give them the same columns"
     with pytest.raises(UserError, match=message):
         model.predict(wider)
+
+
+def test_a_full_disk_is_told_before_orbax_meets_it(tmp_path: Path) -> None:
+    """By a limit on the size of files; a model that was there stays."""
+    resource = pytest.importorskip("resource")
+    nodes = TASKS["node"]
+    checkpoint.save(tmp_path / "best_model", nodes, outcome(nodes), VERSIONS)
+    before = tiny.files(tmp_path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match="too large") as caught:
+            checkpoint.save(tmp_path / "best_model", nodes, outcome(nodes, seed=1), VERSIONS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.filename == str(tmp_path)
+    assert tiny.files(tmp_path) == before
+    atjax.load(tmp_path)

@@ -54,11 +54,16 @@ def test_a_narrow_terminal_has_the_designs_below_and_paths_whole(
     (folder / "result.json").touch()
     text = printed(result(*THREE, best=1), folder, width=60)
     lines = text.splitlines()
-    assert max(len(line) for line in lines if str(folder) not in line and "next" not in line) <= 60
+    assert max(len(line) for line in lines if str(folder) not in line and "resume" not in line) <= 60
     assert [line.split()[:2] for line in lines if line.startswith(" trial ")] == [["trial", str(n)] for n in range(3)]
     assert words.structure(THREE[0]["design"]) in " ".join(text.split())
     assert f"{folder}: result.json" in text
     assert f'use the model: atjax.load("{folder}")' in text
+    assert "model=" not in text
+    own = result(*THREE, best=1)
+    own["task"]["notes"] = ["Read as tables: nodes.csv, edges.csv."]
+    assert f"python -m atjax.predict \"model='{folder}'\" path=NEW_GRAPHS\n" in printed(own, folder, width=60)
+    assert "predict model=runs/x path=" in printed(own, Path("runs/x"), width=60)
     monkeypatch.chdir(tmp_path)
     assert f" my runs/{folder.name}: result.json" in printed(result(*THREE, best=1), folder, width=60)
 

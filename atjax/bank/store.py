@@ -57,6 +57,10 @@ class Bank:
     path: Path
     space: Space = field(default_factory=paper_space)
 
+    def __repr__(self) -> str:
+        held = f"{len(self.tasks)} tasks, {len(self.records):,} records, {len(self.features)} features"
+        return f"Bank({self.name!r}: {held}, designs of the space {self.space.name!r})"
+
     @property
     def name(self) -> str:
         """What it was asked for by: ``embedded``, or its path."""

@@ -2,9 +2,10 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -56,6 +57,24 @@ def write_trials_csv(folder: Path, result: Result) -> Path:
     return write_text(folder / TRIALS_CSV, to_csv(header, rows))
 
 
+class Finding(dict[str, Any]):
+    """A result that shows itself as the closing table, where a dictionary would fill screens.
+
+    Args:
+        result: The result.
+        folder: Its run directory.
+    """
+
+    def __init__(self, result: Result, folder: Path) -> None:
+        super().__init__(result)
+        self.folder = folder
+
+    def __repr__(self) -> str:
+        console = Console(file=io.StringIO(), width=100)
+        print_summary(console, cast(Result, self), self.folder)
+        return "\n".join(line.rstrip() for line in console.file.getvalue().strip("\n").splitlines())  # type: ignore[attr-defined]
+
+
 def print_summary(console: Console, result: Result, folder: Path) -> None:
     """Print the closing table of a search: trials, prior, nearest tasks, times of the stages, files.
 
@@ -72,15 +91,21 @@ def print_summary(console: Console, result: Result, folder: Path) -> None:
     console.print(_facts(result))
     files = [name for name in FILES if (folder / name).exists()]
     width = 7 if result["embedding"] is not None else 6  # of the names above
-    for name, value in (
-        ("files", f"{shortest(folder)}: {', '.join(files) or 'none'}"),
-        ("next", "; ".join(f"{what[:1].lower()}{what[1:]}: {how}" for what, how in advice.next_steps(result)[:2])),
-    ):
+    place = shortest(folder)
+    steps = [f"{what[:1].lower()}{what[1:]}: {_at(how, place)}" for what, how in advice.next_steps(result)[:2]]
+    lines = [("files", f"{place}: {', '.join(files) or 'none'}"), *zip(("next", *[""] * len(steps)), steps)]
+    for name, value in lines:
         # A path or a command that is broken cannot be copied.
-        line = Text.assemble((f" {name:<{width}} ", "bold"), value.replace("FOLDER", str(shortest(folder))))
-        console.print(line, soft_wrap=True)
+        console.print(Text.assemble((f" {name:<{width}} ", "bold"), value), soft_wrap=True)
     for note in words.not_done(result):
         console.print(Padding(Text(note, style="yellow"), (0, 1)))
+
+
+def _at(command: str, folder: Path) -> str:
+    """A command with the run directory in its place, in quotes for the shell where it needs them."""
+    if not re.fullmatch(r"[A-Za-z0-9_./+-]+", str(folder)):
+        command = command.replace("model=FOLDER", "\"model='FOLDER'\"")
+    return command.replace("FOLDER", str(folder))
 
 
 def shortest(path: Path) -> Path:

@@ -6,6 +6,7 @@ import inspect
 import sys
 import types
 from pathlib import Path
+from typing import cast
 
 from atjax import config as configuration
 from atjax.budget import Budget
@@ -13,6 +14,7 @@ from atjax.prior import Prior, uniform_prior
 from atjax.report.progress import on_demand
 from atjax.report.progress import trials as show_trials
 from atjax.report.result import Result
+from atjax.report.tables import Finding
 from atjax.search.loop import SearchConfig, run_trials
 from atjax.search.run import Recorder, new_result
 from atjax.space import Space
@@ -32,6 +34,7 @@ def search(
     space: Space | None = None,
     budget: Budget | None = None,
     folder: str | Path = "run",
+    resume: bool = False,
     progress: bool | None = None,
 ) -> Result:
     """Search a good GNN for a task.
@@ -46,13 +49,16 @@ def search(
         budget: What is trained for a design; ``quick`` if None.
         folder: Run directory; gets ``result.json``, ``trials.csv``, ``report.html`` and ``best_model``, from which
             `atjax.load` makes the model. What an earlier search left there is moved to ``previous``.
+        resume: Go on with the trials that the folder holds, as after Ctrl-C, or for more ``trials`` than before.
         progress: Show how far it is, with the time left, on standard error; None: in a terminal or a notebook.
 
     Returns:
         The result, as in ``result.json``: a dictionary, of which ``result["best"]`` is the trial chosen by validation.
+        It is shown as a table of the trials; ``dict(result)`` shows all.
 
     Raises:
-        UserError: A setting is of no use, or another search is at work in the folder.
+        UserError: A setting is of no use, another search is at work in the folder, or it holds another one than that
+            to resume.
 
     Example:
         >>> result = atjax.search(task, trials=3, folder="run")
@@ -67,11 +73,14 @@ def search(
     assert isinstance(chosen, Prior)
     settings = SearchConfig(algorithm, trials)
     result = new_result(task, chosen, space, budget, config=settings, seed=seed, found=found)
-    recorder = Recorder(Path(folder), task, result, resume=False)
+    recorder = Recorder(Path(folder), task, result, resume=resume)
+    recorded = recorder.recorded
     with on_demand(progress) as bar:
-        shown = show_trials(bar, task.name, trials)
-        recorder.run(run_trials(task, chosen, space, budget, config=settings, seed=seed, progress=shown))
-    return recorder.result
+        shown = show_trials(bar, task.name, trials, len(recorded))
+        recorder.run(
+            run_trials(task, chosen, space, budget, config=settings, seed=seed, recorded=recorded, progress=shown)
+        )
+    return cast(Result, Finding(recorder.result, Path(folder)))
 
 
 class _Callable(types.ModuleType):

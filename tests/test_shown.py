@@ -1,0 +1,84 @@
+"""What a notebook shows of the things one looks at there: a few lines each, not their arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+from hand_made import THREE, result
+from searching import quick
+from test_checkpoint import VERSIONS, outcome
+
+import atjax
+from atjax import checkpoint
+from atjax.prior import Prior, uniform_prior
+from atjax.report import Result
+from atjax.report.tables import Finding
+from atjax.transfer import Transfer
+
+__all__ = ["quick"]
+
+
+def test_graphs_tell_their_counts() -> None:
+    graphs = atjax.load_task("digits", count=10).graphs
+    expected = f"Graphs(10 graphs, {len(graphs.nodes)} nodes, {len(graphs.senders):,} directed edges, 3 features)"
+    assert repr(graphs) == expected
+    edge = np.zeros(1, np.int64)
+    full = atjax.Graphs.from_edges(
+        np.ones((2, 3), np.float32), edge, edge + 1, np.array([2]), edges=np.ones((1, 4)), weights=np.ones(1)
+    )
+    assert repr(full) == "Graphs(1 graphs, 2 nodes, 2 directed edges, 3 features, 4 edge features, edge weights)"
+
+
+def test_a_bank_tells_what_it_holds() -> None:
+    shown = repr(atjax.load_bank())
+    assert shown.startswith("Bank('embedded': ")
+    assert shown.endswith(" features, designs of the space 'paper')")
+    assert len(shown) < 120
+
+
+def test_a_prior_lists_its_choices_likely_ones_first() -> None:
+    table = dict(uniform_prior(tiny.space()).probabilities) | {"hidden": {64: 0.25, 256: 0.75}}
+    near = tuple((f"t{n}", n / 10, 0.1) for n in range(1, 8))
+    prior = Prior(table, near, "transfer", "So it is.", name="own")
+    lines = repr(prior).splitlines()
+    assert lines[0] == "Prior 'own', transfer: So it is."
+    assert "  hidden         256 0.75, 64 0.25" in lines
+    assert lines[-1] == "  nearest tasks  t1 (0.100), t2 (0.200), t3 (0.300), t4 (0.400), t5 (0.500), ..."
+    found = Transfer(prior, None, None, {"feature": 1.25, "prior": 0.5}, {"bank": "embedded"})  # type: ignore[arg-type]
+    assert repr(found) == f"{prior!r}\n  From the bank 'embedded'; feature in 1.2 s, prior in 0.5 s."
+
+
+def test_a_model_tells_its_task_design_and_scores(tmp_path: Path) -> None:
+    task = atjax.load_task("digits", count=40)
+    fit = outcome(task)
+    checkpoint.save(tmp_path, task, fit, VERSIONS)
+    shown = repr(atjax.load(tmp_path))
+    assert shown.startswith(f"TrainedModel('digits', a graph task: {fit.design.key}, ")
+    assert shown.endswith(f" parameters, accuracy: validation {fit.validation:.4f}, test {fit.test:.4f})")
+
+
+def test_a_result_shows_its_table_and_is_a_dictionary(tmp_path: Path) -> None:
+    plain = result(*THREE, best=1)
+    found = Finding(plain, tmp_path)
+    assert found == plain
+    assert any(line.startswith(" best      1      0.8500  0.6000") for line in repr(found).splitlines())
+    assert "curve" not in repr(found)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_search_in_python_can_be_gone_on_with(tmp_path: Path) -> None:
+    task = atjax.load_task("digits", count=40)
+
+    def search(trials: int, resume: bool) -> Result:
+        return atjax.search(task, trials=trials, folder=tmp_path, space=tiny.space(), budget=tiny.BUDGET, resume=resume)
+
+    first = search(2, resume=False)
+    more = search(4, resume=True)
+    assert len(more["trials"]) == 4
+    assert more["trials"][:2] == first["trials"]
+    assert not (tmp_path / "previous").exists()
+    assert len(search(1, resume=False)["trials"]) == 1
+    assert (tmp_path / "previous").exists()
