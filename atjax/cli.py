@@ -136,9 +136,10 @@ def _overrides() -> list[Override]:
 
 def _remove_empty(folder: Path) -> None:
     """Remove the run directory that Hydra made for a job that then wrote nothing, and what it left empty above."""
-    while Path.cwd() in folder.parents and folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-        folder = folder.parent
+    with suppress(OSError):  # as where a disk is mounted: it stays, and the sentence on the fault is told all the same
+        while Path.cwd() in folder.parents and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+            folder = folder.parent
 
 
 def choice(value: object, name: str, choices: tuple[str, ...]) -> str:

@@ -16,6 +16,7 @@ from atjax.atomic import write_text
 from atjax.overview import Overview, overview
 from atjax.report import pictures
 from atjax.report.figures import svg
+from atjax.report.tables import COMPACT, shortest
 from atjax.task import Split, Task
 
 PICTURE = "graphs.svg"
@@ -34,7 +35,9 @@ def main(cfg: DictConfig) -> None:
     split = task.split(seed)
     seen = overview(task)
     title = f"{task.name}: {task.level} task, loss {task.loss}, metric {task.metric}"
-    table = Table(title=Text(title, style="table.title"), show_header=False)
+    table = Table(title=Text(title, style="bold"), title_justify="left", show_header=False, **COMPACT)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in facts(task, seen, split, seed):
         table.add_row(name, escape(value))
     console.print(table)
@@ -44,7 +47,7 @@ def main(cfg: DictConfig) -> None:
     if picture:
         path = Path(HydraConfig.get().runtime.output_dir) / PICTURE
         write_text(path, svg(pictures.figure, task, seed))
-        console.print(f"Picture: {path}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Picture: {shortest(path)}", markup=False, highlight=False, soft_wrap=True)
 
 
 def facts(task: Task, seen: Overview, split: Split, seed: int) -> list[tuple[str, str]]:
@@ -74,7 +77,9 @@ def facts(task: Task, seen: Overview, split: Split, seed: int) -> list[tuple[str
 
 def _classes(task: Task, seen: Overview, split: Split) -> Table:
     assert seen.classes is not None
-    table = Table("class", "label", "examples", "share", "training", title="classes")
+    table = Table(header_style="bold", **COMPACT)
+    for column in ("class", "label", "examples", "share", "training"):
+        table.add_column(column, justify="left" if column in ("class", "label") else "right", overflow="fold")
     total = max(int(seen.classes.sum()), 1)
     for number, (name, count) in enumerate(zip(seen.names[:SHOWN], seen.classes.tolist())):
         trained = int((task.labels[split.train] == number).sum())

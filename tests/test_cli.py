@@ -356,6 +356,24 @@ def test_exit_codes_of_the_process(here: Path) -> None:
     assert tiny.files(here) == []
 
 
+def test_a_folder_that_cannot_be_removed_hides_no_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], here: Path
+) -> None:
+    """As one where a disk is mounted."""
+
+    def full(*args: object, **kwargs: object) -> None:
+        (here / "run").mkdir(exist_ok=True)
+        raise OSError(28, "No space left on device", "run")
+
+    def busy(folder: Path) -> None:
+        raise OSError(16, "Device or resource busy", str(folder))
+
+    monkeypatch.setattr("atjax.config.build_task", full)
+    monkeypatch.setattr(Path, "rmdir", busy)
+    sentence = refused(capsys, "search", *tiny.TASK, UNIFORM, "hydra.run.dir=run")
+    assert sentence == "run cannot be read or written (No space left on device); mend that first."
+
+
 def test_ctrl_c_before_there_is_a_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt

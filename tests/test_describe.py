@@ -192,10 +192,10 @@ def test_the_program_prints_and_draws(
     text = " ".join(capsys.readouterr().out.split())
     for said in (
         "mine: node task, loss cross_entropy, metric accuracy",
-        "│ edges │ 2, undirected │",
-        "│ isolated nodes │ 17 │",
-        "│ homophily │ 0.000 │",
-        "│ 0 │ 'a' │ 10 │ 47.6% │",
+        " edges 2, undirected ",
+        " isolated nodes 17 ",
+        " homophily 0.000 ",
+        " 0 'a' 10 47.6% ",
         "Read as tables: edges.csv, nodes.csv.",
         "Features: [x] (numbers, z-scored).",
         "Self-loops were dropped; nodes that had one: 1.",

@@ -42,19 +42,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     if options.command == "merge":
         added = manage.merge(options.target, options.sources)
-        print(f"{added} records and features added to {options.target}.")
+        print(f"{added:,} records and features added to {options.target}.")
         return 0
     bank = load_bank(options.bank)
     if options.command == "info":
         _info(bank)
     elif options.command == "export":
         manage.export(bank, options.file)
-        print(f"{len(bank.records)} records written to {options.file}.")
+        print(f"{len(bank.records):,} records written to {options.file}.")
     else:
         faults = manage.problems(bank)
         for fault in faults:
             print(fault)
-        print(f"{len(bank.records)} records and {len(bank.features)} features checked; {len(faults)} faults.")
+        print(f"{len(bank.records):,} records and {len(bank.features):,} features checked; {len(faults)} faults.")
         return 1 if faults else 0
     return 0
 
@@ -71,7 +71,7 @@ def _info(bank: Bank) -> None:
     console.print(table)
     size = sum(file.stat().st_size for file in bank.path.rglob("*.parquet")) / 1e6
     console.print(
-        f"{len(bank.tasks)} tasks, {len(bank.records)} records and {len(bank.features)} features in {size:.1f} MB, "
+        f"{len(bank.tasks)} tasks, {len(bank.records):,} records and {len(bank.features):,} features in {size:.1f} MB, "
         f"designs of the space {bank.space.name!r}; {bank.path}",
         soft_wrap=True,
         markup=False,
