@@ -46,8 +46,11 @@ def task_names(*, offline: bool = False) -> list[str]:
 
 
 def name_of_path(path: object) -> str:
-    """The name of a task that is a file or a folder and has no other: its last part, without its ending."""
-    return re.sub(r"[^A-Za-z0-9_.+-]+", "_", Path(str(path)).expanduser().absolute().stem) or "own"
+    """The name of a task that is a file or a folder and has no other: its last part, without its ending.
+
+    Letters of any language stay; what is neither letter nor digit, but for ``_.+-``, becomes ``_``.
+    """
+    return re.sub(r"[^\w.+-]+", "_", Path(str(path)).expanduser().absolute().stem) or "own"
 
 
 def name_of_prior(source: str, name: str, fisher: str) -> str:

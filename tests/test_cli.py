@@ -476,7 +476,7 @@ def test_embed_prints_feature_and_neighbours(
     assert "0.71" in rows[0]  # its standard deviation
     assert "9.00" in rows[-1]
     for name in "abcd":
-        assert sum(line.startswith(f"│ {name} ") for line in first.splitlines()) == 1
+        assert sum(line.startswith(f" {name} ") for line in first.splitlines()) == 1
     assert "tasks of the bank lie within distance" in first or "No task of the bank lies within" in first
     assert "computed in" in first
     assert tiny.run("embed", *tiny.TASK, f"bank={bank}", "projection.iterations=20") == 0

@@ -199,3 +199,9 @@ def test_a_budget_is_named_by_its_values() -> None:
     assert config.build(composed.budget) == less
     assert composed.hydra.run.dir == f"runs/digits/random-auto-{less.name}-seed0"
     assert composed.hydra.sweep.subdir == f"digits/random-auto-{less.name}-seed0"
+
+
+def test_a_path_names_its_task_in_its_own_letters() -> None:
+    names = {"my graphs/": "my_graphs", "données été.zip": "données_été", "a/graphs.v2": "graphs", "分子": "分子"}
+    assert {path: config.name_of_path(path) for path in names} == names
+    assert config.name_of_path("a/???") == "_"

@@ -13,6 +13,7 @@ from test_checkpoint import VERSIONS, outcome
 
 import atjax
 from atjax import checkpoint
+from atjax.errors import UserError
 from atjax.prior import Prior, uniform_prior
 from atjax.report import Result
 from atjax.report.tables import Finding
@@ -82,3 +83,9 @@ def test_a_search_in_python_can_be_gone_on_with(tmp_path: Path) -> None:
     assert not (tmp_path / "previous").exists()
     assert len(search(1, resume=False)["trials"]) == 1
     assert (tmp_path / "previous").exists()
+
+
+@pytest.mark.parametrize("trials", [0, -1, "3", 1.5, True])
+def test_a_number_of_trials_that_is_none_is_refused(trials: int) -> None:
+    with pytest.raises(UserError, match=r"search\.trials must be a whole number of at least 1; it is "):
+        atjax.search(atjax.load_task("digits", count=40), trials=trials)

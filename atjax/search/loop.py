@@ -41,8 +41,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
             raise UserError(f"search.algorithm must be one of {', '.join(ALGORITHMS)}; it is {self.algorithm!r}.")
-        if self.trials < 1:
-            raise UserError(f"search.trials must be at least 1; it is {self.trials}.")
+        if isinstance(self.trials, bool) or not isinstance(self.trials, int) or self.trials < 1:
+            raise UserError(f"search.trials must be a whole number of at least 1; it is {self.trials!r}.")
 
 
 @dataclass(frozen=True)
