@@ -108,6 +108,24 @@ def class_names(task: Task) -> tuple[Hashable, ...]:
     return known if known is not None else tuple(range(task.num_outputs))
 
 
+def constant_score(task: Task, split: Split) -> float:
+    """The test score of the best constant answer, as training labels tell it: what a model must beat to be of use.
+
+    The most frequent class or binary label, the mean of targets, or their median for the absolute error. NaN where the
+    test part has no score.
+    """
+    labels = task.labels[split.train]
+    if task.loss == "cross_entropy":
+        answer = np.bincount(labels, minlength=task.num_outputs).astype(np.float32)
+    elif task.loss == "binary_cross_entropy":
+        answer = np.nansum(labels, axis=0) - 0.5 * np.sum(~np.isnan(labels), axis=0)
+    else:
+        middle = np.nanmedian if task.metric == "mae" else np.nanmean
+        answer = np.array([middle(column) if np.any(~np.isnan(column)) else 0.0 for column in labels.T])
+    outputs = np.broadcast_to(answer.astype(np.float32), (len(split.test), task.num_outputs))
+    return score(task.metric, task.labels[split.test], outputs)
+
+
 def warnings(task: Task, split: Split) -> tuple[str, ...]:
     """Sentences on what a search would stumble over without failing.
 

@@ -38,6 +38,23 @@ def test_other_metrics_have_no_interval_but_a_count() -> None:
     assert advice.sureness(result(best=None)) == []
 
 
+@pytest.mark.parametrize(
+    ("metric", "test", "constant", "said"),
+    [
+        ("accuracy", 0.9, 0.5, "The best constant answer reaches 0.5000."),
+        ("accuracy", 0.55, 0.5, "The best constant answer reaches 0.5000, which the model does not surely beat."),
+        ("roc_auc", 0.7, 0.5, "The best constant answer reaches 0.5000."),
+        ("roc_auc", 0.4, 0.5, "The best constant answer reaches 0.5000, which is no worse."),
+        ("mae", 0.4, 0.5, "The best constant answer reaches 0.5000."),
+        ("mae", 0.6, 0.5, "The best constant answer reaches 0.5000, which is no worse."),
+    ],
+)
+def test_a_score_is_compared_with_that_of_a_constant(metric: str, test: float, constant: float, said: str) -> None:
+    found = result(trial(0, 0.8, test), best=0)
+    found["task"] |= {"metric": metric, "constant": constant}
+    assert said in advice.sureness(found)
+
+
 def test_a_score_without_examples_on_record_has_no_interval() -> None:
     """As one of an earlier version, or of a part that is empty."""
     found = result(*THREE, best=1)
@@ -70,6 +87,9 @@ def test_the_next_steps_are_those_that_are_open() -> None:
     assert "search.trials=10 search.resume=true" in steps(best=1)
     assert "search.trials" not in steps(best=1, state="interrupted")  # that is told in a note
     assert "atjax.load" not in steps(best=None)
+    link = result(*THREE, best=1)
+    link["task"]["level"] = "edge"
+    assert "predict(graphs, pairs)" in str(advice.next_steps(link))
     assert "budget=paper" in steps(best=1)
     assert "budget=paper" not in steps(best=1, budget={"name": "paper"})
     own = result(*THREE, best=1)

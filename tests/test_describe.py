@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from atjax import Graphs, Split, Task, load_task
-from atjax.overview import overview, warnings
+from atjax.overview import constant_score, overview, warnings
 from atjax.report import pictures
 from atjax.report.figures import svg
 
@@ -219,3 +219,25 @@ def test_a_search_says_what_it_read_and_what_may_be_wrong(
     monkeypatch.setattr("atjax.search.run.write_html", tiny.no_page)
     assert tiny.run("search", *tiny.SMALL, "search.prior=uniform", "search.trials=1") == 0
     assert "The first 40 of 1797 images; nodes are the pixels with ink." in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_constant_answer_is_told_by_training_labels() -> None:
+    """The most frequent class there, whatever the test part has more of; the median; ties of a ranking."""
+    graphs = load_task("digits_knn").graphs
+    count = graphs.nodes.shape[0]
+    ids = np.arange(count)
+    split = Split(ids[:60], ids[60:80], ids[80:100])
+    labels = np.full(count, -1, np.int32)
+    labels[:100] = [0] * 40 + [1] * 40 + [2] * 5 + [0] * 10 + [1] * 5
+    made = {metric: Task("t", "node", "cross_entropy", metric, graphs, labels, 3) for metric in ("accuracy", "roc_auc")}
+    assert constant_score(made["accuracy"], split) == 0.5
+    assert constant_score(made["roc_auc"], split) == 0.5
+    targets = np.full((count, 1), np.nan, np.float32)
+    targets[:100, 0] = [1] * 31 + [5] * 29 + [2] * 40
+    assert constant_score(Task("t", "node", "mse", "mae", graphs, targets, 1), split) == 1.0
+    mean = (31 + 29 * 5) / 60
+    found = constant_score(Task("t", "node", "mse", "rmse", graphs, targets, 1), split)
+    assert found == pytest.approx(mean - 2, rel=1e-5)
+    bits = np.zeros((count, 2), np.float32)
+    bits[:, 0] = ids % 4 > 0
+    assert constant_score(Task("t", "node", "binary_cross_entropy", "accuracy", graphs, bits, 2), split) == 0.875

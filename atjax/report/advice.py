@@ -54,6 +54,11 @@ def sureness(result: Result) -> list[str]:
         said.append(f"With {examples['test']}, the 95% interval of the test accuracy is {range_words(found['test'])}.")
     elif "test" in examples:
         said.append(f"The test score is over {examples['test']}.")
+    constant = task.get("constant")
+    if constant is not None and best["test"] is not None:
+        better = found["test"][0] > constant if "test" in found else _better(task["metric"], best["test"], constant)
+        doubt = "" if better else ", which the model does not surely beat" if "test" in found else ", which is no worse"
+        said.append(f"The best constant answer reaches {words.score(constant)}{doubt}.")
     if "validation" in found and best["validation"] is not None:
         close = [
             str(trial["number"])
@@ -70,6 +75,10 @@ def sureness(result: Result) -> list[str]:
                 f"({range_words(found['validation'])}): {examples['validation']} hardly tell them apart."
             )
     return said
+
+
+def _better(metric: str, one: float, other: float) -> bool:
+    return one < other if metric in ("mae", "rmse") else one > other
 
 
 def optimism(result: Result) -> str:
@@ -105,7 +114,8 @@ def next_steps(result: Result) -> list[tuple[str, str]]:
     steps = []
     done = len(result["trials"])
     if result["best"] is not None:
-        steps.append(("Use the model", 'atjax.load("FOLDER").predict(graphs)'))
+        asked = "graphs, pairs" if result["task"]["level"] == "edge" else "graphs"
+        steps.append(("Use the model", f'atjax.load("FOLDER").predict({asked})'))
         if any(note.startswith("Read as ") for note in result["task"].get("notes", [])):
             steps.append(("Predict your new graphs", "python -m atjax.predict model=FOLDER path=NEW_GRAPHS"))
     if result["state"] == "complete":

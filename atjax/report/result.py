@@ -25,6 +25,7 @@ class TaskInfo(TypedDict):
     """The task that was searched; counts are over the whole task, ``examples`` over each part of the split.
 
     ``split`` is a hash of the ids in its parts, ``own_split`` whether it came with the data and is that of all seeds.
+    ``constant`` is the test score of the best constant answer (`atjax.overview.constant_score`).
     ``outputs`` are classes, binary labels or regression targets; ``classes`` is null but for classes.
     """
 
@@ -40,6 +41,7 @@ class TaskInfo(TypedDict):
     classes: int | None
     outputs: NotRequired[int]
     examples: dict[str, int]
+    constant: NotRequired[float | None]
     split: NotRequired[str]
     own_split: NotRequired[bool]
     notes: NotRequired[list[str]]

@@ -16,6 +16,7 @@ from atjax import checkpoint, runtime
 from atjax.atomic import write_text
 from atjax.budget import Budget
 from atjax.errors import UserError
+from atjax.overview import constant_score
 from atjax.prior import Prior
 from atjax.report import best_so_far, read, write, write_html, write_trials_csv
 from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial
@@ -47,6 +48,7 @@ def describe_task(task: Task, seed: int) -> TaskInfo:
         "classes": task.num_outputs if task.loss == "cross_entropy" else None,
         "outputs": task.num_outputs,
         "examples": {part: len(getattr(split, part)) for part in ("train", "validation", "test")},
+        "constant": _score(constant_score(task, split)),
         "split": split.content_hash,
         "own_split": task.fixed_split is not None,
         "notes": list(task.remarks),
