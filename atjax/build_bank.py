@@ -10,6 +10,7 @@ from rich.console import Console
 
 from atjax import cli, config, levels
 from atjax.bank import build, store
+from atjax.report import words
 from atjax.space import bank_designs
 
 MACHINE = ("bank", "data.root", "task.root", "workers")
@@ -37,7 +38,9 @@ def main(cfg: DictConfig) -> None:
             folder=folder,
             budget=budget,
             seed=seed,
-            progress=lambda done, total, key: bar.update(row, completed=done, description=f"{task.name}: {key}"),
+            progress=lambda done, total, key: bar.update(
+                row, completed=done, description=f"{task.name}: {key or 'train'}"
+            ),
             workers=workers,
         )
     embedded = feature and cli.embed_with_progress(task, folder, fisher, seed, console)
@@ -45,7 +48,7 @@ def main(cfg: DictConfig) -> None:
         store.compact(folder)
     speed = f" ({grown.rate:.0f} records per hour, {grown.compiling:.0%} of the time in compilation)"
     console.print(
-        f"{task.name}: {grown.added} of {len(designs)} designs trained in {grown.seconds / 60:.1f} min"
+        f"{task.name}: {grown.added} of {len(designs)} designs trained in {words.duration(grown.seconds)}"
         f"{speed if grown.added else ''} under "
         f"budget {budget.name}{', and embedded' if embedded else ''}; the bank is in {folder}.",
         soft_wrap=True,

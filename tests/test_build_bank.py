@@ -301,9 +301,7 @@ def test_the_speed_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert tiny.run("build_bank", *command(tmp_path, "workers=2")) == 0
     # Made-up trainings say that they took half a second, a half of it in compilation.
     said = capsys.readouterr().out
-    assert re.search(
-        r"12 of 12 designs trained in .* min \(\d+ records per hour, 50% of the time in compilation\)", said
-    )
+    assert re.search(r"12 of 12 designs trained in .* s \(\d+ records per hour, 50% of the time in compilation\)", said)
     assert tiny.run("build_bank", *command(tmp_path, "workers=0")) == 2
     assert "workers must be a whole number, 1 or more" in capsys.readouterr().err
 
