@@ -87,9 +87,11 @@ class Column:
             return cls(name, len(values), values)
         numbers = _numbers(name, given, rows)
         least, most = numbers.min(axis=0), numbers.max(axis=0)
-        plain, constant = (least >= 0) & (most <= 1), least == most  # of which mean and deviation have rounding errors
+        plain, deviation = (least >= 0) & (most <= 1), numbers.std(axis=0)
+        # The first have rounding errors in mean and deviation, the second, as of 1e-300, none that is a number.
+        constant = (least == most) | (deviation == 0)
         shift = np.where(plain, 0, np.where(constant, least, numbers.mean(axis=0)))
-        scale = np.where(plain | constant, 1, numbers.std(axis=0))
+        scale = np.where(plain | constant, 1, deviation)
         if plain.all():
             return cls(name, numbers.shape[1])
         return cls(name, numbers.shape[1], None, tuple(shift.tolist()), tuple(scale.tolist()))

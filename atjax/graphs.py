@@ -11,6 +11,7 @@ from scipy import sparse
 
 from atjax.encoding import Encoded
 from atjax.errors import UserError
+from atjax.values import as_edge_rows, as_features, as_whole
 
 
 @dataclass(frozen=True)
@@ -107,12 +108,29 @@ class Graphs:
             weights: Edge weights, [E].
 
         Raises:
-            UserError: An edge names a node that does not exist, or joins two graphs; sizes do not match.
+            UserError: An edge names a node that does not exist, or joins two graphs; sizes do not match; what should
+                be whole is not, or what should be a number.
         """
+        nodes, n_node = as_features(nodes, "nodes"), as_whole(n_node, "n_node")
+        if n_node.ndim != 1 or n_node.min(initial=0) < 0:
+            raise UserError("n_node must hold the number of nodes of each graph, 0 or more; mend it.")
         total = int(np.sum(n_node))
         if nodes.shape[0] != total:
             raise UserError(f"There are {nodes.shape[0]} rows of node features but {total} nodes; give one row a node.")
-        senders, receivers = np.asarray(senders, np.int64), np.asarray(receivers, np.int64)
+        if nodes.ndim != 2 or nodes.dtype.kind not in "biuf":
+            raise UserError(
+                f"Node features are of shape {list(nodes.shape)} and type {nodes.dtype}; give numbers, [V, D]."
+            )
+        senders, receivers = as_whole(senders, "senders"), as_whole(receivers, "receivers")
+        if senders.ndim != 1 or senders.shape != receivers.shape:
+            raise UserError(
+                f"Senders are of shape {list(senders.shape)}, receivers of {list(receivers.shape)}; give one of each "
+                "for every edge."
+            )
+        edges, weights = (
+            None if each is None else as_edge_rows(each, name, len(senders))
+            for name, each in {"edges": edges, "weights": weights}.items()
+        )
         ends = np.concatenate([senders, receivers])
         if ends.size and (ends.min() < 0 or ends.max() >= total):
             bad = int(ends[(ends < 0) | (ends >= total)][0])
@@ -231,8 +249,11 @@ def canonical_csr(matrix: np.ndarray | sparse.spmatrix) -> sparse.csr_matrix:
 
 
 def check_graphs(graphs: Graphs, name: str) -> None:
-    """Raise `UserError` if features or weights are of no use; ``name`` begins the sentence."""
+    """Raise `UserError` if features or weights are of no use, or edges not in order; ``name`` begins the sentence."""
     nodes = graphs.nodes
+    _check_order(graphs, name)
+    if not graphs.num_features:
+        raise UserError(f"{name}: nodes have no features; give one column or more, such as their degree.")
     if isinstance(nodes, np.ndarray):
         faulty = np.flatnonzero(~np.isfinite(nodes).all(axis=1))
     else:
@@ -257,3 +278,20 @@ def check_graphs(graphs: Graphs, name: str) -> None:
                 f"{name}: the {what} of edge {np.flatnonzero(faulty)[0]} hold NaN, infinity or a weight below 0; "
                 "mend them, or drop that edge."
             )
+
+
+def _check_order(graphs: Graphs, name: str) -> None:
+    """Raise `UserError` unless sizes match and edges are as `Graphs` says: sums over them rely on it, unseen."""
+    total, owner = len(graphs.node_start) - 1, np.repeat(np.arange(len(graphs.n_node)), graphs.n_node)
+    ends = np.stack([graphs.senders, graphs.receivers]) if graphs.senders.shape == graphs.receivers.shape else None
+    if (
+        ends is None
+        or len(graphs.n_edge) != total
+        or graphs.edge_start[-1] != len(graphs.senders)
+        or graphs.node_start[-1] != graphs.nodes.shape[0]
+        or ends.min(initial=0) < 0
+        or ends.max(initial=-1) >= graphs.nodes.shape[0]
+        or np.any(np.diff(graphs.receivers) < 0)
+        or np.any(owner[ends] != np.repeat(np.arange(total), graphs.n_edge))
+    ):
+        raise UserError(f"{name}: the edges are not in the order that Graphs has; make them by Graphs.from_edges.")

@@ -22,6 +22,7 @@ from atjax.values import (
     as_edge_rows,
     as_edges,
     as_features,
+    as_labels,
     as_mask,
     as_names,
     as_owners,
@@ -252,7 +253,7 @@ def from_pyg(data: Any, *, labelled: bool = True) -> RawGraphs:
     targets = _all_or_none([getattr(graph, "y", None) if labelled else None for graph in several], "y")
     by_level: dict[str, np.ndarray] = {}
     if targets is not None:
-        arrays = list(map(np.atleast_1d, _each(as_array, targets, "y")))
+        arrays = list(map(np.atleast_1d, _each(as_labels, targets, "y")))
         if len(n_node) > 1 and all(len(y) == len(batch) for y, batch in zip(arrays, batches)):
             by_level["graph"] = _joined(arrays, "y")
         else:
@@ -325,7 +326,7 @@ def from_dgl(
     n_node = np.concatenate(batches)
     where = _where(n_node, lambda graph, node: str(node))
     if paired and len(n_node) > len(several):
-        labels = [row for label in _each(as_array, labels, "label") for row in np.atleast_1d(label)]
+        labels = [row for label in _each(as_labels, labels, "label") for row in np.atleast_1d(label)]
     label = labels if isinstance(labels, str) else None
     if attributes is None:
         attributes = sorted({key for graph in several for key in graph.ndata} - NO_FEATURES - {label})
@@ -341,7 +342,7 @@ def from_dgl(
     if label is not None:
         rows = _all_or_none([graph.ndata.get(label) for graph in several], label)
         if rows is not None:
-            by_level["node"] = _joined(_each(as_array, rows, label), label)
+            by_level["node"] = _joined(_each(as_labels, rows, label), label)
     elif labels is not None:
         values = as_values(labels)
         of_nodes = len(n_node) == 1 or (len(several) == 1 and len(values) == sum(sizes) != len(n_node))

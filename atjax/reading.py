@@ -12,6 +12,7 @@ import numpy as np
 from atjax.encoding import LARGEST, SHOWN, Encoded, Encoding, describe_features, factorize, learn
 from atjax.errors import UserError
 from atjax.raw import RawGraphs, members_of_parts, parts_of_sets
+from atjax.values import as_float
 
 
 class Options(TypedDict, total=False):
@@ -78,10 +79,14 @@ def read(raw: RawGraphs, options: Options) -> Reading:
         known = ", ".join(Options.__annotations__)
         raise UserError(f"{unknown[0]!r} is no option of a task; choose from {known}.")
     level = raw.level(options.get("level"))
+    if (shape := raw.labels[level].shape)[2:]:
+        raise UserError(f"The labels have the shape {shape}; give one, or a row of them, for each {level}.")
+    if not isinstance(unlabelled := options.get("unlabelled"), Hashable):
+        raise UserError(f"unlabelled={unlabelled!r} is no label; give the one label that says that there is none.")
     if (target := options.get("target")) is not None:
         given = choose_targets(raw.labels[level].reshape(len(raw.labels[level]), -1), target)
         raw = dataclasses.replace(raw, labels={**raw.labels, level: given})
-    labels = read_labels(raw, level, options.get("loss"), options.get("unlabelled"))
+    labels = read_labels(raw, level, options.get("loss"), unlabelled)
     categories, directed = options.get("categories", ()), options.get("directed", False)
     if not isinstance(directed, bool):
         raise UserError(f"directed={directed!r} is neither true nor false; give one of them.")
@@ -100,8 +105,9 @@ def choose_targets(table: np.ndarray, target: object) -> np.ndarray:
     """
     if target is None:
         return table
-    wanted = target if isinstance(target, list | tuple) else [target]
-    columns = [number for number in wanted if isinstance(number, int) and number in range(table.shape[1])]
+    wanted = list(target) if isinstance(target, list | tuple) else [target]
+    whole = [int(number) for number in wanted if isinstance(number, int | np.integer)]
+    columns = [number for number in whole if number in range(table.shape[1])]
     if not wanted or len(set(columns)) < len(wanted) or any(isinstance(number, bool) for number in wanted):
         raise UserError(
             f"target={target!r} names no columns of the labels, of which there are {table.shape[1]}; give a whole "
@@ -129,6 +135,8 @@ def read_labels(raw: RawGraphs, level: str, loss: str | None, unlabelled: Hashab
         raise UserError(f"There are {len(given)} labels for {count} {level}s; give one label each.")
     if given.ndim == 2 and given.shape[1] == 1:
         given = given[:, 0]
+    if not isinstance(loss, str | None):
+        raise UserError(f"loss={loss!r} is none; give the name of one.")
     if loss is None:
         loss = _loss_of(given, unlabelled)
     labels = _classes(given, level, unlabelled) if loss == "cross_entropy" else _outputs(raw, level, loss, unlabelled)
@@ -172,7 +180,7 @@ def _outputs(raw: RawGraphs, level: str, loss: str, unlabelled: Hashable | None)
     if given.dtype == object and not any(isinstance(label, str) for label in given.flat):
         # Whole numbers, or true and false, of which some are missing.
         with contextlib.suppress(TypeError, ValueError):
-            given = given.astype(np.float64)
+            given = np.reshape([np.nan if label is None else as_float(label) for label in given.flat], given.shape)
     if given.dtype.kind not in "biuf":
         raise UserError(f"The labels of the {level}s are words, not numbers; take loss=cross_entropy for classes.")
     values = given.astype(np.float64).reshape(len(given), -1)

@@ -24,6 +24,7 @@ from atjax.graphs import ragged_ranges as ragged_ranges
 from atjax.raw import RawGraphs, Where, members_of_parts, parts_of_sets
 from atjax.reading import Options
 from atjax.space import ignoring
+from atjax.values import as_array, as_labels
 
 Level = Literal["node", "edge", "graph"]
 Loss = Literal["cross_entropy", "binary_cross_entropy", "mse"]
@@ -108,8 +109,11 @@ class Task:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", str(self.name))
-        if self.loss != "cross_entropy":
-            object.__setattr__(self, "labels", _by_output(self.labels, self.loss))
+        _check_words(self)
+        form = _by_example if self.loss == "cross_entropy" else _by_output
+        object.__setattr__(self, "labels", form(self.labels, self))
+        if self.pairs is not None:
+            object.__setattr__(self, "pairs", as_array(self.pairs, f"{self.name}: pairs"))
         check(self)
 
     @classmethod
@@ -289,18 +293,39 @@ def hash_arrays(header: str, *groups: Sequence[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def _by_output(labels: np.ndarray, loss: Loss) -> np.ndarray:
+def _by_example(labels: Any, task: Task) -> np.ndarray:
+    """Classes, int32 [N], -1 for what is missing; they are checked before they lose bits."""
+    classes = as_labels(labels, f"{task.name}: labels")
+    if classes.dtype == object and classes.ndim:  # numpy's masked entries
+        classes = np.array([-1 if label is None else label for label in classes.flat]).reshape(classes.shape)
+    if classes.ndim != 1 or classes.dtype.kind not in "biu":
+        raise UserError(
+            f"{task.name}: labels are of shape {list(classes.shape)} and type {classes.dtype}; give the number of its "
+            "class for each example, or -1 for none."
+        )
+    wrong = (classes < -1) | (classes >= task.num_outputs)
+    if wrong.any():
+        bad = int(np.flatnonzero(wrong)[0])
+        raise UserError(
+            f"{task.name}: example {bad} has label {int(classes[bad])}, out of the range 0 to {task.num_outputs - 1}."
+        )
+    return classes.astype(np.int32, copy=False)
+
+
+def _by_output(labels: Any, task: Task) -> np.ndarray:
     """Labels of outputs each by itself in one form: floating-point [N, C], one and the same NaN for what is missing."""
-    table = np.asarray(labels)
-    table = table.astype(table.dtype if table.dtype.kind == "f" else np.float32)
+    table = as_labels(labels, f"{task.name}: labels")
+    try:
+        table = table.astype(table.dtype if table.dtype.kind == "f" else np.float32)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{task.name}: labels are of type {table.dtype}; give numbers, or NaN for none.") from None
     table = table[:, None] if table.ndim == 1 else table
-    table[np.isnan(table) | ((loss == "binary_cross_entropy") & (table == -1))] = np.nan
+    table[np.isnan(table) | ((task.loss == "binary_cross_entropy") & (table == -1))] = np.nan
     return table
 
 
 def check(task: Task) -> None:
     """Raise `UserError`, in one sentence, if a task cannot be learnt from."""
-    _check_words(task)
     check_graphs(task.graphs, task.name)
     if task.level == "graph" and np.any(task.graphs.n_node == 0):
         empty = np.flatnonzero(task.graphs.n_node == 0)[0]
@@ -325,10 +350,14 @@ def check(task: Task) -> None:
 
 
 def _check_words(task: Task) -> None:
+    """Refuse words that are none, and other types than those of the attributes, before anything is done with them."""
+    for attribute, kinds in {"graphs": Graphs, "fixed_split": Split | None, "num_outputs": int | np.integer}.items():
+        if not isinstance(given := getattr(task, attribute), kinds):
+            raise UserError(f"{task.name}: {attribute} is of type {type(given).__name__}; see atjax.Task for its type.")
     for what, value, known in (
         ("level", task.level, tuple(SPLIT_PATTERNS)),
         ("loss", task.loss, tuple(METRICS)),
-        (f"metric of the loss {task.loss!r}", task.metric, METRICS.get(task.loss, ())),
+        (f"metric of the loss {task.loss!r}", task.metric, METRICS.get(str(task.loss), ())),
     ):
         if value not in known:
             raise UserError(f"{task.name}: {value!r} is no {what}; choose from {', '.join(known)}.")
@@ -345,11 +374,6 @@ def check_pairs(pairs: np.ndarray | None, nodes: int, where: str) -> None:
 
 def _check_classes(task: Task) -> None:
     labels = task.labels
-    if labels.size and (labels.min() < -1 or labels.max() >= task.num_outputs):
-        bad = int(np.flatnonzero((labels < -1) | (labels >= task.num_outputs))[0])
-        raise UserError(
-            f"{task.name}: example {bad} has label {int(labels[bad])}, out of the range 0 to {task.num_outputs - 1}."
-        )
     if len(np.unique(labels[labels >= 0])) < 2:
         raise UserError(f"{task.name}: all labels are of one class, so there is nothing to learn; give two or more.")
 

@@ -26,6 +26,8 @@ def as_array(given: Any, name: str = "An array") -> np.ndarray:
     """
     if sparse.issparse(given) or is_sparse(given):
         raise UserError(f"{name} is sparse, which only features of nodes may be; give it dense.")
+    if np.ma.is_masked(given):
+        raise UserError(f"{name} has masked entries, which only labels may have; fill them in, or leave them out.")
     try:
         if hasattr(given, "detach"):
             tensor = given.detach().cpu()
@@ -42,6 +44,25 @@ def as_array(given: Any, name: str = "An array") -> np.ndarray:
     if array.dtype.kind == "c":
         raise UserError(f"{name} is of complex numbers; give their real and imaginary parts.")
     return array.astype(array.dtype.newbyteorder("="), copy=False)  # pandas takes no other order of bytes
+
+
+def as_labels(given: Any, name: str = "An array") -> np.ndarray:
+    """The same of labels, of which those that numpy masks are missing: NaN of numbers, None of classes."""
+    return as_array(_unmasked(given), name)
+
+
+def _unmasked(given: Any) -> Any:
+    """Masked entries as None or NaN; anything else as it is."""
+    if given is np.ma.masked:
+        return None
+    if not np.ma.is_masked(given) or given.dtype.kind == "V":
+        return given
+    if given.ndim > 1 or given.dtype.kind == "f":  # a table is of numbers, where whole ones by themselves are classes
+        with contextlib.suppress(TypeError, ValueError):
+            return given.astype(np.float64).filled(np.nan)
+    objects = given.data.astype(object)
+    objects[given.mask] = None
+    return objects
 
 
 def is_sparse(given: Any) -> bool:
@@ -71,7 +92,7 @@ def as_features(given: Any, name: str) -> np.ndarray | sparse.csr_matrix:
     array = as_array(given, name)
     if array.ndim not in (1, 2):
         raise UserError(f"{name} has the shape {array.shape}; give a row for each node, [V, D].")
-    return array
+    return _as_numbers(array)
 
 
 def as_edge_rows(given: Any, name: str, count: int) -> np.ndarray:
@@ -79,7 +100,7 @@ def as_edge_rows(given: Any, name: str, count: int) -> np.ndarray:
     array = as_array(given, name)
     if array.ndim not in (1, 2) or len(array) != count:
         raise UserError(f"{name} has the shape {array.shape}, but there are {count} edges; give a row for each edge.")
-    return array
+    return _as_numbers(array)
 
 
 def as_whole(given: Any, name: str) -> np.ndarray:
@@ -144,11 +165,12 @@ def as_values(given: Any) -> np.ndarray:
     if isinstance(given, pd.DataFrame):
         given = given.to_numpy()  # iteration is over its names
     if hasattr(given, "detach") or isinstance(given, np.ndarray):
-        array = as_array(given, "labels")
+        array = as_labels(given, "labels")
         if array.ndim == 0:
             raise UserError("The labels are a single one; give a list or an array of them.")
         if array.dtype != object:
             return array
+        given = array
     if not isinstance(given, Iterable):
         raise UserError(f"The labels are of type {type(given).__name__}; give a list or an array of them.")
     rows = [_scalar(one) for one in given]
@@ -158,7 +180,9 @@ def as_values(given: Any) -> np.ndarray:
         array = np.array(rows)
     except ValueError:  # rows of different lengths
         return _objects(rows)
-    array = _as_numbers(array)
+    # Whole numbers by themselves are classes, and of objects stay what they are.
+    if array.ndim > 1 or any(map(_has_fraction, rows)):
+        array = _as_numbers(array)
     return array if array.dtype.kind in "biuf" else _objects(rows)
 
 
@@ -218,24 +242,38 @@ def by_name(
     return found
 
 
+def _has_fraction(entry: Any) -> bool:
+    """Whether it is of a type of numbers that need not be whole."""
+    return isinstance(entry, float | np.floating | Decimal | Fraction)
+
+
 def _as_numbers(array: np.ndarray) -> np.ndarray:
-    """Objects as float64, NaN for None, if some are numbers with a fraction and none are other things than numbers."""
+    """Objects as float64, NaN for None, if some are numbers and none are other things; anything else as it is."""
     if array.dtype != object:
         return array
     entries = [_scalar(entry) for entry in array.flat]
-    if any(isinstance(entry, float | np.floating | Decimal | Fraction) for entry in entries):
-        with contextlib.suppress(TypeError, ValueError):
-            numbers = [np.nan if entry is None or entry is pd.NA else float(entry) for entry in entries]
-            return np.reshape(numbers, array.shape)
-    return array
+    missing = [entry is None or entry is pd.NA for entry in entries]
+    if all(missing) or not all(
+        absent or isinstance(entry, int) or _has_fraction(entry) for absent, entry in zip(missing, entries)
+    ):
+        return array
+    return np.reshape([np.nan if absent else as_float(entry) for absent, entry in zip(missing, entries)], array.shape)
+
+
+def as_float(number: Any) -> float:
+    """In double precision; infinite where it is beyond that."""
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")
 
 
 def _scalar(given: Any) -> Any:
     """The Python object of numpy's numbers and of tensors and arrays of one number; anything else as it is."""
     if not (hasattr(given, "detach") or hasattr(given, "item")):
         return given
-    array = as_array(given, "A label")
-    return array.item() if array.size == 1 else given
+    array = as_labels(given, "A label")
+    return array.item() if array.size == 1 else array
 
 
 def _flat(value: Any, name: str) -> np.ndarray:

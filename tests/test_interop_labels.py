@@ -115,3 +115,42 @@ def test_labels_of_any_kind_get_numbers_and_come_back(labels: list[Any]) -> None
     assert sorted(set(codes.tolist())) == list(range(len(set(labels))))
     if len({type(label) for label in labels}) == 1:
         assert list(found) == sorted(set(labels))
+
+
+MASK = [True, False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("labels", "loss", "expected"),
+    [
+        (np.ma.array([7, 7, 8, 9], mask=MASK), "cross_entropy", [-1, 0, 1, 2]),
+        (np.ma.array(["a", "a", "b", "c"], mask=MASK), "cross_entropy", [-1, 0, 1, 2]),
+        (np.ma.array([7.5, 7, 8, 9], mask=MASK), "mse", [[np.nan], [7], [8], [9]]),
+        (np.ma.array([[1, 0], [1, 0], [0, 1], [1, 1]], mask=[[1, 0]] * 2 + [[0, 0]] * 2), "binary_cross_entropy", None),
+    ],
+    ids=["whole", "words", "numbers", "table"],
+)
+@pytest.mark.parametrize("make", [np.ma.array, list], ids=["array", "list"])
+def test_masked_labels_are_missing(labels: Any, loss: str, expected: Any, make: Any) -> None:
+    task = Task.from_arrays(None, [[0], [1]], make(labels))
+    assert task.loss == loss
+    np.testing.assert_array_equal(task.labels, expected or [[np.nan, 0], [np.nan, 0], [0, 1], [1, 1]])
+    graphs = [data([(0, 1)], 2) for _ in labels]
+    for graph, row in zip(graphs, labels[:, None]):
+        graph.y = row
+    np.testing.assert_array_equal(Task.from_pyg(graphs).labels, task.labels)
+
+
+def test_yes_and_no_may_be_missing_in_lists() -> None:
+    task = Task.from_arrays(None, [[0], [1]], [[1, None], [0, 1], [1, 0]])
+    assert task.loss == "binary_cross_entropy"
+    np.testing.assert_array_equal(task.labels, [[1, np.nan], [0, 1], [1, 0]])
+
+
+def test_whole_numbers_beyond_64_bits() -> None:
+    large = [2**70, 2**71, 2**72]
+    assert Task.from_arrays(None, [[0], [1]], large).encoding.classes == tuple(large)  # type: ignore[union-attr]
+    assert Task.from_arrays(None, [[0], [1]], large, loss="mse").labels[:, 0].tolist() == large
+    for labels, options in (([2**2000, 1, 2], {"loss": "mse"}), ([0.5, 1, -(2**2000)], {})):
+        with pytest.raises(UserError, match="the label is infinite"):
+            Task.from_arrays(None, [[0], [1]], labels, **options)  # type: ignore[arg-type]

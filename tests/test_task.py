@@ -108,6 +108,37 @@ def test_from_edges_names_the_fault(rows: int, senders: list[int], receivers: li
         Graphs.from_edges(np.ones((rows, 1)), np.array(senders), np.array(receivers), np.array([2, 2]))
 
 
+ENDS = np.array([0, 1, 2]), np.array([1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"senders": ENDS[0] + 0.5}, "senders is of type float64; give whole numbers"),
+        (
+            {"receivers": ENDS[1][:2]},
+            r"Senders are of shape \[3\], receivers of \[2\]; give one of each",
+        ),
+        ({"n_node": np.array([5, -1])}, "n_node must hold the number of nodes of each graph, 0 or more"),
+        ({"n_node": np.array([4.0])}, "n_node is of type float64; give whole numbers"),
+        ({"nodes": np.ones(4)}, r"Node features are of shape \[4\] and type float64; give numbers, \[V, D\]"),
+        ({"nodes": np.full((4, 1), "a")}, "Node features are of shape .* and type <U1; give numbers"),
+        ({"nodes": np.ma.masked_equal([[1, 2], [3, 4], [5, 6], [7, 8]], 3)}, "nodes has masked entries"),
+        ({"edges": np.ones((6, 2))}, r"edges has the shape \(6, 2\), but there are 3 edges; give a row for each edge"),
+        ({"weights": np.ones(2)}, r"weights has the shape \(2,\), but there are 3 edges"),
+    ],
+)
+def test_from_edges_refuses_what_does_not_fit(change: dict[str, Any], message: str) -> None:
+    sound = {"nodes": np.ones((4, 1)), "senders": ENDS[0], "receivers": ENDS[1], "n_node": np.array([4])}
+    with pytest.raises(UserError, match=message):
+        Graphs.from_edges(**sound | change)
+
+
+def test_from_edges_takes_lists() -> None:
+    given = Graphs.from_edges([[1.0], [2.0]], [0], [1], [2], edges=[[3.0]], weights=[0.5])  # type: ignore[arg-type]
+    assert (given.nodes.tolist(), given.edges.tolist(), given.weights.tolist()) == ([[1], [2]], [[3]] * 2, [0.5] * 2)
+
+
 @given(st.lists(st.integers(0, 5), min_size=10, max_size=200), st.integers(0, 1000))
 def test_graph_split_is_stratified(classes: list[int], seed: int) -> None:
     labels = np.array([*classes, 0, 1])
@@ -320,12 +351,58 @@ BINARY = {"loss": "binary_cross_entropy", "num_outputs": 1}
         ),
         (BINARY | {"labels": np.array([0, 1, 0.5, 0])}, "label 0 of example 2 is 0.5; give 0 or 1, or NaN for none"),
         (BINARY | {"labels": np.array([1, 1, np.nan, 1])}, "no label is 0 for some examples and 1 for others"),
+        (
+            {"labels": np.array([0.0, 1.0, 0.5, 0.0])},
+            r"labels are of shape \[4\] and type float64; give the number",
+        ),
+        ({"labels": np.array([[0], [1], [2], [0]])}, r"labels are of shape \[4, 1\] and type int64"),
+        ({"labels": np.array([0, 1, 2**32, 0])}, "example 2 has label 4294967296, out of the range"),
+        ({"labels": np.array(["a", "b", "a", "b"])}, "labels are of shape .* and type <U1"),
+        ({"labels": None}, r"labels are of shape \[\] and type object; give the number"),
+        (VALUES | {"labels": np.array(["a", "b", "a", "b"])}, "labels are of type <U1; give numbers, or NaN for none"),
+        (VALUES | {"labels": 1j * np.arange(4)}, "labels is of complex numbers"),
+        ({"loss": ["mse"]}, r"\['mse'\] is no loss"),
+        ({"num_outputs": 3.0}, "num_outputs is of type float; see atjax.Task"),
+        ({"graphs": None}, "graphs is of type NoneType"),
+        ({"fixed_split": {"train": [0]}}, "fixed_split is of type dict"),
+        ({"graphs": square(np.ones((4, 0)))}, "nodes have no features; give one column or more"),
     ],
 )
 def test_check_names_the_fault(change: dict, message: str) -> None:
     task = node_task(square(np.ones((4, 1))), np.array([0, 1, 2, 0]))
     with pytest.raises(UserError, match=message):
         dataclasses.replace(task, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"receivers": np.arange(8, dtype=np.int32)[::-1] // 2},
+        {"senders": np.full(8, 4, np.int32)},
+        {"senders": np.full(8, -1, np.int32)},
+        {"senders": np.zeros(7, np.int32)},
+        {"n_node": np.array([3], np.int32)},
+        {"n_edge": np.array([7], np.int32)},
+        {"n_node": np.array([2, 2], np.int32), "n_edge": np.array([4, 4], np.int32)},
+        {"n_node": np.array([4, 0], np.int32), "n_edge": np.array([7, 1], np.int32)},
+    ],
+)
+def test_check_refuses_edges_out_of_order(change: dict[str, Any]) -> None:
+    """Sums over edges rely on their order, and gathers clip what is outside: both are wrong without a sign."""
+    task = node_task(square(np.ones((4, 1))), np.array([0, 1, 2, 0]))
+    with pytest.raises(UserError, match=r"the edges are not in the order that Graphs has; make them by Graphs\."):
+        dataclasses.replace(task, graphs=dataclasses.replace(task.graphs, **change))
+
+
+def test_labels_and_pairs_may_be_lists_and_what_is_masked_is_missing() -> None:
+    task = Task("t", "node", "cross_entropy", "accuracy", square(np.ones((4, 1))), [0, 1, 2, 0], 3)  # type: ignore[arg-type]
+    assert task.labels.dtype == np.int32
+    masked = np.ma.array([0, 1, 2, 0], mask=[0, 1, 0, 0])
+    assert dataclasses.replace(task, labels=masked).labels.tolist() == [0, -1, 2, 0]
+    numbers = dataclasses.replace(task, labels=masked, **VALUES)
+    np.testing.assert_array_equal(numbers.labels[:, 0], [0, np.nan, 2, 0])
+    pairs = [[0, 1], [1, 2], [2, 3], [3, 0]]
+    assert dataclasses.replace(task, level="edge", pairs=pairs).pairs.tolist() == pairs
 
 
 def test_check_refuses_an_empty_graph() -> None:
