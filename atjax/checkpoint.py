@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, BinaryIO, get_args
 
 import jax
 import numpy as np
@@ -30,6 +32,8 @@ _BATCH = 32
 
 _MARGIN = 1 << 16
 """Bytes that the files of a saved model take beside twice its parameters."""
+_TRIES = 20
+"""How often `load` begins again where another process has saved a model meanwhile."""
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -183,7 +187,8 @@ def _check_room(folder: Path, variables: Variables | None) -> None:
 def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> None:
     """Write a trained model into a folder, in place of what was there.
 
-    Wherever it is stopped, `load` finds the old model or the new one, whole.
+    Wherever it is stopped, `load` finds the old model or the new one, whole. Several processes may save into one folder
+    at once: one waits for the other.
 
     Args:
         folder: The model's folder.
@@ -194,8 +199,12 @@ def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> No
     Raises:
         OSError: The folder cannot be written into, or has no room for the model.
     """
-    folder = folder.absolute()
-    recover(folder)
+    with _alone(folder := folder.absolute()):
+        _save(folder, task, outcome, versions)
+
+
+def _save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> None:
+    _recover(folder)
     new, old = _beside(folder)
     new.mkdir(parents=True)
     _check_room(new, outcome.variables)
@@ -227,11 +236,43 @@ def save(folder: Path, task: Task, outcome: Fit, versions: dict[str, str]) -> No
             os.replace(folder, old)
         os.replace(new, folder)
     finally:
-        recover(folder)
+        _recover(folder)
 
 
 def recover(folder: Path) -> None:
     """Put back the model that a stopped `save` had moved out of a folder, and remove what else it left."""
+    with _alone(folder := folder.absolute()):
+        _recover(folder)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process saves into a folder, and keep others waiting.
+
+    A kernel lock on a file that is removed at the end; who waited for it looks whether it is still the one there.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    path = folder.with_name(f".{folder.name}.lock")
+    with contextlib.ExitStack() as held:
+        while True:
+            file = held.enter_context(path.open("ab"))
+            _lock(file)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                    break
+            held.close()
+        held.callback(path.unlink, missing_ok=True)
+        yield
+
+
+def _lock(file: BinaryIO) -> None:
+    with contextlib.suppress(ImportError, OSError):  # of systems that know no locks
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _recover(folder: Path) -> None:
     new, old = _beside(folder)
     if old.exists() and not folder.exists():
         os.replace(old, folder)
@@ -258,16 +299,32 @@ def load(path: str | Path) -> TrainedModel:
         >>> model.predict(atjax.load_task("cox2").graphs)
     """
     given = Path(path).absolute()
-    places = [place for model in (given, given / "best_model") for place in (model, _beside(model)[1])]
-    folder = next((place for place in places if (place / "model.json").exists()), None)
-    if folder is None:
-        raise UserError(f"There is no model at {path}; give the run folder of a search, or its best_model.")
-    info: Any = None
+    for _ in range(_TRIES):
+        places = [place for model in (given, given / "best_model") for place in (model, _beside(model)[1])]
+        folder = next((place for place in places if (place / "model.json").exists()), None)
+        if folder is None:  # or it was moved while we looked for it
+            continue
+        before, info, fault = _written(folder), None, None
+        try:
+            info = json.loads((folder / "model.json").read_text())
+            model = _rebuilt(folder, info)
+        except Exception as error:  # what stands in a damaged file, or in one of another version, may be anything
+            fault = error
+        if _written(folder) != before:
+            continue
+        if fault is not None:
+            raise UserError(_fault(folder, info)) from fault
+        return model
+    raise UserError(f"There is no model at {path}; give the run folder of a search, or its best_model.")
+
+
+def _written(folder: Path) -> tuple[int, int] | None:
+    """Tells a model from one that another process has put in its place; None if there is none."""
     try:
-        info = json.loads((folder / "model.json").read_text())
-        return _rebuilt(folder, info)
-    except Exception as error:  # what stands in a damaged file, or in one of another version, may be anything
-        raise UserError(_fault(folder, info)) from error
+        status = (folder / "model.json").stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _rebuilt(folder: Path, info: dict[str, Any]) -> TrainedModel:

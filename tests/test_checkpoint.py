@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -188,6 +189,43 @@ def test_a_stop_at_any_rename_leaves_a_model(
     checkpoint.save(folder, task, third, VERSIONS)
     assert held(tmp_path, third)
     assert [path.name for path in tmp_path.iterdir()] == ["best_model"]
+
+
+def test_two_may_save_into_one_folder_at_once(tmp_path: Path) -> None:
+    task, folder = TASKS["graph"], tmp_path / "best_model"
+    fits = [outcome(task, seed=seed) for seed in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda fit: [checkpoint.save(folder, task, fit, VERSIONS) for _ in range(3)], fits))
+    assert held(folder, *fits)
+    assert [path.name for path in tmp_path.iterdir()] == ["best_model"]
+
+
+def test_what_a_killed_process_left_keeps_no_one_out(tmp_path: Path) -> None:
+    (tmp_path / ".best_model.lock").touch()
+    checkpoint.recover(tmp_path / "best_model")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before", "after"])
+def test_a_model_that_is_replaced_while_it_is_read_is_read_anew(
+    late: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variables of one must not go with what is said of the other; nor is it broken, if of another design."""
+    task, folder = TASKS["graph"], tmp_path / "best_model"
+    fits = [outcome(task), outcome(task, GAT, seed=1)]
+    checkpoint.save(folder, task, fits[0], VERSIONS)
+    rebuilt, calls = checkpoint._rebuilt, itertools.count()
+
+    def slow(*arguments: Any) -> TrainedModel:
+        first = next(calls) == 0
+        model = rebuilt(*arguments) if late or not first else None
+        if first:
+            checkpoint.save(folder, task, fits[1], VERSIONS)
+        return rebuilt(*arguments) if model is None else model
+
+    monkeypatch.setattr(checkpoint, "_rebuilt", slow)
+    assert held(tmp_path, fits[1])
+    assert next(calls) == 2
 
 
 @pytest.fixture(scope="module")
