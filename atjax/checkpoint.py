@@ -21,12 +21,14 @@ from atjax import interop
 from atjax.batch import Batch, BatchIndex, Rows, deal, device_rows, gather, index_batches, shape_for, single_batch
 from atjax.encoding import Encoding
 from atjax.errors import UserError
+from atjax.graphs import check_graphs
 from atjax.model.gnn import GNN, Variables, apply, build, initialize
 from atjax.raw import RawGraphs
 from atjax.runtime import VERSION
 from atjax.space import Design
 from atjax.task import Graphs, Level, Loss, Task, check_pairs
 from atjax.train import Fit
+from atjax.values import as_array
 
 _BATCH = 32
 
@@ -68,7 +70,7 @@ class TrainedModel:
         design = Design(**known["design"]).key if "design" in known else self.gnn.design.key
         return f"TrainedModel({known.get('task')!r}, a {self.gnn.level} task: {design}, {size:,} parameters{measured})"
 
-    def outputs(self, graphs: Graphs, pairs: np.ndarray | None = None) -> np.ndarray:
+    def outputs(self, graphs: Graphs, pairs: Any = None) -> np.ndarray:
         """Logits or regression outputs, float32 [N, C], of every graph, every node or every pair.
 
         Args:
@@ -77,8 +79,17 @@ class TrainedModel:
 
         Raises:
             UserError: The graphs have other numbers of features of nodes or edges than the model was trained on, or
-                weights where there were none, or none; pairs are missing, of no use, or name nodes that do not exist.
+                weights where there were none, or none; they are broken or empty; pairs are missing, of no use, or name
+                nodes that do not exist; outputs are not finite.
         """
+        outputs = self._outputs(graphs, pairs)
+        if (bad := np.flatnonzero(~np.isfinite(outputs).all(axis=1))).size:
+            raise UserError(
+                f"The outputs of {self.gnn.level} {bad[0]} are not finite; give features of the size that training had."
+            )
+        return outputs
+
+    def _outputs(self, graphs: Graphs, pairs: Any) -> np.ndarray:
         if graphs.num_features != self.info["num_features"]:
             raise UserError(
                 f"The model was trained on {self.info['num_features']} node features, but these graphs have "
@@ -88,15 +99,19 @@ class TrainedModel:
         here = _edge_words(graphs.num_edge_features, graphs.weights is not None)
         if here != trained:
             raise UserError(f"The model was trained on graphs {trained}, but these are {here}; give what those had.")
+        check_graphs(graphs, "graphs")
         if (pairs is not None) != (self.gnn.level == "edge"):
             raise UserError(
                 f"The model was trained on a task of level {self.gnn.level}; give pairs of nodes for level edge only."
             )
         if pairs is not None:
+            pairs = as_array(pairs, "pairs")
             check_pairs(pairs, int(graphs.n_node.sum()), "pairs")
         if self.gnn.level != "graph":
             return np.asarray(_apply(self.gnn, self.variables, single_batch(graphs, pairs=pairs)))
         ids = np.arange(len(graphs.n_node))
+        if (empty := np.flatnonzero(graphs.n_node == 0)).size:
+            raise UserError(f"Graph {empty[0]} has no nodes; drop it.")
         if not len(ids):
             return np.zeros((0, self.gnn.num_outputs), np.float32)
         index = index_batches(graphs, deal(graphs, ids, _BATCH), shape_for(graphs, ids, _BATCH))
@@ -136,7 +151,7 @@ class TrainedModel:
             )
         return Graphs.from_encoded(self.encoding.apply(graphs))
 
-    def predict(self, graphs: Any, pairs: np.ndarray | None = None) -> np.ndarray:
+    def predict(self, graphs: Any, pairs: Any = None) -> np.ndarray:
         """What the task asks for, of every graph, node or pair.
 
         Args:
@@ -298,6 +313,8 @@ def load(path: str | Path) -> TrainedModel:
         >>> model = atjax.load("runs/cox2/random-auto-quick-seed0")
         >>> model.predict(atjax.load_task("cox2").graphs)
     """
+    if not isinstance(path, str | os.PathLike):
+        raise UserError(f"The path of a model is of type {type(path).__name__}; give that of a folder.")
     given = Path(path).absolute()
     for _ in range(_TRIES):
         places = [place for model in (given, given / "best_model") for place in (model, _beside(model)[1])]

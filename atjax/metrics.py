@@ -127,8 +127,9 @@ def larger_is_better(metric: Metric) -> bool:
 def rank_key(metric: Metric, validation: float, validation_loss: float) -> tuple[float, float]:
     """Sort key under which the best comes first: by validation metric, ties by lower validation loss.
 
-    Small validation sets tie often; the loss tells their members apart without a look at the test set.
+    Small validation sets tie often; the loss tells their members apart without a look at the test set. So it does where
+    the metric is undefined, which comes last.
     """
     if np.isnan(validation):
-        return (float("inf"), float("inf"))
+        return (float("inf"), validation_loss)
     return (-validation if larger_is_better(metric) else validation, validation_loss)

@@ -230,8 +230,10 @@ class Task:
         The data's own split is returned, whatever the seed, if it has one.
 
         Raises:
-            UserError: There are too few labelled examples for three parts.
+            UserError: There are too few labelled examples for three parts; the seed is none.
         """
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise UserError(f"seed={seed!r} is no seed; give a whole number, 0 or more.")
         if self.fixed_split is not None:
             return self.fixed_split
         rng = np.random.default_rng([seed, 0x5011])

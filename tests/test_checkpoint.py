@@ -340,3 +340,36 @@ def test_a_full_disk_is_told_before_orbax_meets_it(tmp_path: Path) -> None:
     assert caught.value.filename == str(tmp_path)
     assert tiny.files(tmp_path) == before
     atjax.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"nodes": np.full((2, 3), np.nan)}, "graphs: the features of node 0 hold NaN or infinity"),
+        ({"nodes": np.full((2, 3), 1e38, np.float32)}, "outputs of graph 0 are not finite; give features of the size"),
+        ({"senders": np.array([1, 2], np.int32)}, "graphs: the edges are not in the order that Graphs has"),
+        ({"n_node": np.array([2, 0], np.int32), "n_edge": np.array([2, 0], np.int32)}, "Graph 1 has no nodes; drop it"),
+    ],
+    ids=["NaN", "huge", "no such node", "empty"],
+)
+def test_graphs_of_no_use(change: dict[str, Any], message: str, sound: Path) -> None:
+    """Of outputs that are NaN the first class would be the largest."""
+    graphs = Graphs.from_edges(np.zeros((2, 3)), np.array([0]), np.array([1]), np.array([2]))
+    with pytest.raises(UserError, match=message):
+        checkpoint.load(sound).predict(dataclasses.replace(graphs, **change))
+
+
+def test_pairs_may_be_a_list() -> None:
+    nodes, pairs = TASKS["node"], [[0, 1], [5, 2], [2, 5]]
+    task = Task("pairs", "edge", "cross_entropy", "accuracy", nodes.graphs, np.array([0, 1, 1]), 2, pairs=pairs)  # type: ignore[arg-type]
+    model = in_memory(task, outcome(task))
+    np.testing.assert_array_equal(model.outputs(task.graphs, pairs), model.outputs(task.graphs, task.pairs))
+    for given, message in (([[0, 30]], "pair 0 is"), ([[0], [1, 2]], "rows differ in length"), ("ab", "give the two")):
+        with pytest.raises(UserError, match=f"pairs.*{message}"):
+            model.predict(task.graphs, given)
+
+
+@pytest.mark.parametrize("path", [None, 3])
+def test_a_path_is_a_path(path: Any) -> None:
+    with pytest.raises(UserError, match=r"The path of a model is of type .*; give that of a folder"):
+        atjax.load(path)

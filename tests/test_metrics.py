@@ -182,7 +182,7 @@ def test_large_logits_give_a_finite_loss() -> None:
 )
 def test_rank_key_orders_by_metric_then_loss_and_undefined_last(metric: str, better: float, worse: float) -> None:
     nan = float("nan")
-    best_first = [(better, 0.5), (better, 0.7), (worse, 0.1), (worse, 9.0), (nan, 0.0)]
-    shuffled = [best_first[i] for i in (4, 2, 0, 3, 1)]
+    best_first = [(better, 0.5), (better, 0.7), (worse, 0.1), (worse, 9.0), (nan, 0.0), (nan, 0.5)]
+    shuffled = [best_first[i] for i in (5, 2, 0, 3, 4, 1)]
     assert sorted(shuffled, key=lambda pair: rank_key(metric, *pair)) == best_first
     assert larger_is_better(metric) == (better > worse)

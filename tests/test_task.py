@@ -225,6 +225,12 @@ def test_a_fixed_split_is_checked(parts: tuple[Any, ...], message: str, loss: Lo
     assert str(caught.value).endswith(".")
 
 
+@pytest.mark.parametrize("seed", [-1, 0.5, "a", None])
+def test_a_seed_is_a_whole_number(seed: Any) -> None:
+    with pytest.raises(UserError, match=r"seed=.* is no seed; give a whole number, 0 or more"):
+        node_task(square(np.ones((4, 1))), np.array([0, 1, 2, 0])).split(seed)
+
+
 def test_too_few_examples_to_split() -> None:
     with pytest.raises(UserError, match="2 labelled graphs are too few to split; give 10 or more"):
         graph_task(np.array([0, 1])).split(0)
