@@ -33,6 +33,10 @@ Metric = Literal["accuracy", "roc_auc", "average_precision", "mae", "rmse"]
 STEPS = 16
 """Of single precision: by how many targets must vary, for outputs are in their units, and rounded to such steps."""
 
+LEAST, MOST = 1e-32, 1e38
+"""Between them the range of targets must be: their deviation scales a last layer whose entries may not vanish, and what
+is predicted of them, less their mean, may not overflow."""
+
 _OF_CLASSES: tuple[Metric, ...] = ("accuracy", "roc_auc", "average_precision")
 METRICS: dict[str, tuple[Metric, ...]] = {
     "cross_entropy": _OF_CLASSES,
@@ -404,6 +408,11 @@ def _check_outputs(task: Task) -> None:
         raise UserError(f"{task.name}: all targets are equal, so there is nothing to learn; give others too.")
     for column in varied:
         known = columns[column]
+        if not LEAST < np.ptp(known) < MOST:
+            raise UserError(
+                f"{task.name}: the targets of column {column} range over {np.ptp(known):.4g}, which single precision "
+                "has no room to compute with; give them in another unit."
+            )
         if (deviation := known.std()) < STEPS * np.spacing(np.float32(np.abs(known).max())):
             raise UserError(
                 f"{task.name}: the targets of column {column} vary by {deviation:.4g} about {known.mean():.4g}, which "

@@ -355,6 +355,11 @@ BINARY = {"loss": "binary_cross_entropy", "num_outputs": 1}
             VALUES | {"labels": 1e8 + np.arange(4)},
             r"targets of column 0 vary by 1.118 about 1e\+08, which single precision cannot tell apart; subtract",
         ),
+        (
+            VALUES | {"labels": 1e-33 * np.arange(4)},
+            "targets of column 0 range over 3e-33, which single precision",
+        ),
+        (VALUES | {"labels": np.array([3e38, 3e38, 3e38, -3e38])}, r"column 0 range over 6e\+38, .* in another unit"),
         (BINARY | {"labels": np.array([0, 1, 0.5, 0])}, "label 0 of example 2 is 0.5; give 0 or 1, or NaN for none"),
         (BINARY | {"labels": np.array([1, 1, np.nan, 1])}, "no label is 0 for some examples and 1 for others"),
         (
