@@ -52,8 +52,8 @@ def meta_features(task: Task, seed: int = 0) -> dict[str, float]:
         "classes": 0.0 if task.loss == "mse" else float(task.num_outputs),
         "label_entropy": label_entropy(task, train),
         "homophily": homophily(task, train),
-        "log_features": float(np.log(max(width, 1))),
-        "sparsity": 1 - _nonzeros(graphs.nodes) / max(len(degree) * width, 1),
+        "log_features": float(np.log(width)),
+        "sparsity": 1 - _nonzeros(graphs.nodes) / (len(degree) * width),
     }
 
 

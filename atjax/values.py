@@ -27,7 +27,7 @@ def as_array(given: Any, name: str = "An array") -> np.ndarray:
     if sparse.issparse(given) or is_sparse(given):
         raise UserError(f"{name} is sparse, which only features of nodes may be; give it dense.")
     if np.ma.is_masked(given):
-        raise UserError(f"{name} has masked entries, which only labels may have; fill them in, or leave them out.")
+        raise UserError(f"{name} has masked entries, where none may be missing; fill them in, or leave them out.")
     try:
         if hasattr(given, "detach"):
             tensor = given.detach().cpu()
@@ -248,24 +248,22 @@ def _has_fraction(entry: Any) -> bool:
 
 
 def _as_numbers(array: np.ndarray) -> np.ndarray:
-    """Objects as float64, NaN for None, if some are numbers and none are other things; anything else as it is."""
+    """Objects as float64, NaN for None, if all are numbers; anything else as it is."""
     if array.dtype != object:
         return array
     entries = [_scalar(entry) for entry in array.flat]
     missing = [entry is None or entry is pd.NA for entry in entries]
-    if all(missing) or not all(
-        absent or isinstance(entry, int) or _has_fraction(entry) for absent, entry in zip(missing, entries)
-    ):
+    if not all(absent or isinstance(entry, int) or _has_fraction(entry) for absent, entry in zip(missing, entries)):
         return array
     return np.reshape([np.nan if absent else as_float(entry) for absent, entry in zip(missing, entries)], array.shape)
 
 
 def as_float(number: Any) -> float:
-    """In double precision; infinite where it is beyond that."""
+    """In double precision; infinite, to be refused, where it is beyond that, of whatever sign."""
     try:
         return float(number)
     except OverflowError:
-        return float("inf") if number > 0 else float("-inf")
+        return float("inf")
 
 
 def _scalar(given: Any) -> Any:

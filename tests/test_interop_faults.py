@@ -15,6 +15,8 @@ from scipy import sparse
 from atjax import Task, UserError
 from atjax.interop import from_networkx, read
 
+STRUCTURED = np.ma.array(np.zeros(4, [("a", int)]), mask=[True, False, False, False])
+
 FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_networkx([]), "There are no graphs"),
     (lambda: Task.from_networkx([ring(), 5]), "Graph 1 is of type int"),
@@ -59,7 +61,8 @@ FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_arrays(X, E, np.zeros((4, 2, 2))), r"labels have the shape \(4, 2, 2\); give one, or a row"),
     (lambda: Task.from_arrays(X, E, AB, loss=["mse"]), r"loss=\['mse'\] is none; give the name of one"),
     (lambda: Task.from_arrays(X, E, AB, unlabelled=["a"]), r"unlabelled=\['a'\] is no label; give the one label"),
-    (lambda: Task.from_arrays(np.ma.masked_less(X, 9), E, AB), "x has masked entries, which only labels may have"),
+    (lambda: Task.from_arrays(np.ma.masked_less(X, 9), E, AB), "x has masked entries, where none may be missing"),
+    (lambda: Task.from_arrays(X, E, STRUCTURED), "labels has masked entries"),
     (lambda: Task.from_arrays(X, np.ma.masked_equal(E, 1), AB), "edge_index has masked entries"),
     (lambda: Task.from_arrays(X, E, AB, split={"train": np.ma.masked_equal([0, 1], 1)}), "split has masked entries"),
     (lambda: Task.from_networkx(ring(label=AB, m=[1, np.ma.masked, 2, 3])), "m has masked entries"),

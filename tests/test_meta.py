@@ -143,9 +143,9 @@ def test_the_sampled_clustering_is_close(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("level", ["graph", "node"])
 def test_bare_tasks_have_finite_meta_features(level: Level) -> None:
-    """No edges, graphs of one node, no features, regression."""
+    """No edges, graphs of one node, no feature but 0, regression."""
     none = np.empty(0, np.int64)
-    graphs = Graphs.from_edges(np.zeros((20, 0)), none, none, np.ones(20, int) if level == "graph" else np.array([20]))
+    graphs = Graphs.from_edges(np.zeros((20, 1)), none, none, np.ones(20, int) if level == "graph" else np.array([20]))
     targets = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
     got = meta_features(Task("bare", level, "mse", "mae", graphs, targets, 2))
     assert all(np.isfinite(list(got.values())))

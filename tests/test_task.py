@@ -394,6 +394,7 @@ def test_check_names_the_fault(change: dict, message: str) -> None:
         {"senders": np.zeros(7, np.int32)},
         {"n_node": np.array([3], np.int32)},
         {"n_edge": np.array([7], np.int32)},
+        {"n_edge": np.array([4, 4], np.int32)},
         {"n_node": np.array([2, 2], np.int32), "n_edge": np.array([4, 4], np.int32)},
         {"n_node": np.array([4, 0], np.int32), "n_edge": np.array([7, 1], np.int32)},
     ],
