@@ -16,6 +16,7 @@ import tiny
 
 sys.path.append(str(tiny.REPOSITORY / "experiments" / "transfer"))
 
+import coverage
 import figure
 import hyperband
 import measures
@@ -389,6 +390,29 @@ def test_the_price_on_time_is_that_of_the_live_search() -> None:
     live, mine = (dict(zip(map(bytes, each.rows), np.asarray(each.penalty))) for each in (prior.ranking, rule.ranking))
     assert max(mine.values()) - min(mine.values()) > 0.05
     np.testing.assert_allclose([live[row] for row in mine], list(mine.values()), atol=1e-6)
+
+
+def test_first_designs_with_and_without_those_of_few_tasks() -> None:
+    bank = recorded.embedded_bank()
+    counts = bank.records[bank.records["task"] != "mutag"].groupby("design")["task"].nunique()
+    every, half = (counts[coverage.first_designs(bank, "mutag", share)] for share in coverage.COVERAGES)
+    assert len(every) == len(half) == 3
+    assert every.min() < counts.max() / 2 <= half.min()
+
+
+def test_where_a_pick_stands_on_its_split_and_on_others_by_hand() -> None:
+    """Three designs of five on two splits; a is picked on both, on the second by its loss."""
+    scores = {
+        0: {"a": (0.9, 0.1, 0.5), "b": (0.8, 0.1, 0.9), "c": (0.7, 0.1, 0.7), "d": (0.95, 0, 0.6), "e": (0.1, 0, 0.5)},
+        1: {"a": (0.9, 0.1, 0.4), "b": (0.9, 0.2, 0.9), "c": (0.7, 0.1, 0.3), "d": (0.95, 0, 0.2), "e": (0.1, 0, 0.1)},
+    }
+    rows = [("t", d, s, "complete", *values) for s, of in scores.items() for d, values in of.items()]
+    known = pd.DataFrame(rows, columns=[*coverage.KEYS, *coverage.SCORES])
+    found = coverage.standing(Bank(known, pd.DataFrame(), Path()), known, "t", ["a", "b", "c"])
+    validation, test = [(3 + 0.5) / 5, (2 + 0.5 * 2) / 5], [(0 + 0.5 * 2) / 5, (3 + 0.5) / 5]
+    np.testing.assert_allclose(
+        found, [100 * np.mean(validation), 100 * np.mean(test), 100 * np.mean(test), 45, 45], rtol=1e-12
+    )
 
 
 def test_a_bank_without_times_has_no_price() -> None:

@@ -120,7 +120,7 @@ def report(bank: Bank, known: pd.DataFrame, paths: dict[tuple[str, float], list[
         lines.append(_row([task, levels[task], *(_number(x) for x in of_task.T.ravel())]))
     lines += ["", "Half over all, mean over tasks with its standard error:", "", *_head(["level", "tasks", *names])]
     differences = places[:, 1] - places[:, 0]
-    for level in ("graph", "node"):
+    for level in sorted({levels[task] for task in tasks}):
         gains = differences[[levels[task] == level for task in tasks]]
         cells = [f"{g[~np.isnan(g)].mean():+.1f} ± {_error(g[~np.isnan(g)]):.1f}" for g in gains.T]
         lines.append(_row([level, str(len(gains)), *cells]))
@@ -131,6 +131,8 @@ def report(bank: Bank, known: pd.DataFrame, paths: dict[tuple[str, float], list[
     for design in sorted(few):
         for level in ("graph", "node"):
             of = known[(known["design"] == design) & (known["task"].map(levels) == level)]
+            if of.empty:
+                continue
             by = [
                 np.mean([_percentile(own.loc[(own["task"] == t) & (own["seed"] == s), score], x) for t, s, x in rows])
                 for score in ("validation", "test")
