@@ -222,9 +222,19 @@ def prepare_transfer(cfg: DictConfig) -> dict[Level, functools.partial[Transfer]
 
 
 def transfer_with_progress(
-    prepared: functools.partial[Transfer], task: Task, space: Space, budget: Budget, seed: int, console: Console
+    prepared: functools.partial[Transfer],
+    task: Task,
+    space: Space,
+    budget: Budget,
+    seed: int,
+    console: Console,
+    *,
+    always: bool = False,
 ) -> Transfer:
-    """Do a prepared transfer, with a progress display of the Fisher stage; says beforehand what it cannot bring."""
+    """Do a prepared transfer, with a progress display of the Fisher stage; says beforehand what it cannot bring.
+
+    Then there is no Fisher stage, unless the feature is wanted ``always``.
+    """
     for warning in _warnings_of_transfer(task=task, budget=budget, **prepared.keywords):
         console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
     with progress(console) as bar:
@@ -234,6 +244,7 @@ def transfer_with_progress(
             budget=budget.name,
             seed=seed,
             progress=anchors(bar, f"{task.name}: Fisher of anchors"),
+            always=always,
         )
 
 

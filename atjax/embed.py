@@ -23,8 +23,9 @@ def main(cfg: DictConfig) -> None:
     seed = cli.whole(cfg.seed, "seed", 0)
     budget, space, prepared = config.build(cfg.budget), config.build(cfg.space), cli.prepare_transfer(cfg)
     task = config.build_task(cfg)
-    found = cli.transfer_with_progress(prepared[task.level], task, space, budget, seed, console)
+    found = cli.transfer_with_progress(prepared[task.level], task, space, budget, seed, console, always=True)
     feature = found.feature
+    assert feature is not None
 
     title = Text(f"{task.name}: Fisher of anchors ({feature.fisher})", style="bold")
     anchors = _table("anchor", "mean", "sd", "feature", title=title)

@@ -184,6 +184,11 @@ def uniform_prior(space: Space, reason: str = "A uniform prior was asked for.") 
     return Prior(space.uniform(), (), "uniform", reason)
 
 
+def fall_back(space: Space, obstacle: str, config: PriorConfig) -> Prior:
+    """The uniform prior where a bank allows no comparison; the obstacle is a sentence."""
+    return dataclasses.replace(uniform_prior(space, f"{obstacle} The prior is uniform."), name=config.name)
+
+
 def design_distribution(
     records: pd.DataFrame, space: Space, top_k: int = 16, correct: bool = True
 ) -> dict[str, dict[Choice, float]]:
@@ -394,8 +399,7 @@ def prior_from_bank(
     try:
         embedding = locate(feature, rest, config=projection, seed=seed)
     except NoComparison as obstacle:
-        fallback = uniform_prior(space, f"{obstacle} The prior is uniform.")
-        return dataclasses.replace(fallback, name=config.name), None
+        return fall_back(space, str(obstacle), config), None
 
     usable = np.array([not config.same_level or other == level for other in embedding.levels])
     if config.weights == "calibrated":

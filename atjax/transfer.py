@@ -13,7 +13,7 @@ from atjax.bank.store import Bank
 from atjax.embedding import ProjectionConfig
 from atjax.feature import TaskFeature, task_feature
 from atjax.fisher import FisherConfig
-from atjax.prior import Embedding, Prior, PriorConfig, prior_from_bank
+from atjax.prior import Embedding, Prior, PriorConfig, comparable, fall_back, prior_from_bank, too_few_tasks
 from atjax.space import Space
 from atjax.task import Task
 
@@ -24,7 +24,7 @@ class Transfer:
 
     Attributes:
         prior: The distribution over designs.
-        feature: The task's Fisher feature.
+        feature: The task's Fisher feature; None where nothing could be compared and it was not asked for.
         embedding: Where the task lies among the bank's; None where the bank does not allow a comparison.
         seconds: Wall time by stage, ``feature`` and ``prior``.
         settings: What it depends on beside the task, space, budget and seed, in the words of the command line:
@@ -32,7 +32,7 @@ class Transfer:
     """
 
     prior: Prior
-    feature: TaskFeature
+    feature: TaskFeature | None
     embedding: Embedding | None
     seconds: dict[str, float]
     settings: dict[str, Any]
@@ -54,6 +54,7 @@ def transfer(
     projection: ProjectionConfig | None = None,
     cache: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    always: bool = True,
 ) -> Transfer:
     """Derive the design prior of a task from a bank; the task's own records in the bank are never used.
 
@@ -68,24 +69,21 @@ def transfer(
         projection: Settings of the projection.
         cache: Folder of computed features; None for no cache.
         progress: Called with anchors done and anchors in all.
+        always: Compute the feature also where the bank has too few tasks to compare it with, so that the prior is
+            uniform in any case.
     """
     prior, projection = prior or PriorConfig(), projection or ProjectionConfig()
+    of_task = {"exclude_hash": task.content_hash, "exclude_name": task.name, "fisher": fisher.key, "budget": budget}
     start = time.perf_counter()
-    feature = task_feature(task, config=fisher, seed=seed, cache=cache, progress=progress)
-    middle = time.perf_counter()
-    derived, embedding = prior_from_bank(
-        feature.mean,
-        task.level,
-        bank,
-        space,
-        exclude_hash=task.content_hash,
-        exclude_name=task.name,
-        fisher=fisher.key,
-        budget=budget,
-        config=prior,
-        projection=projection,
-        seed=seed,
-    )
+    obstacle = None if always else too_few_tasks(comparable(bank, **of_task))
+    if obstacle is None:
+        feature = task_feature(task, config=fisher, seed=seed, cache=cache, progress=progress)
+        middle = time.perf_counter()
+        derived, embedding = prior_from_bank(
+            feature.mean, task.level, bank, space, **of_task, config=prior, projection=projection, seed=seed
+        )
+    else:
+        feature, embedding, derived, middle = None, None, fall_back(space, obstacle, prior), start
     seconds = {"feature": middle - start, "prior": time.perf_counter() - middle}
     settings: dict[str, Any] = {"bank": bank.name, "fisher": fisher.key}
     for group, chosen in (("prior", prior), ("projection", projection)):

@@ -238,6 +238,31 @@ def test_without_comparable_tasks_the_prior_is_uniform_and_says_so(
     assert [trial["design"] for trial in result["trials"]] == [trial["design"] for trial in plain["trials"]]
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("bank_of", [{"budget": "paper"}, {"tasks": "ab"}], ids=["budget", "tasks"])
+def test_without_comparable_tasks_there_is_no_fisher_stage(
+    bank_of: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take minutes for nothing; a feature that is asked for, as for the bank, is computed all the same."""
+    asked: list[str] = []
+
+    def statistics(task: atjax.Task, config: object, names: list[str], **rest: object) -> dict:
+        asked.append(task.name)
+        return tiny.fisher_stage(np.ones((12, 2)) + np.arange(12)[:, None])(task, config, names, **rest)
+
+    monkeypatch.setenv("ATJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("atjax.feature.task_statistics", statistics)
+    bank = tiny.fill_bank(tmp_path / "bank", **bank_of)
+    result = search(tmp_path / "run", f"bank={bank}", base=TRANSFER)
+    assert (asked, result["prior_source"], result["seconds"]["feature"]) == ([], "uniform", 0)
+    found = atjax.transfer_prior(atjax.load_task("digits", count=40), load_bank(bank))
+    assert found.feature is not None
+    assert (asked, found.prior.reason) == (["digits"], result["prior_reason"])
+    search(tmp_path / "kept", f"bank={bank}", f"search.append={tmp_path / 'own'}", base=TRANSFER)
+    assert len(asked) > 1
+    assert len(load_bank(tmp_path / "own").features)
+
+
 @pytest.mark.usefixtures("quick", "features")
 def test_a_calibrated_prior_of_alpha_alone_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bank = tiny.fill_bank(tmp_path / "bank")

@@ -84,6 +84,7 @@ def test_the_python_interface_has_the_defaults_of_the_command_line(
 
     monkeypatch.setattr("atjax.api.transfer", spy)
     assert api.transfer_prior(task, bank) == "transfer"
+    assert callable(got.pop("progress"))
     assert got == {
         **{
             "args": (task, bank, paper_space()),

@@ -96,7 +96,7 @@ def new_result(
 ) -> Result:
     """A result without trials."""
     embedding: Any = None
-    if found is not None and found.embedding is not None:
+    if found is not None and found.embedding is not None and found.feature is not None:
         embedding = {
             "anchors": [anchor.key for anchor in ANCHORS],
             "alpha": found.feature.values.tolist(),
