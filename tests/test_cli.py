@@ -306,7 +306,7 @@ FISHER = "fisher:\n  _target_: atjax.fisher.FisherConfig\n  hidden: 64\n"
 HELP = [
     *((program, ("task=NAME", "task: actor, aids, amazon_computers, ", FISHER)) for program in ("search", "embed")),
     ("build_bank", ("task=NAME", "task: actor, aids, amazon_computers, ", FISHER)),
-    ("describe", ("task=NAME", "task: actor, aids, amazon_computers, ", "picture: true\n")),
+    ("describe", ("task=NAME", "Tasks: actor, aids, amazon_computers, ", "picture: true\n")),
     ("predict", ("model=FOLDER path=PATH", "output: predictions.csv\n")),
 ]
 
