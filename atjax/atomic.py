@@ -1,4 +1,4 @@
-"""Files that are never seen half-written."""
+"""Files that are never seen half-written, and locks between processes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,27 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+
+def lock(descriptor: int, *, wait: bool) -> bool:
+    """Take the kernel lock on an open file or folder, which ends with the process or with its last descriptor.
+
+    Args:
+        descriptor: Of the file.
+        wait: Wait for it as long as another process has it.
+
+    Returns:
+        False only where another has it and it is not waited for; where there are no locks, nobody is kept out.
+    """
+    try:
+        import fcntl  # POSIX only
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):  # the system, or its file system, knows no locks
+        return True
+    return True
 
 
 def write_text(path: Path, text: str) -> Path:

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, get_args
+from typing import Any, get_args
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ import orbax.checkpoint as ocp
 from scipy.special import expit
 
 from atjax import interop
+from atjax.atomic import lock
 from atjax.batch import Batch, BatchIndex, Rows, deal, device_rows, gather, index_batches, shape_for, single_batch
 from atjax.encoding import Encoding
 from atjax.errors import UserError
@@ -271,20 +272,13 @@ def _alone(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         while True:
             file = held.enter_context(path.open("ab"))
-            _lock(file)
+            lock(file.fileno(), wait=True)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     break
             held.close()
         held.callback(path.unlink, missing_ok=True)
         yield
-
-
-def _lock(file: BinaryIO) -> None:
-    with contextlib.suppress(ImportError, OSError):  # of systems that know no locks
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX)
 
 
 def _recover(folder: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from atjax import checkpoint, runtime
-from atjax.atomic import write_text
+from atjax.atomic import lock, write_text
 from atjax.budget import Budget
 from atjax.errors import UserError
 from atjax.overview import constant_score
@@ -260,21 +260,15 @@ def _claim(folder: Path) -> Callable[[], None]:
     Raises:
         UserError: Another search has it.
     """
-    try:
-        import fcntl  # POSIX only: elsewhere nothing is claimed
-    except ImportError:
+    if os.name != "posix":  # elsewhere folders cannot be opened, and nothing is claimed
         return lambda: None
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not lock(descriptor, wait=False):
         os.close(descriptor)
         raise UserError(
             f"Another search is at work in {folder}; wait until it is done, or give this one another folder."
-        ) from None
-    except OSError:  # of a file system that knows no locks
-        pass
+        )
     return functools.partial(os.close, descriptor)
 
 
