@@ -18,9 +18,6 @@ from atjax.fisher import FisherConfig, Values, task_statistics
 from atjax.fisher.own import source
 from atjax.task import Task, hash_arrays
 
-_VALUES = "alphas"
-"""The key of `TaskFeature.values` in files: what a bank calls them too, since they were of alpha alone."""
-
 
 @dataclass(frozen=True, eq=False)
 class TaskFeature:
@@ -83,7 +80,7 @@ def task_feature(
         for key in missing:
             held[key] = TaskFeature(entries({name: found[name] for name in parts[key]}), key, share)
             if (path := paths[key]) is not None:
-                write_text(path, json.dumps({_VALUES: held[key].values.tolist(), "seconds": share}))
+                write_text(path, json.dumps({"values": held[key].values.tolist(), "seconds": share}))
     values = np.concatenate([held[key].values for key in parts])
     return TaskFeature(values, config.key, sum(held[key].seconds for key in parts), cached=not missing)
 
@@ -132,7 +129,7 @@ def _read(path: Path, fisher: str) -> TaskFeature | None:
     """A cached part of a feature; None if there is none, or if it is broken and must be made anew."""
     try:
         stored = json.loads(path.read_text())
-        values, seconds = np.array(stored[_VALUES], float), float(stored["seconds"])
+        values, seconds = np.array(stored["values"], float), float(stored["seconds"])
     except (OSError, ValueError, KeyError, TypeError):  # no such file, not UTF-8, not JSON, or not what is kept here
         return None
     whole = values.ndim == 2 and values.size and np.all(np.isfinite(values))

@@ -160,7 +160,7 @@ class Embedding:
         content_hashes: Content hashes of those T tasks, ascending.
         names: Their names.
         levels: Their levels.
-        features: Their mean alphas, [T, A].
+        features: Their features, means over initialisations, [T, E].
         distances: d_g between them, [T, T].
         projection: The projection, trained on these tasks only.
     """
@@ -319,26 +319,26 @@ def locate(feature: np.ndarray, bank: Bank, *, config: ProjectionConfig | None =
     """Train the projection on a bank's tasks (Algorithm 2) and embed them and a novel task.
 
     Args:
-        feature: Mean alphas of the novel task, [A], as they are: not scaled to norm 1.
+        feature: Of the novel task, mean over initialisations, [E], as it is: not scaled to norm 1.
         bank: What `comparable` leaves of the bank.
         config: Settings of the projection; the defaults if None.
         seed: Seed of the projection.
 
     Raises:
         NoComparison: The bank has fewer than three tasks, or too few designs that they share.
-        UserError: The feature is not finite, is scaled to norm 1, or is of other anchors than the bank's.
+        UserError: The feature is not finite, is scaled to norm 1, or has other entries than the bank's.
     """
     feature = np.asarray(feature, float)
     if not np.all(np.isfinite(feature)):
-        raise UserError("The task's feature holds NaN or infinity; look at its alphas, anchor by anchor.")
+        raise UserError("The task's feature holds NaN or infinity; look at its values, anchor by anchor.")
     if len(feature) > 1 and abs(np.linalg.norm(feature) - 1) < 1e-6:
-        raise UserError("The task's feature is scaled to norm 1; give the mean alphas, the projection scales them.")
+        raise UserError("The task's feature is scaled to norm 1; give the mean values, the projection scales them.")
     names = bank.tasks
     hashes = tuple(sorted(names))
     if (obstacle := too_few_tasks(bank)) is not None:
         raise NoComparison(obstacle)
     rows = [bank.features[bank.features["content_hash"] == task] for task in hashes]
-    features = np.stack([_mean_alphas(row, len(feature)) for row in rows])
+    features = np.stack([_mean_values(row, len(feature)) for row in rows])
     distances = kendall_distance(performance_matrix(bank)).loc[list(hashes), list(hashes)].to_numpy()
     if not has_order(distances):
         raise NoComparison("The bank's tasks share too few designs to say which of them are alike.")
@@ -376,7 +376,7 @@ def prior_from_bank(
     reach the result. If the bank does not allow a comparison, or no task is close, the prior is uniform and says why.
 
     Args:
-        feature: Mean alphas of the novel task, [A], as they are: not scaled to norm 1.
+        feature: Of the novel task, mean over initialisations, [E], as it is: not scaled to norm 1.
         level: Its level.
         bank: The bank.
         space: The space to search.
@@ -392,7 +392,7 @@ def prior_from_bank(
         The prior, and the embedding; None where the bank does not allow a comparison.
 
     Raises:
-        UserError: The feature is not finite, is scaled to norm 1, or is of other anchors than the bank's.
+        UserError: The feature is not finite, is scaled to norm 1, or has other entries than the bank's.
     """
     config = config or PriorConfig()
     rest = comparable(bank, exclude_hash=exclude_hash, exclude_name=exclude_name, fisher=fisher, budget=budget)
@@ -437,7 +437,7 @@ def calibrated_weights(
     """Distances d_e of a novel task, means over projections, and the weights of `atjax.affinity`: [T] each.
 
     Args:
-        feature: Mean alphas of the novel task, [A].
+        feature: Of the novel task, mean over initialisations, [E].
         embedding: The T tasks of the bank.
         usable: Which of them may be taken over from, bool [T]; all say what distances are worth.
         config: For ``threshold``, ``distance_floor`` and ``power``.
@@ -455,11 +455,12 @@ def calibrated_weights(
     return distances, weights / max(weights.sum(), np.finfo(float).tiny)
 
 
-def _mean_alphas(features: pd.DataFrame, anchors: int) -> np.ndarray:
-    """Mean over split seeds and initialisations of one task, [A] (section 4.2)."""
-    if any(len(alphas) != anchors for alphas in features["alphas"]):
-        task, count = features["task"].iloc[0], len(features["alphas"].iloc[0])
+def _mean_values(features: pd.DataFrame, entries: int) -> np.ndarray:
+    """Mean over split seeds and initialisations of one task, [E] (section 4.2)."""
+    if any(len(values) != entries for values in features["values"]):
+        task, count = features["task"].iloc[0], len(features["values"].iloc[0])
         raise UserError(
-            f"The bank's feature of {task} has {count} anchors and the novel task's {anchors}; use the same."
+            f"The bank's feature of {task} has {count} entries and the novel task's {entries}; "
+            "use the same anchors and statistics."
         )
-    return np.mean([alphas.mean(axis=1) for alphas in features["alphas"]], axis=0)
+    return np.mean([values.mean(axis=1) for values in features["values"]], axis=0)

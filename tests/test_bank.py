@@ -33,6 +33,7 @@ from atjax.bank import (
 )
 from atjax.bank import store as store_module
 from atjax.bank.records import (
+    FEATURE_SCHEMA,
     RECORD_SCHEMA,
     frame_designs,
     frame_records,
@@ -98,8 +99,8 @@ def folder(tmp_path: Path) -> Path:
 
 def same(left: Bank, right: Bank) -> None:
     pd.testing.assert_frame_equal(left.records, right.records, check_exact=True)
-    pd.testing.assert_frame_equal(left.features.drop(columns="alphas"), right.features.drop(columns="alphas"))
-    for a, b in zip(left.features["alphas"], right.features["alphas"], strict=True):
+    pd.testing.assert_frame_equal(left.features.drop(columns="values"), right.features.drop(columns="values"))
+    for a, b in zip(left.features["values"], right.features["values"], strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -125,8 +126,8 @@ def test_a_bank_has_the_name_it_was_asked_for_by(folder: Path) -> None:
 def test_feature_rows_survive_the_round_trip(folder: Path) -> None:
     file = next((folder / "features").glob(f"{feature_row(1).key}*"))
     (row,) = pq.read_table(file).to_pylist()
-    np.testing.assert_array_equal(row.pop("alphas"), feature_row(1).alphas)
-    kept = {name: value for name, value in dataclasses.asdict(feature_row(1)).items() if name != "alphas"}
+    np.testing.assert_array_equal(row.pop("values"), feature_row(1).values)
+    kept = {name: value for name, value in dataclasses.asdict(feature_row(1)).items() if name != "values"}
     assert row == kept | {"key": feature_row(1).key}
 
 
@@ -166,7 +167,7 @@ def test_a_record_checks_itself() -> None:
     with pytest.raises(ValueError, match="has no metrics"):
         record(0, state="diverged")
     with pytest.raises(ValueError, match="finite"):
-        dataclasses.replace(feature_row(0), alphas=np.full((12, 5), np.nan))
+        dataclasses.replace(feature_row(0), values=np.full((12, 5), np.nan))
 
 
 def test_goodness_turns_errors_and_drops_what_did_not_complete() -> None:
@@ -195,7 +196,7 @@ def test_what_is_appended_is_read(folder: Path) -> None:
     for _, row in bank.records.iterrows():
         assert row["test"] == expected[row["key"]].test
         np.testing.assert_array_equal(row["validation_curve"], expected[row["key"]].validation_curve)
-    assert bank.features["alphas"].iloc[0].shape == (12, 5)
+    assert bank.features["values"].iloc[0].shape == (12, 5)
     assert not list(folder.rglob("*.tmp"))
 
 
@@ -325,6 +326,40 @@ def test_keys_are_listed_again_where_a_merged_file_has_got_another_name(
     monkeypatch.setattr(store_module, "_merged", list_then_move)
     assert keys(folder) == before
     assert moved
+
+
+THREADS = """
+import os, sys
+from atjax.bank import compact, load_bank
+from atjax.bank.store import Path, pa, pd, pq  # which may start threads
+before = set(os.listdir("/proc/self/task"))
+load_bank()
+load_bank(sys.argv[1])
+compact(Path(sys.argv[1]))
+print(len(set(os.listdir("/proc/self/task")) - before))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted where Linux lists them")
+def test_a_bank_leaves_no_threads_of_arrow_at_work(folder: Path) -> None:
+    """With them a process may abort as it ends, once in some hundred times."""
+    counted = subprocess.run([sys.executable, "-c", THREADS, str(folder)], capture_output=True, text=True, check=True)
+    assert counted.stdout == "0\n"
+
+
+def test_a_bank_of_an_earlier_version_is_read_and_merged(folder: Path) -> None:
+    """The column of `values` was called after the only statistic there was."""
+    expected = load_bank(folder)
+    for file in (folder / "features").iterdir():
+        table = pq.read_table(file)
+        earlier = ["alphas" if name == "values" else name for name in table.column_names]
+        pq.write_table(table.rename_columns(earlier), file)
+    same(load_bank(folder), expected)
+    assert keys(folder) == set(expected.records["key"]) | set(expected.features["key"])
+    compact(folder)
+    same(load_bank(folder), expected)
+    for file in (folder / "features").iterdir():
+        assert pq.read_schema(file).names == FEATURE_SCHEMA.names
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "text", "foreign"])

@@ -64,7 +64,7 @@ def test_what_is_a_share_is_checked_to_be_one(metric: str, faults: int, tmp_path
 
 def test_broken_features_are_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bank = load_bank(tiny.fill_bank(tmp_path / "bank", tasks=("a",), designs=1))
-    bad = bank.features.assign(alphas=[np.full((12, 5), np.inf)], seed=3)
+    bad = bank.features.assign(values=[np.full((12, 5), np.inf)], seed=3)
     faults = problems(dataclasses.replace(bank, features=bad))
     assert [fault.split(": ")[1] for fault in faults] == [
         "the key is not that of its task, seed and settings",

@@ -103,7 +103,7 @@ def test_the_embedded_bank_has_both_features_of_every_task() -> None:
     for settings, entries in ((alpha, 12), (losses, 12 + 120)):
         rows = bank.features[bank.features["fisher"] == settings.key]
         assert set(rows["content_hash"]) == set(bank.records["content_hash"])
-        assert {alphas.shape for alphas in rows["alphas"]} == {(entries, settings.seeds)}
+        assert {values.shape for values in rows["values"]} == {(entries, settings.seeds)}
 
 
 def test_the_files_and_the_classes_have_the_same_defaults() -> None:

@@ -165,7 +165,7 @@ def test_without_a_cache_nothing_is_kept(stage: Stage, tmp_path: Path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "bytes", "{}", "[1]", '{"alphas": [[1], null], "seconds": 1}'])
+@pytest.mark.parametrize("damage", ["cut", "empty", "bytes", "{}", "[1]", '{"values": [[1], null], "seconds": 1}'])
 def test_broken_cache_file_is_made_anew(stage: Stage, tmp_path: Path, damage: str) -> None:
     task_feature(make_task(), config=CONFIG, cache=tmp_path)
     (path,) = tmp_path.iterdir()

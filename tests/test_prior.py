@@ -276,7 +276,7 @@ def build(rows: list[tuple[list[Record], FeatureRow]]) -> Bank:
     """What `load_bank` makes of these rows."""
     records = frame([t for trials, _ in rows for t in trials])
     features = features_table([row for _, row in rows]).to_pandas()
-    features["alphas"] = [np.stack(alphas) for alphas in features["alphas"]]
+    features["values"] = [np.stack(values) for values in features["values"]]
     order = ["content_hash", "key"]
     return Bank(
         records.sort_values(order, ignore_index=True), features.sort_values(order, ignore_index=True), Path("made-up")
@@ -290,7 +290,7 @@ def ask(
     _, row = task_rows(number, 9)
     settings = {"exclude_hash": row.content_hash, "exclude_name": name, "fisher": "f0", "budget": "quick", **changes}
     return prior_from_bank(
-        row.alphas.mean(axis=1), row.level, bank, SPACE, config=config, projection=TRAINING, **settings
+        row.values.mean(axis=1), row.level, bank, SPACE, config=config, projection=TRAINING, **settings
     )
 
 
@@ -337,8 +337,8 @@ def test_calibrated_weights_from_the_records() -> None:
     prior, embedding = ask(4, build(rows), config=settings)
     scores = np.array([[t.validation for t in trials] for trials, _ in rows])
     distances = np.array([[(1 - kendalltau(a, b).statistic) / 2 for b in scores] for a in scores])
-    features = np.array([row.alphas.mean(axis=1) for _, row in rows])
-    novel = task_rows(4, 9)[1].alphas.mean(axis=1)
+    features = np.array([row.values.mean(axis=1) for _, row in rows])
+    novel = task_rows(4, 9)[1].values.mean(axis=1)
     near = mean_distances(features, distances, novel, config=TRAINING)
     affinity = fit_affinity(held_out_distances(features, distances, config=TRAINING), distances, 0.05)
     assert affinity.slope < 0
@@ -430,8 +430,8 @@ def test_tasks_of_the_other_level_can_be_kept_out() -> None:
     ("feature", "sentence"),
     [
         (np.full(12, np.nan), "holds NaN or infinity"),
-        (np.full(12, 12**-0.5), "scaled to norm 1; give the mean alphas"),
-        (np.full(11, 2.0), "feature of task1 has 12 anchors and the novel task's 11; use the same"),
+        (np.full(12, 12**-0.5), "scaled to norm 1; give the mean values"),
+        (np.full(11, 2.0), "feature of task1 has 12 entries and the novel task's 11; use the same anchors"),
     ],
 )
 def test_a_feature_that_does_not_fit(feature: np.ndarray, sentence: str) -> None:

@@ -44,7 +44,7 @@ def test_trials_are_added_to_a_bank_of_ones_own(tmp_path: Path) -> None:
     grown = load_bank(own)
     assert grown.records["content_hash"].unique().tolist() == [result["task"]["content_hash"]]
     assert set(grown.records["design"]) == {Design(**trial["design"]).key for trial in result["trials"]}
-    features = grown.features.set_index("fisher")["alphas"]
+    features = grown.features.set_index("fisher")["values"]
     assert set(features.index) == {tiny.fisher_key("alpha"), tiny.fisher_key("losses")}  # what any prior compares
     np.testing.assert_allclose(features[tiny.fisher_key("alpha")], result["embedding"]["alpha"])
     search(tmp_path / "other", "seed=1", f"search.append={own}", "search.trials=1")

@@ -285,7 +285,7 @@ def _embed(
             content_hash=task.bank_hash,
             seed=seed,
             fisher=config.key,
-            alphas=feature.values,
+            values=feature.values,
             seconds=feature.seconds,
             versions=json.dumps(runtime.versions()),
             date=now(),

@@ -66,7 +66,7 @@ def problems(bank: Bank) -> list[str]:
         where = f"feature {row['key']} ({row['task']}, {row['fisher']})"
         if row["key"] != feature_key(row["content_hash"], row["seed"], row["fisher"]):
             found.append(f"{where}: the key is not that of its task, seed and settings")
-        if np.ndim(row["alphas"]) != 2 or not np.isfinite(row["alphas"]).all():
+        if np.ndim(row["values"]) != 2 or not np.isfinite(row["values"]).all():
             found.append(f"{where}: its numbers are not finite, or no table")
     for frame in (records, features):
         for column in ("level", "metric"):

@@ -82,7 +82,7 @@ FEATURE_SCHEMA = pa.schema(
         "content_hash": _TEXT,
         "seed": _INT,
         "fisher": _TEXT,
-        "alphas": pa.list_(pa.list_(_FLOAT)),
+        "values": pa.list_(pa.list_(_FLOAT)),
         "seconds": _FLOAT,
         "versions": _TEXT,
         "date": _TEXT,
@@ -197,14 +197,14 @@ class FeatureRow:
         content_hash: `Task.bank_hash`.
         seed: Seed of the split.
         fisher: Key of the Fisher settings; features compare only under the same settings.
-        alphas: alpha = m2 / m1^2 for every anchor and initialisation, float64 [A, R], or other statistics, as the
-            settings say (`atjax.feature.TaskFeature`).
+        values: alpha = m2 / m1^2 for every anchor and initialisation, float64 [A, R], or what else the settings name,
+            [E, R] (`atjax.feature.TaskFeature.values`).
         seconds: Wall time.
         versions: Versions of the libraries, a JSON object.
         date: When it ended, ISO 8601 in UTC.
 
     Raises:
-        ValueError: ``alphas`` are not [A, R], or not finite.
+        ValueError: ``values`` are not [E, R], or not finite.
     """
 
     task: str
@@ -212,14 +212,14 @@ class FeatureRow:
     content_hash: str
     seed: int
     fisher: str
-    alphas: np.ndarray
+    values: np.ndarray
     seconds: float
     versions: str
     date: str
 
     def __post_init__(self) -> None:
-        if np.ndim(self.alphas) != 2 or not np.all(np.isfinite(self.alphas)):
-            raise ValueError("alphas must be finite, [A, R]")
+        if np.ndim(self.values) != 2 or not np.all(np.isfinite(self.values)):
+            raise ValueError("values must be finite, [E, R]")
 
     @property
     def key(self) -> str:
@@ -242,7 +242,7 @@ def features_table(rows: Sequence[FeatureRow]) -> pa.Table:
     plain = [f.name for f in dataclasses.fields(FeatureRow)]
     return pa.Table.from_pylist(
         [
-            {name: getattr(row, name) for name in plain} | {"key": row.key, "alphas": np.asarray(row.alphas).tolist()}
+            {name: getattr(row, name) for name in plain} | {"key": row.key, "values": np.asarray(row.values).tolist()}
             for row in rows
         ],
         schema=FEATURE_SCHEMA,

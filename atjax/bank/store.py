@@ -38,6 +38,8 @@ T = TypeVar("T")
 
 _SHARD = ".shard.parquet"
 _SCHEMAS = {"records": RECORD_SCHEMA, "features": FEATURE_SCHEMA}
+_RENAMED = {"alphas": "values"}
+"""Columns of banks that an earlier version has written, and what they are called now."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Bank:
 
     Attributes:
         records: One row a training, columns of `RECORD_SCHEMA`, sorted by content hash and key.
-        features: One row a task feature, columns of `FEATURE_SCHEMA`, sorted alike; ``alphas`` are arrays [A, R].
+        features: One row a task feature, columns of `FEATURE_SCHEMA`, sorted alike; ``values`` are arrays [E, R].
         path: The folder or file it was read from.
         space: What its designs are taken from; the paper's space, unless the bank was imported. The columns of another
             space's designs stand in place of the paper's.
@@ -172,7 +174,7 @@ def compact(folder: Path) -> None:
             if not shards:
                 continue
             table = pa.concat_tables(_read_all([*merged, *shards], schema))
-            frame = _newest(table.select(["key", "task", "content_hash"]).to_pandas())
+            frame = _newest(_frame(table.select(["key", "task", "content_hash"])))
             names = [f"{_plain(task)}-{content[:8]}" for task, content in zip(frame["task"], frame["content_hash"])]
             for name, rows in frame.groupby(names):
                 _write(folder / kind / f"{name}.parquet", table.take(rows.index.to_numpy()), compression="zstd")
@@ -204,9 +206,9 @@ def load_bank(path: str | Path = "embedded") -> Bank:
     if not any(map(len, tables.values())):
         raise UserError(f"The folder {folder} holds no records of a bank; build some with python -m atjax.build_bank.")
     records, features = (
-        _newest(tables[kind].to_pandas()).sort_values(["content_hash", "key"], ignore_index=True) for kind in _SCHEMAS
+        _newest(_frame(tables[kind])).sort_values(["content_hash", "key"], ignore_index=True) for kind in _SCHEMAS
     )
-    features = features.assign(alphas=features["alphas"].map(np.stack))
+    features = features.assign(values=features["values"].map(np.stack))
     return Bank(records, features, folder)
 
 
@@ -233,6 +235,15 @@ def _still(folder: Path, read: Callable[[], T]) -> T:
         except FileNotFoundError:
             continue
     raise UserError(f"Files in {folder} keep vanishing while they are read; try again once nothing writes there.")
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    """A table as a frame, made without Arrow's own threads, as files are read.
+
+    Where these are at work as a process ends it may abort, with all that it had to do done (apache/arrow#34314); for a
+    bank they are no faster.
+    """
+    return table.to_pandas(use_threads=False)
 
 
 def _newest(frame: pd.DataFrame) -> pd.DataFrame:
@@ -266,8 +277,9 @@ def _read_all(files: Sequence[Path], schema: pa.Schema) -> list[pa.Table]:
 
 def _read(file: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
     try:
-        with pq.ParquetFile(file, memory_map=True) as parquet:
+        with pq.ParquetFile(file, memory_map=True, pre_buffer=False) as parquet:
             found = parquet.schema_arrow
+            found = pa.schema([field.with_name(_RENAMED.get(field.name, field.name)) for field in found])
             table = parquet.read(columns=columns, use_threads=False) if found.equals(schema) else None
     except FileNotFoundError:
         raise
@@ -277,9 +289,10 @@ def _read(file: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa
         ) from error
     if table is None:
         strange = sorted({(f.name, f.type) for f in found} ^ {(f.name, f.type) for f in schema}, key=str)
-        names = ", ".join(dict.fromkeys(name for name, _ in strange)) or "their order"
-        raise UserError(f"{file} is not of this version's bank (columns that differ: {names}); move it elsewhere.")
-    return table.replace_schema_metadata(None)
+        differ = ", ".join(dict.fromkeys(name for name, _ in strange)) or "their order"
+        raise UserError(f"{file} is not of this version's bank (columns that differ: {differ}); move it elsewhere.")
+    names = [_RENAMED.get(name, name) for name in table.column_names]
+    return table.rename_columns(names).replace_schema_metadata(None)
 
 
 def _write_shard(folder: Path, kind: str, key: str, table: pa.Table) -> None:

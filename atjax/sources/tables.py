@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -82,7 +81,7 @@ class Table:
 
     def _parquet(self, content: bytes) -> pa.Table:
         try:
-            table = pa_parquet.read_table(io.BytesIO(content))
+            table = pa_parquet.read_table(pa.BufferReader(content), use_threads=False, pre_buffer=False)
             table.validate(full=True)
             _ = table.column_names  # which are text only if they can be decoded
             return table
@@ -98,7 +97,7 @@ class Table:
 
         def read(threads: bool) -> pa.Table:
             options = pa_csv.ReadOptions(use_threads=threads, block_size=2**24)
-            return _with_gaps(pa_csv.read_csv(io.BytesIO(text), options, parse, convert))
+            return _with_gaps(pa_csv.read_csv(pa.BufferReader(text), options, parse, convert))
 
         with contextlib.suppress(pa.ArrowException):
             return read(True)

@@ -213,8 +213,8 @@ def padded(values: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
 
 def of_bank(bank: Bank, tasks: Sequence[str]) -> list[Feature]:
     """The alphas that a bank holds of these tasks, if it holds all; not its features of several statistics."""
-    alone = bank.features[bank.features["alphas"].map(len) == len(ANCHORS)]
-    found: Mapping[str, np.ndarray] = dict(zip(alone["task"], alone["alphas"]))
+    alone = bank.features[bank.features["values"].map(len) == len(ANCHORS)]
+    found: Mapping[str, np.ndarray] = dict(zip(alone["task"], alone["values"]))
     if not all(task in found for task in tasks):
         return []
     values = np.stack([np.asarray(found[task], float) for task in tasks])[None, ..., None]

@@ -42,7 +42,7 @@ def first_designs(bank: Bank, task: str, coverage: float) -> list[str]:
     rows = bank.where(fisher=fisher.key).features
     own = rows[rows["task"] == task].iloc[0]
     prior, _ = prior_from_bank(
-        np.mean(own["alphas"], axis=1),
+        np.mean(own["values"], axis=1),
         bank.records.loc[bank.records["task"] == task, "level"].iloc[0],
         bank,
         bank.space,

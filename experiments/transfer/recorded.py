@@ -176,7 +176,7 @@ def splits(bank: Bank) -> list[Bank]:
 def features(kind: str | None = None) -> dict[str, np.ndarray]:
     """Mean alphas of the embedded bank's tasks by name, [A] each."""
     rows = load_bank().where(fisher=kind or config.load("fisher", "alpha").key).features
-    return {task: np.mean([a.mean(axis=1) for a in own["alphas"]], axis=0) for task, own in rows.groupby("task")}
+    return {task: np.mean([a.mean(axis=1) for a in own["values"]], axis=0) for task, own in rows.groupby("task")}
 
 
 def losses() -> dict[str, np.ndarray]:
