@@ -82,3 +82,23 @@ def test_the_page_lists_every_statistic_under_what_it_reads() -> None:
         row = rows[reads(resolve(name))]
         assert row is not None
         assert f"`{name}`" in row.group(1), f"{name} is missing from docs/statistics.md"
+
+
+PAGES = [tiny.REPOSITORY / "README.md", *sorted((tiny.REPOSITORY / "docs").rglob("*.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """What its headings are linked by."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w-]", "", heading.lower().replace(" ", "-")) for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        file, _, anchor = target.partition("#")
+        to = page.parent / file if file else page
+        assert to.exists(), target
+        assert not anchor or anchor in anchors(to), target

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md are those that the experiments wrote."""
+"""The tables of docs/results.md and of its pages are those that the experiments wrote."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import tiny
 
 EXPERIMENTS = tiny.REPOSITORY / "experiments"
 RESULTS = EXPERIMENTS / "transfer" / "results"
-PAGE = (tiny.REPOSITORY / "docs" / "results.md").read_text()
+DOCS = tiny.REPOSITORY / "docs"
+PAGE = "\n".join(page.read_text() for page in [DOCS / "results.md", *sorted((DOCS / "results").glob("*.md"))])
 
 Table = list[list[str]]
 """Rows of cells, the heading first."""

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The searches behind docs/results.md. Start it again to go on where it stopped.
+# The searches behind docs/results/live.md. Start it again to go on where it stopped.
 # Usage: sweep.sh TASKS SEEDS, such as: sweep.sh cox2,bzr 0,1,2,3,4
 set -euo pipefail
 python=${PYTHON:-python}

@@ -1,4 +1,4 @@
-"""What 3 trials from the transferred priors are worth: the tables of docs/results.md.
+"""What 3 trials from the transferred priors are worth: the tables of docs/results/live.md.
 
     python experiments/results/table.py        # from scores.csv
     python experiments/results/table.py runs   # with searches of one's own in place of those of the same task and seed
