@@ -10,11 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from atjax import cli, config
+from atjax.feature import TaskFeature
 from atjax.report.tables import COMPACT
 from atjax.space import ANCHORS
-
-MOST_ROWS = 24
-"""A longer feature is shown by as many entries as there are anchors."""
 
 
 def main(cfg: DictConfig) -> None:
@@ -27,18 +25,8 @@ def main(cfg: DictConfig) -> None:
     feature = found.feature
     assert feature is not None
 
-    title = Text(f"{task.name}: Fisher of anchors ({feature.fisher})", style="bold")
-    anchors = _table("anchor", "mean", "sd", "feature", title=title)
-    spread = feature.values.std(axis=1, ddof=1) if feature.values.shape[1] > 1 else np.full(len(feature.values), np.nan)
-    names = [anchor.key.rsplit("-lr", 1)[0] for anchor in ANCHORS]
-    if len(feature.values) != len(names):  # other statistics than one number an anchor
-        names = [str(number + 1) for number in range(len(feature.values))]
-    shown = len(names) if len(names) <= MOST_ROWS else len(ANCHORS)
-    for name, mean, sd, entry in zip(names[:shown], feature.mean, spread, feature.vector):
-        anchors.add_row(name, f"{mean:.2f}", f"{sd:.2f}", f"{entry:.3f}")
-    console.print(anchors)
-    if shown < len(names):
-        console.print(f"and {len(names) - shown} more entries")
+    console.print(Text(f"{task.name}: Fisher of anchors ({feature.fisher})", style="bold"))
+    console.print(_by_anchor(feature))
     if found.embedding is not None:
         console.print("Embedding:", *(f"{number:.3f}" for number in found.embedding.novel))
         console.print()
@@ -51,7 +39,35 @@ def main(cfg: DictConfig) -> None:
     console.print(f"Feature {source}; projection and prior in {found.seconds['prior']:.1f} s.")
 
 
-def _table(*names: str, title: Text) -> Table:
+def _by_anchor(feature: TaskFeature) -> Table:
+    """Every statistic by anchor: its entry, or the first and the last of several, mean and deviation over models.
+
+    What has other numbers of entries for different anchors, as layers have, is told by their number alone.
+    """
+    count = len(ANCHORS)
+    columns: list[tuple[str, list[str]]] = []
+    blocks = np.split(feature.values, np.cumsum(list(feature.entries.values()))[:-1])
+    for name, block in zip(feature.entries, blocks):
+        each, left = divmod(len(block), count)
+        if left:
+            columns.append((f"{name} ({len(block)} entries)", [""] * count))
+            continue
+        for place in sorted({0, each - 1}):
+            own = block[place::each]
+            columns.append((name if each == 1 else f"{name} {place + 1}", [f"{mean:.2f}" for mean in own.mean(axis=1)]))
+            if own.shape[1] > 1:
+                columns.append(("sd", [f"{deviation:.2f}" for deviation in own.std(axis=1, ddof=1)]))
+    table = _table("anchor", *(title for title, _ in columns))
+    names = [
+        f"{number:>2} {a.aggregation} {a.connectivity} {a.pre_layers}.{a.mp_layers}.{a.post_layers}"
+        for number, a in enumerate(ANCHORS, start=1)
+    ]
+    for row in zip(names, *(cells for _, cells in columns)):
+        table.add_row(*row)
+    return table
+
+
+def _table(*names: str, title: Text | None = None) -> Table:
     """A table of a column of words, and columns of numbers."""
     table = Table(title=title, title_justify="left", header_style="bold", **COMPACT)
     for name in names:

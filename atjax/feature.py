@@ -28,12 +28,14 @@ class TaskFeature:
             other, each anchor by anchor, each with all its entries. Of alpha alone, [A, R].
         fisher: Key of the settings.
         seconds: Wall time of its computation; that of the first one, where it was read from the cache.
+        entries: How many of the E each statistic has, by name and in order.
         cached: Whether all of it was read from the cache.
     """
 
     values: np.ndarray
     fisher: str
     seconds: float
+    entries: Mapping[str, int]
     cached: bool = False
 
     @property
@@ -78,11 +80,15 @@ def task_feature(
         _check(task, found)
         share = (time.perf_counter() - start) / len(missing)
         for key in missing:
-            held[key] = TaskFeature(entries({name: found[name] for name in parts[key]}), key, share)
+            rows = {name: by_entry(found[name]) for name in parts[key]}
+            number = {name: len(values) for name, values in rows.items()}
+            held[key] = TaskFeature(np.concatenate(list(rows.values())), key, share, number)
             if (path := paths[key]) is not None:
-                write_text(path, json.dumps({"values": held[key].values.tolist(), "seconds": share}))
+                content = {"values": held[key].values.tolist(), "entries": number, "seconds": share}
+                write_text(path, json.dumps(content))
     values = np.concatenate([held[key].values for key in parts])
-    return TaskFeature(values, config.key, sum(held[key].seconds for key in parts), cached=not missing)
+    number = {name: count for key in parts for name, count in held[key].entries.items()}
+    return TaskFeature(values, config.key, sum(held[key].seconds for key in parts), number, cached=not missing)
 
 
 def _parts(config: FisherConfig) -> list[FisherConfig]:
@@ -116,13 +122,9 @@ def _check(task: Task, values: Mapping[str, Values]) -> None:
             )
 
 
-def entries(statistics: Mapping[str, Values]) -> np.ndarray:
-    """Statistics of A anchors and R initialisations as one array [E, R]; see `TaskFeature.values`."""
-    rows: list[np.ndarray] = []
-    for values in statistics.values():
-        for anchor in values.value:
-            rows.extend(np.atleast_2d(anchor.T))
-    return np.stack(rows)
+def by_entry(statistic: Values) -> np.ndarray:
+    """A statistic of A anchors and R initialisations as one array [E, R]; see `TaskFeature.values`."""
+    return np.concatenate([np.atleast_2d(anchor.T) for anchor in statistic.value])
 
 
 def _read(path: Path, fisher: str) -> TaskFeature | None:
@@ -130,7 +132,14 @@ def _read(path: Path, fisher: str) -> TaskFeature | None:
     try:
         stored = json.loads(path.read_text())
         values, seconds = np.array(stored["values"], float), float(stored["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):  # no such file, not UTF-8, not JSON, or not what is kept here
+        number = {str(name): int(count) for name, count in stored["entries"].items()}
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ):  # no such file, not UTF-8, not JSON, or not what is kept here
         return None
-    whole = values.ndim == 2 and values.size and np.all(np.isfinite(values))
-    return TaskFeature(values, fisher, seconds, cached=True) if whole else None
+    whole = values.ndim == 2 and len(values) == sum(number.values()) > 0 and np.all(np.isfinite(values))
+    return TaskFeature(values, fisher, seconds, number, cached=True) if whole else None

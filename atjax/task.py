@@ -66,6 +66,9 @@ class Split:
     validation: np.ndarray
     test: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"Split({len(self.train):,} training, {len(self.validation):,} validation, {len(self.test):,} test)"
+
     @property
     def held_out(self) -> np.ndarray:
         """Ids of the validation examples, then of the test examples."""
@@ -119,6 +122,12 @@ class Task:
         if self.pairs is not None:
             object.__setattr__(self, "pairs", as_array(self.pairs, f"{self.name}: pairs"))
         check(self)
+
+    def __repr__(self) -> str:
+        kind = {"cross_entropy": "classes", "binary_cross_entropy": "binary labels", "mse": "targets"}[self.loss]
+        examples = f"{len(self.labels):,} {'pairs of nodes' if self.level == 'edge' else f'{self.level}s'}"
+        own = f", {self.fixed_split!r} of its own" if self.fixed_split is not None else ""
+        return f"Task({self.name!r}: {examples}, {self.num_outputs} {kind}, {self.metric}; {self.graphs!r}{own})"
 
     @classmethod
     def from_arrays(

@@ -470,11 +470,10 @@ def test_embed_prints_feature_and_neighbours(
     bank = tiny.fill_bank(tmp_path / "bank")
     assert tiny.run("embed", *tiny.TASK, f"bank={bank}", "projection.iterations=20") == 0
     first = capsys.readouterr().out
-    rows = [line for line in first.splitlines() if "general-" in line]
+    rows = [line.split() for line in first.splitlines() if "skip_" in line]
     assert len(rows) == 12
-    assert "2.00" in rows[0]  # alpha, mean over initialisations
-    assert "0.71" in rows[0]  # its standard deviation
-    assert "9.00" in rows[-1]
+    assert rows[0] == ["1", "sum", "skip_sum", "1.8.2", "2.00", "0.71"]  # alpha: mean over initialisations, deviation
+    assert rows[-1] == ["12", "mean", "skip_concat", "1.2.3", "9.00", "0.71"]
     for name in "abcd":
         assert sum(line.startswith(f" {name} ") for line in first.splitlines()) == 1
     assert "tasks of the bank lie within distance" in first or "No task of the bank lies within" in first
@@ -488,6 +487,32 @@ def test_embed_prints_feature_and_neighbours(
     (tmp_path / "other").mkdir()
     assert tiny.run("embed", *tiny.TASK, f"bank={tiny.fill_bank(tmp_path / 'other', 'ab', designs=9)}") == 0
     assert "and 3 are needed. The prior is uniform." in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_embed_names_the_entries_of_every_statistic(
+    tmp_path: Path, here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One an anchor, several, of which the first and the last are shown, and as many as an anchor has layers."""
+    monkeypatch.setenv("ATJAX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("COLUMNS", "200")
+    numbers = tiny.np.arange(1, 13)[:, None, None] * tiny.np.ones((12, 1, 3)) + tiny.np.array([0.25, 0.5, 0.75])
+    layers = [tiny.np.ones((1, 1 + anchor)) for anchor in range(12)]
+    found = {
+        "alpha": tiny.Values(numbers[..., 0], numbers[..., 0]),
+        "first_losses": tiny.Values(numbers, numbers),
+        "layer_alpha": tiny.Values(layers, layers),
+    }
+    monkeypatch.setattr(
+        "atjax.feature.task_statistics", lambda _, __, names, **___: {name: found[name] for name in names}
+    )
+    settings = ("fisher.statistic=[alpha,first_losses,layer_alpha]", "fisher.seeds=1")
+    assert tiny.run("embed", *tiny.TASK, f"bank={tiny.fill_bank(tmp_path / 'bank')}", *settings) == 0
+    shown = capsys.readouterr().out
+    (heading,) = (line.split() for line in shown.splitlines() if "anchor " in line and "alpha" in line)
+    assert heading == ["anchor", "alpha", "first_losses", "1", "first_losses", "3", "layer_alpha", "(78", "entries)"]
+    rows = [line.split() for line in shown.splitlines() if "skip_" in line]
+    assert rows[0] == ["1", "sum", "skip_sum", "1.8.2", "1.25", "1.25", "1.75"]
+    assert rows[-1] == ["12", "mean", "skip_concat", "1.2.3", "12.25", "12.25", "12.75"]
 
 
 def test_provenance_leaves_out_folders() -> None:

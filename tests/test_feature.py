@@ -66,7 +66,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
 
 @given(hnp.arrays(np.float64, (12, 3), elements=st.floats(1, 1e6)))
 def test_vector_is_the_mean_over_seeds_scaled_to_norm_1(alphas: np.ndarray) -> None:
-    made = TaskFeature(alphas, "key", 0.0)
+    made = TaskFeature(alphas, "key", 0.0, {"alpha": 12})
     np.testing.assert_array_equal(made.mean, [np.mean(row) for row in alphas])
     np.testing.assert_allclose(made.vector, made.mean / np.sqrt(np.sum(made.mean**2)))
     np.testing.assert_allclose(np.linalg.norm(made.vector), 1)
@@ -165,7 +165,19 @@ def test_without_a_cache_nothing_is_kept(stage: Stage, tmp_path: Path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty", "bytes", "{}", "[1]", '{"values": [[1], null], "seconds": 1}'])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "cut",
+        "empty",
+        "bytes",
+        "{}",
+        "[1]",
+        '{"values": [[1], null], "entries": {"alpha": 2}, "seconds": 1}',
+        '{"values": [[1]], "entries": [1], "seconds": 1}',
+        '{"values": [[1]], "entries": {"alpha": 2}, "seconds": 1}',
+    ],
+)
 def test_broken_cache_file_is_made_anew(stage: Stage, tmp_path: Path, damage: str) -> None:
     task_feature(make_task(), config=CONFIG, cache=tmp_path)
     (path,) = tmp_path.iterdir()
@@ -252,13 +264,20 @@ def test_estimators_and_statistics_are_checked_at_once() -> None:
     assert with_(statistic="alpha").statistic == ("alpha",)
 
 
-def test_entries_of_several_statistics_stand_one_after_the_other() -> None:
+def test_entries_of_several_statistics_stand_one_after_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Scalars [A, R], and lists of [R, K] with K of each anchor: rows [A + sum of K, R]."""
     rng = np.random.default_rng(0)
     scalar, vectors = rng.random((2, 3)), [rng.random((3, 4)), rng.random((3, 1))]
-    got = feature.entries({"a": Values(scalar, scalar), "b": Values(vectors, vectors)})
-    expected = [*scalar, *vectors[0].T, *vectors[1].T]
-    np.testing.assert_array_equal(got, expected)
+    found = {"alpha": Values(scalar, scalar), "layer_alpha": Values(vectors, vectors)}
+    monkeypatch.setattr(feature, "task_statistics", lambda _, __, names, **___: {name: found[name] for name in names})
+    for settings in (with_(statistic=list(found)), with_(statistic=list(found), tolerance=0.5)):
+        for cached in (False, True):
+            got = task_feature(make_task(), config=settings, cache=tmp_path)
+            np.testing.assert_array_equal(got.values, [*scalar, *vectors[0].T, *vectors[1].T])
+            assert got.entries == {"alpha": 2, "layer_alpha": 5}
+            assert got.cached == cached
 
 
 @pytest.mark.parametrize("level", ["graph", "node"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,18 @@ def test_graphs_tell_their_counts() -> None:
         np.ones((2, 3), np.float32), edge, edge + 1, np.array([2]), edges=np.ones((1, 4)), weights=np.ones(1)
     )
     assert repr(full) == "Graphs(1 graphs, 2 nodes, 2 directed edges, 3 features, 4 edge features, edge weights)"
+
+
+def test_a_task_tells_its_examples_and_its_split() -> None:
+    task = atjax.load_task("digits", count=60)
+    assert repr(task) == f"Task('digits': 60 graphs, 10 classes, accuracy; {task.graphs!r})"
+    split = task.split(0)
+    assert repr(split) == "Split(48 training, 6 validation, 6 test)"
+    own = dataclasses.replace(task, fixed_split=split)
+    assert repr(own) == f"Task('digits': 60 graphs, 10 classes, accuracy; {task.graphs!r}, {split!r} of its own)"
+    targets = np.linspace(0, 1, 60)
+    of_targets = dataclasses.replace(task, labels=targets, loss="mse", metric="mae", num_outputs=1)
+    assert repr(of_targets) == f"Task('digits': 60 graphs, 1 targets, mae; {task.graphs!r})"
 
 
 def test_a_bank_tells_what_it_holds() -> None:
