@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import networkx as nx
 import numpy as np
 import pytest
+import tiny
 from test_disjoint import DESIGNS
 from test_fisher import CONFIG, WIDTH, built, exact, fit, float64, make_task, model
 
@@ -82,7 +83,7 @@ def deep(design: Design, layers: int) -> Design:
     return dataclasses.replace(design, mp_layers=layers)
 
 
-@pytest.mark.parametrize(("design", "classes"), list(zip(DESIGNS, itertools.cycle((2, 4, None)))))
+@pytest.mark.parametrize(("design", "classes"), tiny.first(3, zip(DESIGNS, itertools.cycle((2, 4, None)))))
 def test_sums_are_those_of_passes_over_the_whole_graph(design: Design, classes: int | None) -> None:
     task = dataclasses.replace(make_task("node", classes), graphs=directed_graph(24, 40, 1))
     gnn, variables, examples = built(task, design), fit(task, design), draw_examples(task, CONFIG, 0)
@@ -99,7 +100,7 @@ def test_sums_are_those_of_passes_over_the_whole_graph(design: Design, classes: 
 
 def test_shallow_designs_take_fields(monkeypatch: pytest.MonkeyPatch) -> None:
     """The diagonal by fields is the diagonal by pullbacks, of a sample too."""
-    task, design = make_task("node", 3), DESIGNS[2]
+    task, design = make_task("node", 3), DESIGNS[0]
     taken: list[bool] = []
     real = estimators.summed
 

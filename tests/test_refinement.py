@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from dense import random_graphs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -311,7 +312,7 @@ def twice(graphs: Graphs) -> Graphs:
 
 @pytest.mark.parametrize(
     "design",
-    [*DESIGNS[:5], dataclasses.replace(DESIGNS[0], convolution="gcn", aggregation=None)],
+    tiny.first(2, [*DESIGNS[:5], dataclasses.replace(DESIGNS[0], convolution="gcn", aggregation=None)]),
     ids=lambda d: f"{d.convolution}-{d.aggregation}-{d.connectivity}",
 )
 def test_the_fisher_information_is_that_of_the_graphs(design: Design) -> None:

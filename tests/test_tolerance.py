@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 from dense import PLAIN, TIGHT, float64, make_task, random_fit, settings
 
 from atjax.fisher import engine, estimators
@@ -20,7 +21,8 @@ __all__ = ["float64"]
 
 
 @pytest.mark.parametrize(
-    ("level", "estimator", "most"), [("graph", "exact", 8), ("node", "monte_carlo", 6), ("node", "sign_sketch", 6)]
+    ("level", "estimator", "most"),
+    [("graph", "exact", 8), ("node", "sign_sketch", 6), tiny.slow(("node", "monte_carlo", 6))],
 )
 def test_tolerance_stops_early(level: Level, estimator: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     held: list[Diagonal] = []

@@ -53,6 +53,16 @@ PROGRAMS: dict[str, ModuleType] = {
 }
 
 
+def first(count: int, cases: Iterable[Any]) -> list[Any]:
+    """Cases of one test that are a program each: all after the first ones are slow."""
+    return [case if number < count else slow(case) for number, case in enumerate(cases)]
+
+
+def slow(case: Any) -> Any:
+    """A case of `pytest.mark.parametrize`, marked."""
+    return pytest.param(*(case if isinstance(case, tuple) else [case]), marks=pytest.mark.slow)
+
+
 def space() -> Space:
     """12 designs of one compiled program: epochs and learning rate enter it as data, and the widths are made equal."""
     return Space(
