@@ -158,6 +158,15 @@ def test_how_far_records_agree() -> None:
     assert f"{tests['ptc_mr']} (ptc_mr) to {tests['enzymes']} (enzymes), {average} on average" in text
 
 
+def test_how_many_designs_a_bank_should_know() -> None:
+    drawn, picked = tables((RESULTS / "size.md").read_text())
+    page = the_table(PAGE, "designs known", "smoothed ranks")
+    assert page[0] == drawn[0]
+    assert [row for row in drawn if row not in page] == [next(row for row in drawn if row[0] == "96")]
+    beside = the_table(PAGE, "picked among", "over drawn, recorded ranks")
+    assert beside[1:] == [[*row[:2], row[4], row[7]] for row in picked[1:]]
+
+
 def test_trials_to_pass_random_and_tpe() -> None:
     text = (RESULTS / "nas-bench-graph.md").read_text()
     heading, *rows = the_table(PAGE, "to pass", "cora", "arxiv")
