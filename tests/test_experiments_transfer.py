@@ -205,6 +205,18 @@ def test_what_other_splits_tell_by_simulation() -> None:
     assert measures.agreement(some, 0).worth == pytest.approx(np.interp(best, reached, np.arange(1, 31)), rel=0.05)
 
 
+def test_gains_by_split_by_hand() -> None:
+    """Seeds take turns with the splits; a task of one split has one mean, however often the bank repeats it."""
+    some, seeds = bank(), np.arange(8)
+    uniform = np.linspace(0, 1, 8)
+    assert measures.own_splits(some, 2).tolist() == [0, 1]
+    gains = measures.gains_by_split(some, 2, uniform + np.where(seeds % 2 == 0, 3.0, -1.0), uniform)
+    np.testing.assert_allclose(gains, [3, -1])
+    once = dataclasses.replace(some, validation=some.validation[[0, 0]])
+    assert measures.own_splits(once, 2).tolist() == [0]
+    np.testing.assert_allclose(measures.gains_by_split(once, 2, uniform + seeds, uniform), [3.5])
+
+
 def test_passing_a_target() -> None:
     assert measures.passes(np.array([0.1, 0.5, 0.7]), 0.5) == 2
     assert measures.passes(np.array([0.1, 0.5, 0.7]), 0.8) == np.inf

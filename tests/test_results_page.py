@@ -138,6 +138,14 @@ def test_where_picks_stand() -> None:
         assert row == {column: of_bank[method][column] for column in row}, method
 
 
+def test_gains_in_long_searches_split_by_split() -> None:
+    _, *rows = the_table((RESULTS / "embedded.md").read_text(), "task", PRODUCT, "rank, kendall (upper bound)")
+    (page,) = (
+        t for t in tables(PAGE) if t[0] == ["task", "product", "calibrated, smooth, trials", "kendall: upper bound"]
+    )
+    assert page[1:] == rows
+
+
 def test_how_far_records_agree() -> None:
     """The means and extremes of Kendall's tau that the page tells."""
     heading, *rows = the_table((RESULTS / "embedded.md").read_text(), "test with that of another split")

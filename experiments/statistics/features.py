@@ -98,6 +98,9 @@ def _of_estimators(label: str, graph: str, node: str, nodes: int = FEW["max_pass
 
 PLANS = (
     Plan(statistics=LEARNING),
+    # On another split, what the search compares; alpha apart, for of the first split the bank holds it.
+    Plan(statistics=("first_losses",), seeds=(1,)),
+    Plan(statistics=("alpha",), seeds=(1,), label="other split"),
     Plan(changes=FEW, statistics=DIAGONAL + SPECTRUM + KRONECKER, label="few"),
     # Of other matrices than F,
     _of_estimators("empirical", "empirical", "empirical", nodes=240),  # a pass an example, however many classes

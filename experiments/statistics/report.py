@@ -27,7 +27,8 @@ the features shuffled among the tasks of one level (projections are trained anew
 *Holm*: for all statistics and views tried on this bank; *max*: by the null of the largest (Westfall and Young), \
 where all of them have one. In brackets, what a feature was made with: plans of `features.py` (`few`: two \
 initialisations, at most 256 passes for graphs and 48 for nodes, graphs by `exact` and nodes by `sign_sketch`; \
-`swapped`: the other way round), or the alphas that the embedded `bank` holds."""
+`swapped`: the other way round), or the alphas that the embedded `bank` holds, which are of split 0 as all others but \
+those of `other split`, 1, and `first_losses` [alpha], 0 and 1."""
 
 
 def number(value: float, digits: int = 2) -> str:

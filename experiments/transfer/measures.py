@@ -87,6 +87,20 @@ def standings(bank: Recorded, scores: np.ndarray) -> np.ndarray:
     return shares
 
 
+def gains_by_split(bank: Recorded, task: int, method: np.ndarray, uniform: np.ndarray) -> np.ndarray:
+    """Mean gain of a method's searches over uniform ones on each split of a task, [its own splits].
+
+    Args:
+        bank: The bank.
+        task: The task.
+        method: Scores of its searches, [seeds].
+        uniform: Of uniform searches with the same seeds, [seeds].
+    """
+    own = own_splits(bank, task)
+    turn = bank.split(np.arange(len(method))) % len(own)
+    return np.array([(method - uniform)[turn == number].mean() for number in range(len(own))])
+
+
 class Agreement(NamedTuple):
     """How far the records of a task agree on which designs are good.
 
@@ -116,11 +130,16 @@ def seconds(bank: Recorded, tried: Sequence[np.ndarray]) -> np.ndarray:
     return np.array([np.nanmean(bank.seconds[numbers[:, :SHORT], task]) for task, numbers in enumerate(tried)])
 
 
+def own_splits(bank: Recorded, task: int) -> np.ndarray:
+    """Numbers of the splits that a task has of its own; the others of the bank's S are repeats of them."""
+    turns = np.nan_to_num(bank.validation[:, :, task], nan=np.inf)
+    return np.sort(np.unique(turns, axis=0, return_index=True)[1])
+
+
 def agreement(bank: Recorded, task: int) -> Agreement:
     """See `Agreement`."""
-    turns = [bank.validation[:, :, task], bank.test[:, :, task]]
-    _, first = np.unique(np.nan_to_num(turns[0], nan=np.inf), axis=0, return_index=True)  # others are repeats
-    validation, test = (turn[np.sort(first)] for turn in turns)
+    first = own_splits(bank, task)
+    validation, test = (turns[first, :, task] for turns in (bank.validation, bank.test))
     with_test = float(np.mean([_tau(*pair) for pair in zip(validation, test)]))
     if len(first) == 1:
         return Agreement(1, with_test, np.nan, np.nan, np.nan)

@@ -7,7 +7,20 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from figure import SHOWN
-from measures import RANDOM, SHORT, TPE, Searches, agreement, curves, passes, seconds, standings, worth
+from measures import (
+    RANDOM,
+    SHORT,
+    TPE,
+    Searches,
+    agreement,
+    curves,
+    gains_by_split,
+    own_splits,
+    passes,
+    seconds,
+    standings,
+    worth,
+)
 from priors import SIMULATION
 from recorded import Recorded
 
@@ -20,6 +33,8 @@ PAIRS = (
     ("rank, frugal", "rank, calibrated, smooth, trials"),
 )
 """Methods that are compared task by task."""
+LONG = ("product random", "rank, calibrated, smooth, trials", "rank, kendall (upper bound)")
+"""Methods whose gain in a long search is shown split by split."""
 
 
 def report(bank: Recorded, found: Searches) -> str:
@@ -28,6 +43,7 @@ def report(bank: Recorded, found: Searches) -> str:
     parts = [
         *([tables.agreement] if bank.tested else []),
         *(tables.scores, tables.needed, tables.gains),
+        *([tables.splits] if len(bank.validation) > 1 else []),
         *([tables.standing] if bank.tested else []),
         *([tables.times] if np.isfinite(bank.seconds).any() else []),
         tables.pairs,
@@ -104,6 +120,22 @@ class Tables:
             wins = own[:, SHORT - 1] >= random[:, 9]
             worse = [_below(a[:, -1], b[:, -1]) for a, b in zip(self.tests[method], self.tests[RANDOM])]
             yield _row([method, *cells, f"{sum(wins)} of {len(wins)}", str(sum(worse))])
+
+    def splits(self) -> Iterator[str]:
+        """The gain in a long search on every split: seeds that share a split share what chance its test holds."""
+        title = f"**Gain at {self.trials} over random {self.trials} by split**"
+        yield from (f"{title}: mean with its standard error over splits (each of them), of tasks with several", "")
+        methods = [method for method in LONG if method in self.found]
+        yield from _head(["task", *methods])
+        for task, name in enumerate(self.bank.tasks):
+            if len(own_splits(self.bank, task)) == 1:
+                continue
+            cells = []
+            for method in methods:
+                last = (self.tests[each][task][:, -1] for each in (method, RANDOM))
+                gains = gains_by_split(self.bank, task, *last)
+                cells.append(f"{_mean(gains)} ({', '.join(f'{gain:+.1f}' for gain in gains)})")
+            yield _row([name, *cells])
 
     def standing(self) -> Iterator[str]:
         """What validation promises and what test keeps of it."""
