@@ -128,18 +128,15 @@ def by_entry(statistic: Values) -> np.ndarray:
 
 
 def _read(path: Path, fisher: str) -> TaskFeature | None:
-    """A cached part of a feature; None if there is none, or if it is broken and must be made anew."""
+    """A cached part of a feature; None if there is none, or if it is broken and must be made anew.
+
+    Broken: not UTF-8, not JSON, or not what is kept here.
+    """
     try:
         stored = json.loads(path.read_text())
         values, seconds = np.array(stored["values"], float), float(stored["seconds"])
         number = {str(name): int(count) for name, count in stored["entries"].items()}
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ):  # no such file, not UTF-8, not JSON, or not what is kept here
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     whole = values.ndim == 2 and len(values) == sum(number.values()) > 0 and np.all(np.isfinite(values))
     return TaskFeature(values, fisher, seconds, number, cached=True) if whole else None
