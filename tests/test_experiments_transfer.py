@@ -430,53 +430,53 @@ def test_where_a_pick_stands_on_its_split_and_on_others_by_hand() -> None:
 
 def test_banks_of_some_designs() -> None:
     """Neighbours by brute force; what is added is new, and the best by prediction of what may be added."""
-    space = size.Space(dataclasses.replace(bank(), validation=bank().validation[:1]))
-    near = space.neighbours(np.array([0, 7]))
+    whole = size.Whole(dataclasses.replace(bank(), validation=bank().validation[:1]))
+    near = whole.neighbours(np.array([0, 7]))
     apart = [[np.sum(row != ROWS[k]) for k in (0, 7)] for row in ROWS]
     assert near.tolist() == [n for n, both in enumerate(apart) if 1 in both]
     others = np.array([1, 2, 3, 4])
     known = np.array([0, 3, 5, 6, 9])
     codes = np.eye(4)[ROWS[:, 0]], np.eye(3)[ROWS[:, 1]]
-    x, ranks = np.hstack(codes), pd.DataFrame(space.bank.known[np.ix_(known, others)]).rank().to_numpy() / 5
+    x, ranks = np.hstack(codes), pd.DataFrame(whole.bank.known[np.ix_(known, others)]).rank().to_numpy() / 5
     mean = ranks.mean(axis=1)
     weights = np.linalg.solve(
         x[known].T @ x[known] + priors.CALIBRATED.ridge * np.eye(7), x[known].T @ (mean - mean.mean())
     )
-    np.testing.assert_allclose(space.predicted(known, others), mean.mean() + x @ weights, rtol=1e-5)
-    assert space.worth(np.array([1.0, np.mean(np.arange(1, 13) / 12)])).tolist() == pytest.approx([12, 1])
+    np.testing.assert_allclose(whole.predicted(known, others), mean.mean() + x @ weights, rtol=1e-5)
+    assert whole.worth(np.array([1.0, np.mean(np.arange(1, 13) / 12)])).tolist() == pytest.approx([12, 1])
 
 
 @pytest.mark.parametrize("near", [False, True])
 def test_a_bank_grows_by_new_designs(near: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The best by prediction, of all, or of those one choice from the best as long as there are any."""
     monkeypatch.setattr(size, "START", 3)
-    monkeypatch.setattr(size, "EACH", 2)
+    monkeypatch.setattr(size, "EACH", 4)
     monkeypatch.setattr(size, "BEST", 1)
-    space = size.Space(dataclasses.replace(bank(), validation=bank().validation[:1]))
+    whole = size.Whole(dataclasses.replace(bank(), validation=bank().validation[:1]))
     others = np.array([1, 2, 3, 4])
-    grown = {count: size.picked(near)(space, others, np.random.default_rng(4), count) for count in (3, 5, 12)}
-    assert grown[3].tolist() == size.drawn(space, others, np.random.default_rng(4), 3).tolist()
-    assert grown[5][:3].tolist() == grown[12][:3].tolist() == grown[3].tolist()
+    grown = {count: size.picked(near)(whole, others, np.random.default_rng(4), count) for count in (3, 7, 12)}
+    assert grown[3].tolist() == size.drawn(whole, others, np.random.default_rng(4), 3).tolist()
+    assert grown[7][:3].tolist() == grown[12][:3].tolist() == grown[3].tolist()
     assert sorted(grown[12]) == list(range(12))
-    said = space.predicted(grown[3], others)
+    said = whole.predicted(grown[3], others)
     free = np.setdiff1d(np.arange(12), grown[3])
     if near:
-        recorded = pd.DataFrame(space.bank.known[np.ix_(grown[3], others)]).rank().mean(axis=1) / 3
+        recorded = pd.DataFrame(whole.bank.known[np.ix_(grown[3], others)]).rank().mean(axis=1) / 3
         best = grown[3][np.argmax(recorded + said[grown[3]])]
-        free = np.setdiff1d(space.neighbours(np.array([best])), grown[3])
-    assert grown[5][3:].tolist() == free[np.argsort(-said[free])[:2]].tolist()
+        free = np.setdiff1d(whole.neighbours(np.array([best])), grown[3])
+    assert grown[7][3:].tolist() == free[np.argsort(-said[free])[:4]].tolist()
 
 
 def test_what_is_followed_is_the_best_of_the_first_three() -> None:
     """Where all tasks agree the best known designs are followed whatever the weights of the tasks."""
     same = np.tile(np.arange(12.0)[:, None], (1, 5))
-    space = size.Space(dataclasses.replace(bank(), validation=same[None], known=same))
+    whole = size.Whole(dataclasses.replace(bank(), validation=same[None], known=same))
     known, others = np.array([8, 1, 4, 6, 2]), np.array([1, 2, 3, 4])
-    assert size.followed(space, known, others, 0, keep=1.0) == pytest.approx(9 / 12)
+    assert size.followed(whole, known, others, 0, keep=1.0) == pytest.approx(9 / 12)
     flipped = same.copy()
     flipped[:, 0] *= -1
     assert size.followed(
-        size.Space(dataclasses.replace(space.bank, validation=flipped[None])), known, others, 0, keep=1.0
+        size.Whole(dataclasses.replace(whole.bank, validation=flipped[None])), known, others, 0, keep=1.0
     ) == pytest.approx(8 / 12)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from measures import SHORT
 from recorded import embedded_bank
+from tables import head, row
 
 from atjax import compilation, config, load_task
 from atjax.atomic import write_text
@@ -65,9 +66,9 @@ def train(bank: Bank, task: str, designs: list[str], known: pd.DataFrame, file: 
     for _, design, seed in missing:
         record = bank.records[bank.records["design"] == design].head(1)
         outcome = fit(load_task(task), frame_designs(record)[0], budget=config.default("budget"), seed=int(seed))
-        row = {"task": task, "design": design, "seed": seed, **{name: getattr(outcome, name) for name in SCORES}}
-        known = pd.concat([known, pd.DataFrame([row])], ignore_index=True)
-        pd.DataFrame([row]).to_csv(file, mode="a", header=not file.exists(), index=False)
+        fresh = {"task": task, "design": design, "seed": seed, **{name: getattr(outcome, name) for name in SCORES}}
+        known = pd.concat([known, pd.DataFrame([fresh])], ignore_index=True)
+        pd.DataFrame([fresh]).to_csv(file, mode="a", header=not file.exists(), index=False)
         print(f"{task}, split {seed}, {design}: {outcome.seconds:.0f} s", flush=True)
     return known
 
@@ -115,18 +116,18 @@ def report(bank: Bank, known: pd.DataFrame, paths: dict[tuple[str, float], list[
     places = np.array([[standing(bank, known, task, paths[task, c]) for c in COVERAGES] for task in tasks])
     heads = [f"{name}, {'all' if c == 0 else 'half'}" for name in names for c in COVERAGES]
     lines = ["Percentiles and test scores of the trial that validation picks of three, mean over splits.", ""]
-    lines += _head(["task", "level", *heads])
+    lines += head(["task", "level", *heads])
     for task, of_task in zip(tasks, places):
-        lines.append(_row([task, levels[task], *(_number(x) for x in of_task.T.ravel())]))
-    lines += ["", "Half over all, mean over tasks with its standard error:", "", *_head(["level", "tasks", *names])]
+        lines.append(row([task, levels[task], *(_number(x) for x in of_task.T.ravel())]))
+    lines += ["", "Half over all, mean over tasks with its standard error:", "", *head(["level", "tasks", *names])]
     differences = places[:, 1] - places[:, 0]
     for level in sorted({levels[task] for task in tasks}):
         gains = differences[[levels[task] == level for task in tasks]]
         cells = [f"{g[~np.isnan(g)].mean():+.1f} ± {_error(g[~np.isnan(g)]):.1f}" for g in gains.T]
-        lines.append(_row([level, str(len(gains)), *cells]))
+        lines.append(row([level, str(len(gains)), *cells]))
     few = {design for path in paths.values() for design in path} - {d for t, c in paths if c for d in paths[t, c]}
     lines += ["", "Designs that lead one list and not the other, by themselves:", ""]
-    lines += _head(["design", "level", "trainings", "validation", "test"])
+    lines += head(["design", "level", "trainings", "validation", "test"])
     own = bank.records[bank.records["state"] == "complete"]
     for design in sorted(few):
         for level in ("graph", "node"):
@@ -138,7 +139,7 @@ def report(bank: Bank, known: pd.DataFrame, paths: dict[tuple[str, float], list[
                 for score in ("validation", "test")
                 for rows in [of[["task", "seed", score]].itertuples(index=False)]
             ]
-            lines.append(_row([design, level, str(len(of)), *map(_number, by)]))
+            lines.append(row([design, level, str(len(of)), *map(_number, by)]))
     return "\n".join(lines) + "\n"
 
 
@@ -148,14 +149,6 @@ def _error(values: np.ndarray) -> float:
 
 def _number(value: float) -> str:
     return "" if np.isnan(value) else f"{value:.1f}"
-
-
-def _row(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _head(cells: list[str]) -> list[str]:
-    return [_row(cells), "|---" * len(cells) + "|"]
 
 
 def main() -> None:

@@ -37,7 +37,6 @@ class Source:
         task: The left-out task.
         others: Numbers of the other tasks, [T - 1].
         weights: By similarity, [T - 1] each, with sum 1.
-        one_hot: Codes of all designs, [N, C].
         shares: Ranks on the other tasks, filled in where a design was not run, float32 [N, T - 1].
         smooth: The same, half of recorded ranks replaced by what is predicted.
     """
@@ -46,7 +45,6 @@ class Source:
     task: int
     others: np.ndarray
     weights: dict[str, np.ndarray]
-    one_hot: np.ndarray
     shares: np.ndarray
     smooth: np.ndarray
 
@@ -54,10 +52,8 @@ class Source:
 def prepare(bank: Recorded, task: int) -> Source:
     """All that is known without the left-out task's results (the upper bounds apart)."""
     others = np.array([t for t in range(len(bank.tasks)) if t != task])
-    choices = np.arange(max(len(d.choices) for d in bank.space.dimensions))
-    one_hot = (bank.rows[:, :, None] == choices).reshape(len(bank.rows), -1).astype(float)
     recorded = rank_shares(bank.known[:, others])
-    shares, smooth = (fill_shares(one_hot, recorded, each.ridge, each.keep) for each in (RANK, CALIBRATED))
+    shares, smooth = (fill_shares(bank.one_hot, recorded, each.ridge, each.keep) for each in (RANK, CALIBRATED))
     same = (bank.levels[others] == bank.levels[task]).astype(float)
     distances = _kendall(bank)
     weights = {
@@ -70,7 +66,7 @@ def prepare(bank: Recorded, task: int) -> Source:
         "kendall": close_weights(distances[task, others], np.sort(distances[task, others])[2], RANK.distance_floor),
         "taskonomy": _taskonomy(bank)[task, others],
     }
-    return Source(bank, task, others, {k: w / w.sum() for k, w in weights.items()}, one_hot, shares, smooth)
+    return Source(bank, task, others, {k: w / w.sum() for k, w in weights.items()}, shares, smooth)
 
 
 def _close(distances: np.ndarray) -> np.ndarray:
@@ -225,8 +221,8 @@ def _boosted_ranks(source: Source, similarity: str, seed: int) -> np.ndarray:
     seen = np.flatnonzero(~np.isnan(bank.known[:, source.others]).all(axis=1))
     part = seen[:: max(1, len(seen) // 2000)]
     model = GradientBoostingRegressor(n_estimators=60, min_samples_leaf=3, max_features=0.3, random_state=0)
-    model.fit(source.one_hot[part], source.shares[part] @ weights)
-    return model.predict(source.one_hot).astype(np.float32)
+    model.fit(bank.one_hot[part], source.shares[part] @ weights)
+    return model.predict(bank.one_hot).astype(np.float32)
 
 
 def boosted(source: Source, similarity: str, seed: int) -> Follow:

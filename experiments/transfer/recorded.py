@@ -80,6 +80,12 @@ class Recorded:
         content = b"".join(array.tobytes() for array in arrays) + repr(self.best).encode() + _code()
         return f"{self.name}-{hashlib.sha256(content).hexdigest()[:8]}"
 
+    @functools.cached_property
+    def one_hot(self) -> np.ndarray:
+        """Codes of all designs, [N, C]."""
+        choices = np.arange(max(len(d.choices) for d in self.space.dimensions))
+        return (self.rows[:, :, None] == choices).reshape(len(self.rows), -1).astype(float)
+
     def split(self, seed: int | np.ndarray) -> int | np.ndarray:
         """The split that searches of a seed see."""
         return seed % len(self.validation)

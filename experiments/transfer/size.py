@@ -12,14 +12,16 @@ recorded ranks (`prior=rank`) and by ranks smoothed as in `prior=calibrated`. Wo
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from measures import SHORT, random_shares, standings
 from priors import CALIBRATED, RANK
 from recorded import Recorded, nas_bench_graph
+from tables import geometric, head, mean, row
 
 from atjax.atomic import write_text
 from atjax.ranking import fill_shares, rank_shares
@@ -37,32 +39,30 @@ BEST = 8
 DRAWS = 20
 BOOTSTRAPS = 10
 
-Grow = Callable[["Space", np.ndarray, np.random.Generator, int], np.ndarray]
+Grow = Callable[["Whole", np.ndarray, np.random.Generator, int], np.ndarray]
 """From the other tasks, a generator and a number of designs to their numbers."""
 
 
 @dataclass(frozen=True, eq=False)
-class Space:
+class Whole:
     """A bank that has every design of its space.
 
     Attributes:
         bank: The bank.
-        shares: The validation rank of every design on every task, 1 for the best, [N, T].
-        codes: One-hot choices, [N, C].
-        uniform: The expected best rank of n = 1, 2, ... random designs.
     """
 
     bank: Recorded
-    shares: np.ndarray = field(init=False)
-    codes: np.ndarray = field(init=False)
-    uniform: np.ndarray = field(init=False)
 
-    def __post_init__(self) -> None:
-        rows, (shares,) = self.bank.rows, standings(self.bank, self.bank.validation)
-        codes = (rows[:, :, None] == np.arange(rows.max() + 1)).reshape(len(rows), -1)
-        object.__setattr__(self, "shares", shares)
-        object.__setattr__(self, "codes", codes[:, codes.any(axis=0)].astype(float))
-        object.__setattr__(self, "uniform", random_shares(rank_shares(np.arange(len(rows))[:, None])[:, 0]))
+    @functools.cached_property
+    def shares(self) -> np.ndarray:
+        """The validation rank of every design on every task, 1 for the best, [N, T]."""
+        (shares,) = standings(self.bank, self.bank.validation)
+        return shares
+
+    @functools.cached_property
+    def uniform(self) -> np.ndarray:
+        """The expected best rank of n = 1, 2, ... random designs."""
+        return random_shares(rank_shares(np.arange(len(self.bank.rows))[:, None])[:, 0])
 
     def worth(self, share: np.ndarray) -> np.ndarray:
         """How many random trials have this best rank on average."""
@@ -70,9 +70,9 @@ class Space:
 
     def predicted(self, known: np.ndarray, others: np.ndarray) -> np.ndarray:
         """The mean rank of every design on some tasks, predicted from those of known ones, [N]."""
-        held = np.full((len(self.codes), len(others)), np.nan)
+        held = np.full((len(self.bank.one_hot), len(others)), np.nan)
         held[known] = rank_shares(self.bank.known[np.ix_(known, others)])
-        return fill_shares(self.codes, held, CALIBRATED.ridge, keep=0.0).mean(axis=1)
+        return fill_shares(self.bank.one_hot, held, CALIBRATED.ridge, keep=0.0).mean(axis=1)
 
     def neighbours(self, designs: np.ndarray) -> np.ndarray:
         """Numbers of all designs one choice away from any of these."""
@@ -80,97 +80,91 @@ class Space:
         return np.flatnonzero((apart == 1).any(axis=0))
 
 
-def drawn(space: Space, others: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+def drawn(whole: Whole, others: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
     """At random."""
-    return rng.choice(len(space.codes), size, replace=False)
+    return rng.choice(len(whole.bank.one_hot), size, replace=False)
 
 
 def picked(near: bool) -> Grow:
     """The best predicted ones, of all or of those near the best, round by round."""
 
-    def grow(space: Space, others: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
-        known = drawn(space, others, rng, START)
+    def grow(whole: Whole, others: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
+        known = drawn(whole, others, rng, START)
         while len(known) < size:
-            said = space.predicted(known, others)
+            said = whole.predicted(known, others)
             wanted = min(EACH, size - len(known))
             free = np.setdiff1d(np.arange(len(said)), known)
             if near:
-                recorded = rank_shares(space.bank.known[np.ix_(known, others)]).mean(axis=1)
+                recorded = rank_shares(whole.bank.known[np.ix_(known, others)]).mean(axis=1)
                 ordered = known[np.argsort(-(recorded + said[known]), kind="stable")]
-                free = np.setdiff1d(space.neighbours(ordered[:BEST]), known)
+                free = np.setdiff1d(whole.neighbours(ordered[:BEST]), known)
                 if len(free) < wanted:  # all around the best are known
-                    free = np.setdiff1d(space.neighbours(ordered), known)
+                    free = np.setdiff1d(whole.neighbours(ordered), known)
             known = np.concatenate([known, free[np.argsort(-said[free], kind="stable")[:wanted]]])
         return known
 
     return grow
 
 
-def followed(space: Space, known: np.ndarray, others: np.ndarray, task: int, keep: float) -> float:
+def followed(whole: Whole, known: np.ndarray, others: np.ndarray, task: int, keep: float) -> float:
     """The best rank on the left-out task among the designs followed, mean over bootstraps of the others."""
-    ranks = rank_shares(space.bank.known[np.ix_(known, others)])
-    ranks = fill_shares(space.codes[known], ranks, CALIBRATED.ridge, keep)
+    ranks = rank_shares(whole.bank.known[np.ix_(known, others)])
+    ranks = fill_shares(whole.bank.one_hot[known], ranks, CALIBRATED.ridge, keep)
     weights = [np.random.default_rng([seed, 1]).dirichlet(np.ones(len(others))) for seed in range(BOOTSTRAPS)]
     first = (np.argsort(-(ranks @ each), kind="stable")[:SHORT] for each in weights)
-    return float(np.mean([space.shares[known[three], task].max() for three in first]))
+    return float(np.mean([whole.shares[known[three], task].max() for three in first]))
 
 
-def measured(space: Space, grow: Grow, size: int, draws: int) -> np.ndarray:
+def measured(whole: Whole, grow: Grow, size: int, draws: int) -> np.ndarray:
     """Best ranks by recorded and by smoothed ranks, [2, T, draws]."""
-    found = np.empty((2, len(space.bank.tasks), draws))
-    for task in range(len(space.bank.tasks)):
-        others = np.array([other for other in range(len(space.bank.tasks)) if other != task])
+    found = np.empty((2, len(whole.bank.tasks), draws))
+    for task in range(len(whole.bank.tasks)):
+        others = np.array([other for other in range(len(whole.bank.tasks)) if other != task])
         for draw in range(draws):
-            known = grow(space, others, np.random.default_rng(draw), size)
+            known = grow(whole, others, np.random.default_rng(draw), size)
             for number, keep in enumerate((RANK.keep, CALIBRATED.keep)):
-                found[number, task, draw] = followed(space, known, others, task, keep)
+                found[number, task, draw] = followed(whole, known, others, task, keep)
     return found
 
 
-def cells(space: Space, found: np.ndarray, drawn_alike: np.ndarray | None) -> list[str]:
+def cells(whole: Whole, found: np.ndarray, drawn_alike: np.ndarray | None) -> list[str]:
     """Worth by both kinds of ranks, and beside banks of as many drawn designs."""
     shown = []
     for number, kind in enumerate(found):
-        logs = np.log(space.worth(kind.mean(axis=1)))
-        error = logs.std(ddof=1) / np.sqrt(len(logs))
-        shown.append(
-            f"{np.exp(logs.mean()):.1f} ({np.exp(logs.mean() - error):.1f} to {np.exp(logs.mean() + error):.1f})"
-        )
-        each = np.exp(np.log(space.worth(kind)).mean(axis=0))
+        worth = whole.worth(kind.mean(axis=1))
+        shown.append(geometric(worth))
+        each = np.exp(np.log(whole.worth(kind)).mean(axis=0))
         shown.append(f"{each.min():.1f} to {each.max():.1f}" if len(each) > 1 else "")
         if drawn_alike is not None:
-            apart = logs - np.log(space.worth(drawn_alike[number].mean(axis=1)))
-            shown.append(f"{apart.mean():+.2f} ± {apart.std(ddof=1) / np.sqrt(len(apart)):.2f}")
+            shown.append(mean(np.log(worth) - np.log(whole.worth(drawn_alike[number].mean(axis=1)))))
     return shown
 
 
-def report(space: Space, draws: int) -> str:
+def report(whole: Whole, draws: int) -> str:
     """The tables, in Markdown."""
-    total = len(space.codes)
-    random = {size: measured(space, drawn, size, draws) for size in (*SIZES, *PICKED) if size < total}
-    random[total] = measured(space, lambda space, *_: np.arange(total), total, 1)
+    total = len(whole.bank.one_hot)
+    random = {size: measured(whole, drawn, size, draws) for size in (*SIZES, *PICKED) if size < total}
+    random[total] = measured(whole, lambda whole, *_: np.arange(total), total, 1)
     lines = [
-        f"What the first {SHORT} designs are worth in random trials, geometric mean over {len(space.bank.tasks)} tasks "
+        f"What the first {SHORT} designs are worth in random trials, geometric mean over {len(whole.bank.tasks)} tasks "
         f"with one standard error, mean over {draws} draws of the designs that the other tasks were run with; and the "
         "least and the most of single draws.",
         "",
-        "| designs known | recorded ranks | single draws | smoothed ranks | single draws |",
-        "|---|---|---|---|---|",
+        *head(["designs known", "recorded ranks", "single draws", "smoothed ranks", "single draws"]),
     ]
-    lines += [f"| {size:,} | {' | '.join(cells(space, random[size], None))} |" for size in sorted(random)]
+    lines += [row([f"{size:,}", *cells(whole, random[size], None)]) for size in sorted(random)]
+    columns = ["single draws", "over drawn"]
     lines += [
         "",
         f"Of {START} drawn designs and others picked, {EACH} a round; by how much the logarithm of worth is above "
         "that of as many drawn ones, paired over tasks.",
         "",
-        "| picked among | designs in all | recorded ranks | single draws | over drawn | smoothed ranks | single draws "
-        "| over drawn |",
-        "|---" * 8 + "|",
+        *head(["picked among", "designs in all", "recorded ranks", *columns, "smoothed ranks", *columns]),
     ]
     for name, near in (("all", False), ("one choice from the best", True)):
         for size in PICKED:
-            row = cells(space, measured(space, picked(near), size, draws), random[size])
-            lines.append(f"| {name} | {size} | {' | '.join(row)} |")
+            found = measured(whole, picked(near), size, draws)
+            lines.append(row([name, str(size), *cells(whole, found, random[size])]))
             print(lines[-1], flush=True)
     return "\n".join(lines) + "\n"
 
@@ -181,7 +175,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--out", type=Path, default=OUT)
     chosen = parser.parse_args()
-    text = report(Space(nas_bench_graph()), chosen.draws)
+    text = report(Whole(nas_bench_graph()), chosen.draws)
     write_text(chosen.out, text)
     print(text)
 

@@ -74,20 +74,20 @@ class Tables:
         """See `measures.Agreement`."""
         yield from ("**How far records agree on which designs are good** (Kendall's tau-b)", "")
         pairs = ("validation with test", "validation with that of another split", "test with that of another split")
-        yield from _head(["task", "level", "splits", *pairs, f"{SHORT} best by other splits are worth"])
+        yield from head(["task", "level", "splits", *pairs, f"{SHORT} best by other splits are worth"])
         for task, name in enumerate(self.bank.tasks):
             own = agreement(self.bank, task)
             cells = [f"{own.between:.2f}", f"{own.tests:.2f}", f"{own.worth:.1f}"] if own.splits > 1 else [""] * 3
-            yield _row([name, self.bank.levels[task], str(own.splits), f"{own.test:.2f}", *cells])
+            yield row([name, self.bank.levels[task], str(own.splits), f"{own.test:.2f}", *cells])
 
     def scores(self) -> Iterator[str]:
         """The paper's Table 1."""
         methods = [method for method in dict.fromkeys((*SIMULATION, *SHOWN)) if method in self.found]
         yield from (f"**Score in percent at {SHORT} and {self.trials} trials** (mean ± deviation over seeds)", "")
-        yield from _head(["task", *(f"{m}, {n}" for m in methods for n in (SHORT, self.trials))])
+        yield from head(["task", *(f"{m}, {n}" for m in methods for n in (SHORT, self.trials))])
         for task, name in enumerate(self.bank.tasks):
             cells = [self.tests[m][task][:, n - 1] for m in methods for n in (SHORT, self.trials)]
-            yield _row([name, *(f"{c.mean():.1f} ± {c.std():.1f}" for c in cells)])
+            yield row([name, *(f"{c.mean():.1f} ± {c.std():.1f}" for c in cells)])
 
     def needed(self) -> Iterator[str]:
         """The paper's Table 4, and the same with random trials as the goal, by validation too."""
@@ -98,11 +98,11 @@ class Tables:
         for number, (goal, means, which) in enumerate(goals):
             yield from ("",) * (number > 0)
             yield from (f"**Trials needed to pass the mean {which} score of {goal} with {self.trials} trials**", "")
-            yield from _head(["method", *self.bank.tasks, "median", f"within {SHORT}"])
+            yield from head(["method", *self.bank.tasks, "median", f"within {SHORT}"])
             for method in self.found:
-                trials = [passes(mean, target[-1]) for mean, target in zip(means[method], means[goal])]
+                trials = [passes(curve, target[-1]) for curve, target in zip(means[method], means[goal])]
                 cells = [f"{n:g}" if np.isfinite(n) else f"> {self.trials}" for n in (*trials, np.median(trials))]
-                yield _row([method, *cells, str(sum(n <= SHORT for n in trials))])
+                yield row([method, *cells, str(sum(n <= SHORT for n in trials))])
 
     def gains(self) -> Iterator[str]:
         """Over uniform random search, in random trials and in points."""
@@ -111,22 +111,22 @@ class Tables:
         columns = [f"{n} trials are worth (random trials)" for n in (SHORT, 10)]
         columns += [f"gain at {own} over random {random}" for own, random in compared]
         tasks = ["tasks where 3 pass random 10", "tasks more than 1 s.e. below random at 30"]
-        yield from _head(["method", *columns, *tasks])
+        yield from head(["method", *columns, *tasks])
         values = [self._worth, worth(self.bank, self.found, 10)]
         for method in self.found:
             own, random = self.means[method], self.means[RANDOM]
-            cells = [_geometric(value[method]) for value in values]
-            cells += [_mean(own[:, a - 1] - random[:, b - 1]) for a, b in compared]
+            cells = [geometric(value[method]) for value in values]
+            cells += [mean(own[:, a - 1] - random[:, b - 1]) for a, b in compared]
             wins = own[:, SHORT - 1] >= random[:, 9]
             worse = [_below(a[:, -1], b[:, -1]) for a, b in zip(self.tests[method], self.tests[RANDOM])]
-            yield _row([method, *cells, f"{sum(wins)} of {len(wins)}", str(sum(worse))])
+            yield row([method, *cells, f"{sum(wins)} of {len(wins)}", str(sum(worse))])
 
     def splits(self) -> Iterator[str]:
         """The gain in a long search on every split: seeds that share a split share what chance its test holds."""
         title = f"**Gain at {self.trials} over random {self.trials} by split**"
         yield from (f"{title}: mean with its standard error over splits (each of them), of tasks with several", "")
         methods = [method for method in LONG if method in self.found]
-        yield from _head(["task", *methods])
+        yield from head(["task", *methods])
         for task, name in enumerate(self.bank.tasks):
             if len(own_splits(self.bank, task)) == 1:
                 continue
@@ -134,39 +134,39 @@ class Tables:
             for method in methods:
                 last = (self.tests[each][task][:, -1] for each in (method, RANDOM))
                 gains = gains_by_split(self.bank, task, *last)
-                cells.append(f"{_mean(gains)} ({', '.join(f'{gain:+.1f}' for gain in gains)})")
-            yield _row([name, *cells])
+                cells.append(f"{mean(gains)} ({', '.join(f'{gain:+.1f}' for gain in gains)})")
+            yield row([name, *cells])
 
     def standing(self) -> Iterator[str]:
         """What validation promises and what test keeps of it."""
         title = f"**Where the trial picked after {SHORT} stands** among the designs of its task and split"
         yield from (f"{title}, in percentiles", "")
-        yield from _head(["method", *(f"{part}, by {by}" for part in self.parts for by in ("validation", "test"))])
+        yield from head(["method", *(f"{part}, by {by}" for part in self.parts for by in ("validation", "test"))])
         places = [self._curves(100 * standings(self.bank, by)) for by in (self.bank.validation, self.bank.test)]
         for method in self.found:
             stands = [np.array([each[:, SHORT - 1].mean() for each in by[method]]) for by in places]
-            yield _row([method, *(f"{_pair(by[part], 0)}" for part in self.parts.values() for by in stands)])
+            yield row([method, *(f"{_pair(by[part], 0)}" for part in self.parts.values() for by in stands)])
 
     def times(self) -> Iterator[str]:
         """What trials cost."""
         title = f"**What the first {SHORT} trials take to train**, in times of what {SHORT} random ones take"
-        yield from (f"{title}, geometric mean over tasks", "", *_head(["method", *self.parts]))
+        yield from (f"{title}, geometric mean over tasks", "", *head(["method", *self.parts]))
         taken = {method: seconds(self.bank, tried) for method, tried in self.found.items()}
         for method, each in taken.items():
-            yield _row([method, *(_geometric((each / taken[RANDOM])[part]) for part in self.parts.values())])
+            yield row([method, *(geometric((each / taken[RANDOM])[part]) for part in self.parts.values())])
 
     def pairs(self) -> Iterator[str]:
         """Methods against each other."""
         yield from ("**Pairs of methods**, mean over tasks of the difference, with its standard error", "")
         measures = [f"log of what {SHORT} trials are worth", f"score at {SHORT}", f"score at {self.trials}"]
-        yield from _head(["method", "against", "level", *measures, f"tasks ahead at {SHORT}", f"at {self.trials}"])
+        yield from head(["method", "against", "level", *measures, f"tasks ahead at {SHORT}", f"at {self.trials}"])
         for pair in (pair for pair in PAIRS if set(pair) <= set(self.found)):
             one, other = ([np.log(self._worth[m]), self.means[m][:, SHORT - 1], self.means[m][:, -1]] for m in pair)
             differences = np.subtract(one, other)
             for level, part in self.parts.items():
                 gains = differences[:, part]
                 ahead = [f"{(gain > 0).sum()} of {len(gain)}" for gain in gains[1:]]
-                yield _row([*pair, level, *map(_mean, gains), *ahead])
+                yield row([*pair, level, *map(mean, gains), *ahead])
 
     @functools.cached_property
     def _worth(self) -> dict[str, np.ndarray]:
@@ -185,7 +185,8 @@ def _below(method: np.ndarray, uniform: np.ndarray) -> bool:
     return bool(method.mean() < uniform.mean() - error)
 
 
-def _mean(values: np.ndarray) -> str:
+def mean(values: np.ndarray) -> str:
+    """Of differences, with its standard error."""
     return "+" * bool(values.mean() >= 0) + _pair(values, 2)
 
 
@@ -193,15 +194,18 @@ def _pair(values: np.ndarray, digits: int) -> str:
     return f"{values.mean():.{digits}f} ± {values.std(ddof=1) / np.sqrt(len(values)):.{digits}f}"
 
 
-def _geometric(values: np.ndarray) -> str:
+def geometric(values: np.ndarray) -> str:
+    """The geometric mean, and one standard error to either side."""
     log = np.log(values)
     low, high = (np.exp(log.mean() + sign * log.std(ddof=1) / np.sqrt(len(log))) for sign in (-1, 1))
     return f"{np.exp(log.mean()):.1f} ({low:.1f} to {high:.1f})"
 
 
-def _head(cells: Sequence[str]) -> list[str]:
-    return [_row(cells), "|---" * len(cells) + "|"]
+def head(cells: Sequence[str]) -> list[str]:
+    """The first lines of a table in Markdown."""
+    return [row(cells), "|---" * len(cells) + "|"]
 
 
-def _row(cells: Sequence[str]) -> str:
+def row(cells: Sequence[str]) -> str:
+    """A line of a table in Markdown."""
     return "| " + " | ".join(cells) + " |"
