@@ -450,13 +450,13 @@ def test_banks_of_some_designs() -> None:
 def test_a_bank_grows_by_new_designs(near: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The best by prediction, of all, or of those one choice from the best as long as there are any."""
     monkeypatch.setattr(size, "START", 3)
-    monkeypatch.setattr(size, "EACH", 4)
+    monkeypatch.setattr(size, "EACH", 2)
     monkeypatch.setattr(size, "BEST", 1)
     whole = size.Whole(dataclasses.replace(bank(), validation=bank().validation[:1]))
     others = np.array([1, 2, 3, 4])
-    grown = {count: size.picked(near)(whole, others, np.random.default_rng(4), count) for count in (3, 7, 12)}
+    grown = {count: size.picked(near)(whole, others, np.random.default_rng(4), count) for count in (3, 5, 12)}
     assert grown[3].tolist() == size.drawn(whole, others, np.random.default_rng(4), 3).tolist()
-    assert grown[7][:3].tolist() == grown[12][:3].tolist() == grown[3].tolist()
+    assert grown[5][:3].tolist() == grown[12][:3].tolist() == grown[3].tolist()
     assert sorted(grown[12]) == list(range(12))
     said = whole.predicted(grown[3], others)
     free = np.setdiff1d(np.arange(12), grown[3])
@@ -464,7 +464,7 @@ def test_a_bank_grows_by_new_designs(near: bool, monkeypatch: pytest.MonkeyPatch
         recorded = pd.DataFrame(whole.bank.known[np.ix_(grown[3], others)]).rank().mean(axis=1) / 3
         best = grown[3][np.argmax(recorded + said[grown[3]])]
         free = np.setdiff1d(whole.neighbours(np.array([best])), grown[3])
-    assert grown[7][3:].tolist() == free[np.argsort(-said[free])[:4]].tolist()
+    assert grown[5][3:].tolist() == free[np.argsort(-said[free])[:2]].tolist()
 
 
 def test_what_is_followed_is_the_best_of_the_first_three() -> None:
