@@ -11,6 +11,7 @@ from rich.text import Text
 
 from atjax import cli, config
 from atjax.feature import TaskFeature
+from atjax.report.entries import by_anchor
 from atjax.report.tables import COMPACT
 from atjax.space import ANCHORS
 
@@ -40,23 +41,15 @@ def main(cfg: DictConfig) -> None:
 
 
 def _by_anchor(feature: TaskFeature) -> Table:
-    """Every statistic by anchor: its entry, or the first and the last of several, mean and deviation over models.
-
-    What has other numbers of entries for different anchors, as layers have, is told by their number alone.
-    """
-    count = len(ANCHORS)
+    """Every statistic by anchor, mean and deviation over initialisations."""
+    told, untold = by_anchor({name: values.tolist() for name, values in feature.by_statistic.items()}, len(ANCHORS))
     columns: list[tuple[str, list[str]]] = []
-    blocks = np.split(feature.values, np.cumsum(list(feature.entries.values()))[:-1])
-    for name, block in zip(feature.entries, blocks):
-        each, left = divmod(len(block), count)
-        if left:
-            columns.append((f"{name} ({len(block)} entries)", [""] * count))
-            continue
-        for place in sorted({0, each - 1}):
-            own = block[place::each]
-            columns.append((name if each == 1 else f"{name} {place + 1}", [f"{mean:.2f}" for mean in own.mean(axis=1)]))
-            if own.shape[1] > 1:
-                columns.append(("sd", [f"{deviation:.2f}" for deviation in own.std(axis=1, ddof=1)]))
+    for entry in told:
+        values = np.array(entry.values)
+        columns.append((entry.name, [f"{mean:.2f}" for mean in values.mean(axis=1)]))
+        if values.shape[1] > 1:
+            columns.append(("sd", [f"{deviation:.2f}" for deviation in values.std(axis=1, ddof=1)]))
+    columns += [(f"{name} ({count} entries)", [""] * len(ANCHORS)) for name, count in untold.items()]
     table = _table("anchor", *(title for title, _ in columns))
     names = [
         f"{number:>2} {a.aggregation} {a.connectivity} {a.pre_layers}.{a.mp_layers}.{a.post_layers}"

@@ -39,6 +39,12 @@ class TaskFeature:
     cached: bool = False
 
     @property
+    def by_statistic(self) -> dict[str, np.ndarray]:
+        """The values of each statistic by its name, [E, R] each; the E of all make up those of the feature."""
+        ends = np.cumsum(list(self.entries.values()))
+        return dict(zip(self.entries, np.split(self.values, ends[:-1])))
+
+    @property
     def mean(self) -> np.ndarray:
         """Mean over initialisations, [E]."""
         return self.values.mean(axis=1)

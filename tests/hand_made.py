@@ -65,7 +65,7 @@ def result(*trials: dict[str, Any], best: int | None = 0, **changes: Any) -> Any
         "trials": list(trials),
         "embedding": {
             "anchors": [anchor.key for anchor in ANCHORS],
-            "alpha": [[2.0 + index, 4.0 + index] for index in range(12)],
+            "values": {"alpha": [[2.0 + index, 4.0 + index] for index in range(12)]},
             "feature": [12**-0.5] * 12,
             "vector": [0.25] * 16,
             "nearest": [

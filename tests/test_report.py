@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from hand_made import HOSTILE, ODD, THREE, Page, printed, result, trial
 
+from atjax.errors import UserError
 from atjax.report import figures, html, summary, words
+from atjax.report.entries import Entry
 from atjax.report.result import fell_back, read, write
 from atjax.report.tables import write_trials_csv
 from atjax.space import FIELDS, paper_space
@@ -158,18 +160,44 @@ def test_the_page_is_small_quick_and_whole(tmp_path: Path) -> None:
 
 
 def test_a_feature_of_several_statistics(tmp_path: Path) -> None:
-    """Its first entries are shown, one an anchor, and how many there are more."""
+    """Each is shown by anchor under its own name, of several entries the first and the last; the rest is told."""
     longer = result(*THREE)
-    plain = html.write_html(tmp_path, longer).read_text()
-    assert "more entries" not in plain
-    longer["embedding"] |= {
-        "alpha": longer["embedding"]["alpha"] + [[0.25, 0.5]] * 120,
-        "feature": [132**-0.5] * 132,
+    plain = Page(html.write_html(tmp_path, longer).read_text())
+    assert "Of statistics with several entries" not in plain.words
+    longer["embedding"]["values"] |= {
+        "first_losses": [[float(step), step + 0.5] for _ in range(12) for step in range(1, 11)],
+        "log_determinant": [[-3.0, -5.0]] * 12,
+        "layer_trace": [[0.25, 0.5]] * 44,
     }
     text = html.write_html(tmp_path, longer).read_text()
-    assert "120 more entries, of other statistics of the same anchors, not shown." in text
-    drawn = [page[page.index("Alpha of every anchor") : page.index("What the task feature")] for page in (plain, text)]
-    assert drawn[0] == drawn[1]
+    page = Page(text)
+    drawn = [value for name, value in page.attributes if name == "aria-label" and str(value).endswith("every anchor")]
+    names = ["alpha", "first losses 1", "first losses 10", "log determinant"]
+    assert drawn == [f"{name} of every anchor" for name in names]
+    assert "the first and the last are shown. Not shown: layer_trace, 44 entries." in page.words
+    row = re.search(f"<tr><td>{longer['embedding']['anchors'][2]}</td>(.*?)</tr>", text, re.DOTALL)
+    assert row is not None
+    means = re.findall(r">([\d.-]+)<", row[1])[::2]
+    assert [float(mean) for mean in means] == [5.0, 1.25, 10.25, -4.0]
+
+
+def test_a_result_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    """It had one list, called alpha, whatever the statistics."""
+    now, then = result(*THREE), result(*THREE)
+    rows = then["embedding"].pop("values")["alpha"]
+    then["embedding"]["alpha"] = rows
+    write(tmp_path, then)
+    assert read(tmp_path) == now
+    then["embedding"]["alpha"] = [*rows, [0.5, 0.25], [1.0, None]]
+    write(tmp_path, then)
+    assert read(tmp_path)["embedding"] == now["embedding"] | {
+        "values": {"alpha": rows, "other statistics": [[0.5, 0.25], [1.0, None]]}
+    }
+    html.write_html(tmp_path, read(tmp_path))
+    then["embedding"]["alpha"] = 3
+    write(tmp_path, then)
+    with pytest.raises(UserError, match=r"embedding.values is missing"):
+        read(tmp_path)
 
 
 def test_the_page_loads_and_runs_nothing(tmp_path: Path) -> None:
@@ -331,8 +359,7 @@ def test_the_numbers_of_the_page_are_those_of_the_result(tmp_path: Path) -> None
     trials = (trial(0, 0.81, 0.71), trial(1, 0.85, 0.61), trial(2, None), trial(3, 0.82, 0.95))
     shown = result(*trials, best=1)
     shown["embedding"] |= {
-        "alpha": [[2.0 + place, 3.0 + place, 7.0 + place] for place in range(12)],
-        "feature": [0.01 * (place + 1) for place in range(12)],
+        "values": {"alpha": [[2.0 + place, 3.0 + place, 7.0 + place] for place in range(12)]},
         "nearest": [{"task": f"t{n}", "distance": 0.1 * n, "weight": None} for n in range(1, 16)],
     }
     text = html.write_html(tmp_path, shown).read_text()
@@ -355,11 +382,9 @@ def test_the_numbers_of_the_page_are_those_of_the_result(tmp_path: Path) -> None
     designs[2] += " failed"
     assert [row[7] for _, row in table] == designs
     assert re.findall(r"<b>(.*?)</b>", text) == ["0.8500", "0.6100", "1,235", "42.2 s"]
-    numbers = [row for row in rows if len(row) == 4]
+    numbers = [row for row in rows if len(row) == 3]
     deviation = f"{np.std([2, 3, 7], ddof=1):.2f}"  # in decimals, too, a column is one
-    assert [row[1:] for row in numbers] == [
-        [f"{4.0 + place:.2f}", deviation, f"{0.01 * (place + 1):.4f}"] for place in range(12)
-    ]
+    assert [row[1:] for row in numbers] == [[f"{4.0 + place:.2f}", deviation] for place in range(12)]
     assert "3 more distant tasks not shown" in text
     # Of every dimension the choice of the best design is in the colour that the page says.
     chosen = {}
@@ -384,17 +409,20 @@ def test_figures_mark_what_they_say() -> None:
     bars = figures.prior_figure({"8": 0.1, "2": 0.6, "4": 0.3}, "4").axes[0].patches
     assert [bar.get_facecolor() == bars[1].get_facecolor() for bar in bars] == [False, True, False]
     assert bars[0].get_facecolor() == bars[2].get_facecolor()
-    # Mean and deviation of alpha, cut only where a logarithmic axis ends.
-    embedding = result()["embedding"] | {"anchors": ["a-b", "c-d"], "alpha": [[2.0, 3.0, 7.0], [0.5, 40.0]]}
-    spans = [line.get_xdata() for line in figures.alpha_figure(embedding).axes[0].lines]
+    # Mean and deviation of a statistic, cut only where a logarithmic axis ends.
+    spans = spans_of([2.0, 3.0, 7.0], [0.5, 40.0])
     deviation = float(np.std([2, 3, 7], ddof=1))
     np.testing.assert_allclose(spans[0], [4 - deviation, 4 + deviation])
     assert list(spans[1]) == [4]
     np.testing.assert_allclose(spans[2], [0.5, 20.25 + np.std([0.5, 40], ddof=1)])
-    close = [
-        line.get_xdata() for line in figures.alpha_figure(embedding | {"alpha": [[3.0, 4.0], [1.0]]}).axes[0].lines
-    ]
-    np.testing.assert_allclose(close[0], [3.5 - 0.5**0.5, 3.5 + 0.5**0.5])
+    np.testing.assert_allclose(spans_of([3.0, 4.0], [1.0])[0], [3.5 - 0.5**0.5, 3.5 + 0.5**0.5])
+    np.testing.assert_allclose(spans_of([-3.0, 7.0], [1.0])[0], [2 - 50**0.5, 2 + 50**0.5])
+
+
+def spans_of(*values: list[float]) -> list[np.ndarray]:
+    """The lines and dots of a figure of two anchors."""
+    figure = figures.anchors_figure(["a-b", "c-d"], Entry("alpha", values))
+    return [np.asarray(line.get_xdata()) for line in figure.axes[0].lines]
 
 
 def test_the_band_over_seeds_is_one_deviation_wide() -> None:
@@ -412,9 +440,7 @@ def test_the_band_over_seeds_is_one_deviation_wide() -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(2.0, 60.0), (1.5, 4.0), (2.0, 1e5), (2.0, 1e9), (2.0, 1e14)])
 def test_alphas_of_any_range_have_ticks(low: float, high: float) -> None:
-    embedding = result(*THREE)["embedding"]
-    assert embedding is not None
-    (axes,) = figures.alpha_figure(embedding | {"alpha": [[low], [high]]}).axes
+    (axes,) = figures.anchors_figure(["a-b", "c-d"], Entry("alpha", [[low], [high]])).axes
     first, last = axes.get_xlim()
     shown = [place for place in axes.get_xticks() if first <= place <= last]
     assert 2 <= len(shown) <= 12

@@ -46,7 +46,7 @@ def test_trials_are_added_to_a_bank_of_ones_own(tmp_path: Path) -> None:
     assert set(grown.records["design"]) == {Design(**trial["design"]).key for trial in result["trials"]}
     features = grown.features.set_index("fisher")["values"]
     assert set(features.index) == {tiny.fisher_key("alpha"), tiny.fisher_key("losses")}  # what any prior compares
-    np.testing.assert_allclose(features[tiny.fisher_key("alpha")], result["embedding"]["alpha"])
+    np.testing.assert_allclose(features[tiny.fisher_key("alpha")], result["embedding"]["values"]["alpha"])
     search(tmp_path / "other", "seed=1", f"search.append={own}", "search.trials=1")
     assert len(load_bank(own).records) == 4
 
@@ -98,7 +98,7 @@ def test_the_transferred_prior_is_used_and_told(tmp_path: Path, capsys: pytest.C
     assert result["prior_reason"] == "4 of 4 tasks of the bank lie within distance 2."
     embedding = result["embedding"]
     assert embedding is not None
-    assert [len(row) for row in embedding["alpha"]] == [5] * 12
+    assert {name: [len(row) for row in rows] for name, rows in embedding["values"].items()} == {"alpha": [5] * 12}
     assert np.linalg.norm(embedding["feature"]) == pytest.approx(1)  # type: ignore[arg-type]
     assert np.linalg.norm(embedding["vector"]) == pytest.approx(1, abs=1e-5)  # type: ignore[arg-type]
     assert sorted(near["task"] for near in embedding["nearest"]) == ["a", "b", "c", "d"]

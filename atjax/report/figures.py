@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from atjax.report import words
-from atjax.report.result import Embedding, Neighbour, Trial, best_so_far
+from atjax.report.entries import Entry
+from atjax.report.result import Neighbour, Trial, best_so_far
 from atjax.report.summary import Group
 
 PALETTE: dict[str, tuple[str, str]] = {
@@ -228,28 +229,30 @@ def nearest_figure(nearest: Sequence[Neighbour]) -> Figure:
     return figure
 
 
-def alpha_figure(embedding: Embedding) -> Figure:
-    """Mean of alpha over seeds for each anchor, with the standard deviation as a line, on a logarithmic axis.
+def anchors_figure(anchors: Sequence[str], entry: Entry) -> Figure:
+    """Mean over initialisations for each anchor, with the standard deviation as a line.
 
-    A feature of several statistics has more entries than there are anchors; the first are shown.
+    The axis is logarithmic where all is above 0.
     """
-    labels = short_names(embedding["anchors"])
+    labels = short_names(anchors)
     figure, axes = _figure(4.6, 0.6 + 0.24 * len(labels))
-    for place, values in enumerate(embedding["alpha"][: len(labels)]):
+    logarithmic = all(value is None or value > 0 for values in entry.values for value in values)
+    for place, values in enumerate(entry.values):
         known = [value for value in values if value is not None]
         if not known:
             continue
         mean = statistics.fmean(known)
         deviation = statistics.stdev(known) if len(known) > 1 else 0.0
-        low = mean - deviation if mean > deviation else min(known)  # a logarithmic axis has no 0
+        low = min(known) if logarithmic and mean <= deviation else mean - deviation  # a logarithmic axis has no 0
         axes.plot([low, mean + deviation], [place, place], color=SOFT, linewidth=4)
         axes.plot([mean], [place], "o", color=FIRST, markersize=6)
-    axes.set_xscale("log")
-    lowest, highest = axes.get_xlim()
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 1000 * lowest else (1,)))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("alpha")
+    if logarithmic:
+        axes.set_xscale("log")
+        lowest, highest = axes.get_xlim()
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if highest < 1000 * lowest else (1,)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xlabel(entry.name.replace("_", " "))
     _rows(axes, labels)
     return figure
 

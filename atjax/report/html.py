@@ -1,5 +1,6 @@
 """The pages: `report.html` of one search, `summary.html` of many. Self-contained, without scripts or requests."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import jinja2
 from markupsafe import Markup
 
 from atjax.report import advice, figures, words
+from atjax.report.entries import Entry, by_anchor
 from atjax.report.figures import inline_svg
 from atjax.report.result import Embedding, Result, write_text
 from atjax.report.summary import NUMERIC, Summary, mean_and_deviation, summary_rows
@@ -30,11 +32,12 @@ def write_html(folder: Path, result: Result) -> Path:
         ],
     }
     embedding = result["embedding"]
+    entries, untold = ([], {}) if embedding is None else by_anchor(embedding["values"], len(embedding["anchors"]))
     if embedding is not None:
         drawn["nearest"] = inline_svg(
             "nearest", "Distances to the nearest tasks", figures.nearest_figure, embedding["nearest"]
         )
-        drawn["alpha"] = inline_svg("alpha", "Alpha of every anchor", figures.alpha_figure, embedding)
+        drawn["entries"] = [_entry(embedding, entry, index) for index, entry in enumerate(entries)]
     page = _environment().get_template("report.html")
     text = page.render(
         result=result,
@@ -42,8 +45,9 @@ def write_html(folder: Path, result: Result) -> Path:
         best=best,
         ranges={part: advice.range_words(bounds) for part, bounds in advice.ranges(result).items()},
         figures=drawn,
-        anchors=[] if embedding is None else _anchors(embedding),
-        entries_hidden=0 if embedding is None else max(0, len(embedding["alpha"]) - len(embedding["anchors"])),
+        entries=[entry.name for entry in entries],
+        anchors=[] if embedding is None else _anchors(embedding, entries),
+        untold=untold,
         nearest_hidden=0 if embedding is None else max(0, len(embedding["nearest"]) - figures.NEAREST_SHOWN),
     )
     return write_text(folder / "report.html", text)
@@ -81,9 +85,15 @@ def _prior(result: Result, dimension: str, index: int) -> Markup:
     return inline_svg(f"prior{index}", description, figures.prior_figure, result["prior"][dimension], str(chosen))
 
 
-def _anchors(embedding: Embedding) -> list[tuple[str, str, str, str]]:
-    """Name, mean and deviation of alpha over seeds, and entry of the task feature, of each anchor."""
-    spreads = [mean_and_deviation(alpha) for _, alpha in zip(embedding["anchors"], embedding["alpha"])]
-    numbers = words.column(number for spread in spreads for number in spread)
-    entries = words.column(embedding["feature"])
-    return list(zip(embedding["anchors"], numbers[::2], numbers[1::2], entries))
+def _entry(embedding: Embedding, entry: Entry, index: int) -> Markup:
+    description = f"{entry.name.replace('_', ' ')} of every anchor"
+    return inline_svg(f"entry{index}", description, figures.anchors_figure, embedding["anchors"], entry)
+
+
+def _anchors(embedding: Embedding, entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    """Name of each anchor, and mean and deviation over initialisations of every entry."""
+    columns: list[Sequence[str]] = [embedding["anchors"]]
+    for entry in entries:
+        numbers = words.column(number for values in entry.values for number in mean_and_deviation(values))
+        columns += [numbers[::2], numbers[1::2]]
+    return list(zip(*columns))

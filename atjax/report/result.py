@@ -103,13 +103,14 @@ class Neighbour(TypedDict):
 
 
 class Embedding(TypedDict):
-    """The task's place among the tasks of the bank: A anchors, R seeds, D embedded dimensions.
+    """The task's place among the tasks of the bank: A anchors, R initialisations, D embedded dimensions.
 
-    ``alpha`` is [A][R], ``feature`` [A], ``vector`` [D].
+    ``values`` are those of every statistic, anchor by anchor, each with all its entries, [E][R]; ``feature`` is of all
+    entries of all statistics, in the order of the settings; ``vector`` [D].
     """
 
     anchors: list[str]
-    alpha: list[list[float | None]]
+    values: dict[str, list[list[float | None]]]
     feature: list[float | None]
     vector: list[float | None]
     nearest: list[Neighbour]
@@ -174,6 +175,7 @@ def read(path: Path) -> Result:
         raise UserError(f"{file} cannot be read ({error.strerror}); check the path and its permissions.") from None
     except (ValueError, RecursionError):
         raise UserError(f"{file} is cut off or is not JSON; run the search again, or remove the file.") from None
+    _renew(found)
     fault = next(_faults(found, Result, ""), None)
     if fault is not None:
         raise UserError(f"{file} is not a result of an atjax search ({fault}); give the run directory of one.")
@@ -207,6 +209,15 @@ def fell_back(result: Result) -> bool:
     """
     asked = result["prior_name"] != "uniform" if "prior_name" in result else result["embedding"] is not None
     return result["prior_source"] == "uniform" and asked
+
+
+def _renew(found: Any) -> None:
+    """Bring what earlier versions wrote to the present form: one list, whatever the statistics, was called alpha."""
+    match found:
+        case {"embedding": {"alpha": [*rows], "anchors": [*anchors]} as embedding}:
+            values = {"alpha": rows[: len(anchors)], "other statistics": rows[len(anchors) :]}
+            embedding["values"] = {name: of for name, of in values.items() if of}
+            del embedding["alpha"]
 
 
 def _plain(value: Any) -> Any:

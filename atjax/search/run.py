@@ -99,7 +99,7 @@ def new_result(
     if found is not None and found.embedding is not None and found.feature is not None:
         embedding = {
             "anchors": [anchor.key for anchor in ANCHORS],
-            "alpha": found.feature.values.tolist(),
+            "values": {name: values.tolist() for name, values in found.feature.by_statistic.items()},
             "feature": found.feature.vector.tolist(),
             "vector": found.embedding.novel.tolist(),
             "nearest": [{"task": name, "distance": d, "weight": w} for name, d, w in prior.nearest],
