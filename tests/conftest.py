@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -23,6 +24,41 @@ def programs() -> Iterator[None]:
     from atjax import compilation  # not before XLA_FLAGS are set
 
     compilation.make_room(20_000)
+
+
+@contextmanager
+def configured(**settings: bool) -> Iterator[None]:
+    """With other settings of jax."""
+    import jax  # as above
+
+    before = {name: getattr(jax.config, name) for name in settings}
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def unoptimised() -> Iterator[None]:
+    """Programs of tests are small, and take longer to optimise than to run."""
+    with configured(jax_disable_most_optimizations=True):
+        yield
+
+
+@pytest.fixture
+def doubles(unoptimised: None) -> Iterator[None]:
+    """All in float64; switched on for all threads, for `task_statistics` has its own."""
+    with configured(jax_enable_x64=True):
+        yield
+
+
+@pytest.fixture
+def as_users_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In float32, optimised and with nothing replaced, whatever the other tests of the module have."""
+    monkeypatch.undo()
+    with configured(jax_enable_x64=False, jax_disable_most_optimizations=False):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from atjax.batch import Batch, BatchShape, single_batch
 from atjax.fisher import FisherConfig
@@ -41,16 +39,6 @@ def design(convolution: str, aggregation: str | None = None, heads: int | None =
 PLAIN = design("general", "mean")
 DEEP = design("general", "sum", connectivity="skip_concat", mp_layers=2)
 GIN, GAT = design("gin", "sum"), design("gat", heads=2)
-
-
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    # Switched on for all threads: `task_statistics` has its own. Nearly all the time here goes into compiling.
-    jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 # Random inputs

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 import tiny
@@ -32,12 +30,7 @@ BUDGET = Budget(
 OUTPUTS = {"cross_entropy": 2, "binary_cross_entropy": 3, "mse": 2}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised() -> Iterator[None]:
-    """Programs are small here, and take longer to optimise than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 
 def make_task(level: Level, loss: Loss, metric: Metric) -> Task:

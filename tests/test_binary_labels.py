@@ -33,12 +33,7 @@ CONFIG = FisherConfig(
 )
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised() -> Iterator[None]:
-    """Programs are small here, and take longer to optimise than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
-from dense import MODELS, PLAIN, WIDTH, design, float64, make_task, random_models, settings
+from dense import MODELS, PLAIN, WIDTH, design, make_task, random_models, settings
 from tiny import environment
 
 from atjax.fisher import engine, estimators, preparation
@@ -22,7 +22,7 @@ from atjax.fisher.moments import Moments
 from atjax.model.gnn import GNN, Variables
 from atjax.task import Level, Task
 
-__all__ = ["float64"]
+pytestmark = pytest.mark.usefixtures("doubles")
 
 
 def report() -> dict[str, Any]:

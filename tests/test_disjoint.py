@@ -106,14 +106,13 @@ def test_other_designs_take_every_graph_alone(kind: str, monkeypatch: pytest.Mon
     assert np.all(design_alpha(task, design) >= 1)
 
 
-def test_real_sizes_in_single_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("as_users_run")
+def test_real_sizes_in_single_precision() -> None:
     """The sums over 56 graphs of the digits for 5 models at once, as users run it, are those of each alone.
 
     XLA's fused scatters once gave sums that were off by 2% where models, graphs and directions were all batched, and
     only at such sizes.
     """
-    monkeypatch.undo()
-    jax.config.update("jax_enable_x64", False)
     task, settings, anchor = config.load_task("digits"), config.load("fisher", "alpha"), ANCHORS[9]
     examples = draw_examples(task, settings, 0)
     gnn = build(anchor, hidden=settings.hidden, level="graph", num_outputs=task.num_outputs)

@@ -392,9 +392,8 @@ def molecules(count: int, seed: int) -> tuple[list[nx.Graph], list[str]]:
     return graphs, ["mixed", "single"] * (count // 2)
 
 
-def test_from_graphs_to_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    jax.config.update("jax_enable_x64", False)
+@pytest.mark.usefixtures("as_users_run")
+def test_from_graphs_to_predictions(tmp_path: Path) -> None:
     graphs, labels = molecules(100, 0)
     task = Task.from_networkx(graphs, labels, name="molecules")
     assert task.graphs.num_edge_features == 2
@@ -439,10 +438,9 @@ def test_from_graphs_to_predictions(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         trained.predict(only(task.graphs, False, False))
 
 
-def test_real_sizes_in_single_precision(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("as_users_run")
+def test_real_sizes_in_single_precision(data: Path) -> None:
     """With bonds as features, the sums over many molecules at once are those of each alone, as users run it."""
-    monkeypatch.undo()
-    jax.config.update("jax_enable_x64", False)
     task, settings = config.load_task("mutag", data_root=data, edges=True), config.load("fisher", "alpha")
     settings = dataclasses.replace(settings, seeds=2)
     examples = draw_examples(task, settings, 0)

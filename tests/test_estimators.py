@@ -20,7 +20,6 @@ from dense import (
     Dense,
     dense,
     example_ids,
-    float64,
     mean_of,
     model,
     random_fit,
@@ -40,7 +39,7 @@ from atjax.model.gnn import GNN, Variables
 from atjax.space import Design
 from atjax.task import Level
 
-__all__ = ["float64"]
+pytestmark = pytest.mark.usefixtures("doubles")
 
 # Estimators that take example after example
 

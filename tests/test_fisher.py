@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,13 +51,9 @@ KINDS = ((4, 4), (7, 9))
 
 
 @pytest.fixture(autouse=True)
-def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def float64(doubles: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random values in float64 for all parameters, those too that Flax always starts at 0 or 1 and in float32."""
     monkeypatch.setattr(preparation, "random_models", random_models)
-    # Switched on for all threads: `anchor_alpha` has its own.
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
 
 
 # Random inputs
@@ -546,10 +541,9 @@ def test_fitted_changes_the_last_layer_only() -> None:
 
 
 @pytest.mark.slow
-def test_cox2(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("as_users_run")
+def test_cox2(data: Path) -> None:
     """As users run it: in float32."""
-    monkeypatch.undo()
-    jax.config.update("jax_enable_x64", False)
     settings = FisherConfig(hidden=16, seeds=2, ridge=5e-4, max_passes={"graph": 512, "node": 32}, max_nodes=4096)
     alphas = anchor_alpha(config.load_task("cox2", data_root=data), settings, anchors=ANCHORS[:3])
     assert alphas.shape == (3, 2)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -29,14 +28,9 @@ RIDGE = 1e-2
 
 
 @pytest.fixture(autouse=True)
-def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Random values in float64 for all parameters, and single models' programs compiled quickly."""
+def float64(doubles: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random values in float64 for all parameters."""
     monkeypatch.setattr(preparation, "random_models", random_models)
-    jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
-    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def models_of(level: Level, classes: int | None, train: int = 40) -> Fitted:

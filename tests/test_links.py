@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -36,12 +35,7 @@ BUDGET = Budget("tiny", {}, {"edge": 1}, {"edge": 10})
 seeds = st.integers(0, 2**32 - 1)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def unoptimised() -> Iterator[None]:
-    """Programs are small here, and take longer to optimise than to run."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+pytestmark = pytest.mark.usefixtures("unoptimised")
 
 
 def random_graphs(seed: int, *, sizes: tuple[int, ...] = (1, 30, 0, 12), undirected: bool = True) -> Graphs:

@@ -22,7 +22,6 @@ from dense import (
     columns,
     dense,
     example_ids,
-    float64,
     model,
     paths,
     random_fit,
@@ -45,7 +44,7 @@ from atjax.model.layers import Linear
 from atjax.space import Design
 from atjax.task import Level, Split, Task
 
-__all__ = ["float64"]
+pytestmark = pytest.mark.usefixtures("doubles")
 
 # The Gram matrix
 

@@ -44,11 +44,7 @@ GROWTH = {"layer_trace": 1, "largest_eigenvalue": 1, "kfac_trace": 1, "kfac_mome
 """By how much each statistic grows where F grows by a factor e; the others not at all."""
 
 
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", False)
+pytestmark = pytest.mark.usefixtures("doubles")
 
 
 # The reduced forms, by hand

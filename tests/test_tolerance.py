@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny
-from dense import PLAIN, TIGHT, float64, make_task, random_fit, settings
+from dense import PLAIN, TIGHT, make_task, random_fit, settings
 
 from atjax.fisher import engine, estimators
 from atjax.fisher.engine import evaluate
@@ -17,7 +17,7 @@ from atjax.fisher.moments import Diagonal
 from atjax.fisher.statistics import alpha
 from atjax.task import Level
 
-__all__ = ["float64"]
+pytestmark = pytest.mark.usefixtures("doubles")
 
 
 @pytest.mark.parametrize(
