@@ -31,7 +31,7 @@ def configured(**settings: bool) -> Iterator[None]:
     """With other settings of jax."""
     import jax  # as above
 
-    before = {name: getattr(jax.config, name) for name in settings}
+    before = {name: jax.config.read(name) for name in settings}
     for name, value in settings.items():
         jax.config.update(name, value)
     yield
