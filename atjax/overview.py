@@ -126,6 +126,17 @@ def constant_score(task: Task, split: Split) -> float:
     return score(task.metric, task.labels[split.test], outputs)
 
 
+def binary_counts(task: Task, split: Split) -> dict[str, list[int]] | None:
+    """Of two classes, or one binary label, how many examples of each part have label 0, and label 1; None of others.
+
+    A label that is missing is neither.
+    """
+    if task.num_outputs != {"cross_entropy": 2, "binary_cross_entropy": 1, "mse": None}[task.loss]:
+        return None
+    labels = {part: task.labels[getattr(split, part)] for part in ("train", "validation", "test")}
+    return {part: [int(np.sum(of == label)) for label in (0, 1)] for part, of in labels.items()}
+
+
 def warnings(task: Task, split: Split) -> tuple[str, ...]:
     """Sentences on what a search would stumble over without failing.
 

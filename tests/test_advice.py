@@ -6,28 +6,29 @@ from typing import Any
 
 import pytest
 from hand_made import THREE, result, trial
-from scipy.stats import binomtest
 
 from atjax.budget import Budget
 from atjax.config import load
-from atjax.report import advice
+from atjax.report import advice, intervals
 from atjax.space import Design
-
-
-@pytest.mark.parametrize(("right", "count"), [(46, 50), (50, 50), (0, 7), (1, 1), (300, 1000)])
-def test_the_interval_is_wilsons(right: int, count: int) -> None:
-    reference = binomtest(right, count).proportion_ci(0.95, method="wilson")
-    assert advice.interval(right / count, count) == pytest.approx((reference.low, reference.high), abs=1e-6)
 
 
 def test_a_wide_interval_says_which_trials_are_not_told_apart() -> None:
     found = result(trial(0, 0.83, 0.7), trial(1, 0.85, 0.6), trial(2, 0.5, 0.9), trial(3, None), best=1)
-    low, high = advice.interval(0.6, 47)
+    low, high = intervals.of_accuracy(0.6, 47)
     said = " ".join(advice.sureness(found))
     assert f"With 47 examples, the 95% interval of the test accuracy is {low:.2f} to {high:.2f}." in said
     assert "Trial 0 lies within" in said
     assert "2" not in said.partition("Trial 0")[2].partition("within")[0]
     assert "the best of 4 trials" in advice.optimism(found)
+
+
+def test_the_area_of_a_binary_task_has_an_interval_too() -> None:
+    found = result(*THREE, best=1)
+    found["task"] |= {"metric": "roc_auc", "binary": {"train": [3, 3], "validation": [40, 0], "test": [40, 7]}}
+    low, high = intervals.of_roc_auc(0.6, 40, 7)
+    assert advice.ranges(found) == {"test": (low, high)}  # that of validation would have one class only
+    assert f"the 95% interval of the test ROC-AUC is {low:.2f} to {high:.2f}." in " ".join(advice.sureness(found))
 
 
 def test_other_metrics_have_no_interval_but_a_count() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from atjax import Graphs, Split, Task, load_task
-from atjax.overview import constant_score, overview, warnings
+from atjax.overview import binary_counts, constant_score, overview, warnings
 from atjax.report import pictures
 from atjax.report.figures import svg
 
@@ -241,3 +241,18 @@ def test_the_constant_answer_is_told_by_training_labels() -> None:
     bits = np.zeros((count, 2), np.float32)
     bits[:, 0] = ids % 4 > 0
     assert constant_score(Task("t", "node", "binary_cross_entropy", "accuracy", graphs, bits, 2), split) == 0.875
+
+
+def test_binary_counts_are_those_of_the_labels_that_are_there() -> None:
+    graphs = tiny.path_task(count=7, level="node").graphs
+    split = Split(np.array([0, 1, 2]), np.array([3, 4]), np.array([5, 6]))
+    classes = Task("t", "node", "cross_entropy", "accuracy", graphs, np.array([0, 1, 1, 0, 0, 1, 0]), 2)
+    counts = {"train": [1, 2], "validation": [2, 0], "test": [1, 1]}
+    assert binary_counts(classes, split) == counts
+    label = np.array([[0, 1, np.nan, 0, 0, 1, np.nan]]).T
+    one = Task("t", "node", "binary_cross_entropy", "roc_auc", graphs, label, 1)
+    assert binary_counts(one, split) == counts | {"train": [1, 1], "test": [0, 1]}
+    assert binary_counts(Task("t", "node", "cross_entropy", "accuracy", graphs, np.arange(7) % 3, 3), split) is None
+    assert binary_counts(Task("t", "node", "mse", "rmse", graphs, label, 1), split) is None
+    two = Task("t", "node", "binary_cross_entropy", "roc_auc", graphs, np.hstack([label, label]), 2)
+    assert binary_counts(two, split) is None

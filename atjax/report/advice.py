@@ -1,41 +1,35 @@
-"""What a result lets one say: how sure its scores are, what was trained in truth, and what to do next.
-
-The interval is Wilson's (1927): for a share p of n independent examples, with z = 1.96,
-
-    (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
-
-Unlike p -+ z sqrt(p (1 - p) / n), it has a width where p is 0 or 1.
-"""
+"""What a result lets one say: how sure its scores are, what was trained in truth, and what to do next."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from atjax.report import words
-from atjax.report.result import Result
-
-Z = 1.959964
-"""Of a normal distribution, 95% lies within this many standard deviations."""
-
-
-def interval(share: float, count: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share of ``count`` independent examples, both ends within 0 to 1."""
-    share = min(max(share, 0.0), 1.0)
-    middle, spread = share + Z**2 / (2 * count), Z * math.sqrt(share * (1 - share) / count + Z**2 / (4 * count**2))
-    whole = 1 + Z**2 / count
-    return max(0.0, (middle - spread) / whole), min(1.0, (middle + spread) / whole)
+from atjax.report import intervals, words
+from atjax.report.result import Result, TaskInfo
 
 
 def ranges(result: Result) -> dict[str, tuple[float, float]]:
-    """By part of the split, the interval of the best trial's score; only an accuracy has one."""
-    task, best = result["task"], result["best"]
-    if best is None or task["metric"] != "accuracy":
+    """By part of the split, the 95% interval of the best trial's score, where the metric has one."""
+    best = result["best"]
+    if best is None:
         return {}
     scores = {"validation": best["validation"], "test": best["test"]}
-    counts = {part: task["examples"].get(part, 0) for part in scores}
-    return {part: interval(score, counts[part]) for part, score in scores.items() if score is not None and counts[part]}
+    found = {part: _interval(result["task"], part, score) for part, score in scores.items() if score is not None}
+    return {part: bounds for part, bounds in found.items() if bounds is not None}
+
+
+def _interval(task: TaskInfo, part: str, score: float) -> tuple[float, float] | None:
+    """That of an accuracy, or of the ROC-AUC of a binary task; None of all else, and of results that lack the counts.
+
+    The labels of several outputs are those of the same examples, which are not independent then.
+    """
+    count, sides = task["examples"].get(part, 0), task.get("binary", {}).get(part, [0, 0])
+    if task["metric"] == "accuracy" and count:
+        return intervals.of_accuracy(score, count)
+    if task["metric"] == "roc_auc" and all(sides):
+        return intervals.of_roc_auc(score, *sides)
+    return None
 
 
 def range_words(bounds: tuple[float, float]) -> str:
@@ -51,7 +45,8 @@ def sureness(result: Result) -> list[str]:
     said = []
     examples = {part: words.count(count, "example") for part, count in task["examples"].items()}
     if "test" in found:
-        said.append(f"With {examples['test']}, the 95% interval of the test accuracy is {range_words(found['test'])}.")
+        name = words.metric_name(task["metric"])
+        said.append(f"With {examples['test']}, the 95% interval of the test {name} is {range_words(found['test'])}.")
     elif "test" in examples:
         said.append(f"The test score is over {examples['test']}.")
     constant = task.get("constant")
@@ -71,7 +66,7 @@ def sureness(result: Result) -> list[str]:
         if close:
             those = f"trial {close[0]} lies" if len(close) == 1 else f"trials {', '.join(close)} lie"
             said.append(
-                f"{those[0].upper()}{those[1:]} within the validation accuracy's own interval "
+                f"{those[0].upper()}{those[1:]} within the validation score's own interval "
                 f"({range_words(found['validation'])}): {examples['validation']} hardly tell them apart."
             )
     return said

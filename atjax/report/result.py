@@ -26,7 +26,8 @@ class TaskInfo(TypedDict):
 
     ``split`` is a hash of the ids in its parts, ``own_split`` whether it came with the data and is that of all seeds.
     ``constant`` is the test score of the best constant answer (`atjax.overview.constant_score`).
-    ``outputs`` are classes, binary labels or regression targets; ``classes`` is null but for classes.
+    ``outputs`` are classes, binary labels or regression targets; ``classes`` is null but for classes. ``binary``, of
+    two classes or one binary label, is how many examples of each part have label 0, and label 1.
     """
 
     name: str
@@ -41,6 +42,7 @@ class TaskInfo(TypedDict):
     classes: int | None
     outputs: NotRequired[int]
     examples: dict[str, int]
+    binary: NotRequired[dict[str, list[int]]]
     constant: NotRequired[float | None]
     split: NotRequired[str]
     own_split: NotRequired[bool]

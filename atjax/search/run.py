@@ -16,7 +16,7 @@ from atjax import checkpoint, runtime
 from atjax.atomic import lock, write_text
 from atjax.budget import Budget
 from atjax.errors import UserError
-from atjax.overview import constant_score
+from atjax.overview import binary_counts, constant_score
 from atjax.prior import Prior
 from atjax.report import best_so_far, read, write, write_html, write_trials_csv
 from atjax.report.result import FILE, Curve, Result, TaskInfo, Trial
@@ -35,7 +35,7 @@ _ROUNDING = 1e-6
 def describe_task(task: Task, seed: int) -> TaskInfo:
     """The task's part of a result."""
     split, graphs = task.split(seed), task.graphs
-    return {
+    info: TaskInfo = {
         "name": task.name,
         "level": task.level,
         "metric": task.metric,
@@ -53,6 +53,9 @@ def describe_task(task: Task, seed: int) -> TaskInfo:
         "own_split": task.fixed_split is not None,
         "notes": list(task.remarks),
     }
+    if (binary := binary_counts(task, split)) is not None:
+        info["binary"] = binary
+    return info
 
 
 def describe_trial(number: int, outcome: Fit, graphs: Graphs) -> Trial:
