@@ -453,18 +453,20 @@ def test_a_bank_grows_by_new_designs(near: bool, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(size, "EACH", 2)
     monkeypatch.setattr(size, "BEST", 1)
     whole = size.Whole(dataclasses.replace(bank(), validation=bank().validation[:1]))
-    others = np.array([1, 2, 3, 4])
-    grown = {count: size.picked(near)(whole, others, np.random.default_rng(4), count) for count in (3, 5, 12)}
-    assert grown[3].tolist() == size.drawn(whole, others, np.random.default_rng(4), 3).tolist()
+    others = np.array([0, 1])
+    grown = {count: size.picked(near)(whole, others, np.random.default_rng(24), count) for count in (3, 5, 12)}
+    assert grown[3].tolist() == size.drawn(whole, others, np.random.default_rng(24), 3).tolist()
     assert grown[5][:3].tolist() == grown[12][:3].tolist() == grown[3].tolist()
     assert sorted(grown[12]) == list(range(12))
     said = whole.predicted(grown[3], others)
     free = np.setdiff1d(np.arange(12), grown[3])
+    anywhere = free[np.argsort(-said[free])[:2]].tolist()
     if near:
         recorded = pd.DataFrame(whole.bank.known[np.ix_(grown[3], others)]).rank().mean(axis=1) / 3
         best = grown[3][np.argmax(recorded + said[grown[3]])]
         free = np.setdiff1d(whole.neighbours(np.array([best])), grown[3])
     assert grown[5][3:].tolist() == free[np.argsort(-said[free])[:2]].tolist()
+    assert near == (grown[5][3:].tolist() != anywhere)
 
 
 def test_what_is_followed_is_the_best_of_the_first_three() -> None:
