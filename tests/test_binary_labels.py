@@ -114,7 +114,7 @@ def defined_alpha(gnn: GNN, task: Task, variables: Variables, train: np.ndarray)
         return gnn.apply({"params": params, "batch_stats": variables["batch_stats"]}, batch)[train]
 
     theta = variables["params"]["mp_0"]
-    jacobian = [np.asarray(leaf) for leaf in jax.tree.leaves(jax.jacrev(outputs)(theta))]
+    jacobian = [np.asarray(leaf) for leaf in jax.tree.leaves(jax.jit(jax.jacrev(outputs))(theta))]
     flat = np.concatenate([leaf.reshape(len(train), task.num_outputs, -1) for leaf in jacobian], axis=2)
     diagonal = np.zeros(flat.shape[2])
     for logits, jac in zip(np.asarray(outputs(theta)), flat):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -197,15 +198,18 @@ def test_descent_is_that_of_steps_one_by_one(level: Level) -> None:
     def losses(params: Any, stats: Any, which: np.ndarray) -> jax.Array:
         return -jax.nn.log_softmax(outputs(params, stats, which))[jnp.arange(len(which)), task.labels[which]]
 
+    def mean_loss(params: Any, stats: Any, which: np.ndarray) -> jax.Array:
+        return losses(params, stats, which).mean()
+
+    # Compiled as a whole, which is quicker than operation by operation for every size of a lot.
+    steps_of = {lot.tobytes(): jax.jit(jax.value_and_grad(functools.partial(mean_loss, which=lot))) for lot in lots}
+
     def walk(model: Any) -> tuple[list[float], float]:
         flat, unravel = ravel_pytree(model["params"])
         adam, before = Adam(len(flat)), []
-
-        def mean_loss(flat: jax.Array, which: np.ndarray) -> jax.Array:
-            return losses(unravel(flat), model["batch_stats"], which).mean()
-
         for lot in lots:
-            value, gradient = jax.value_and_grad(mean_loss)(flat, lot)
+            value, gradient = steps_of[lot.tobytes()](unravel(flat), model["batch_stats"])
+            gradient, _ = ravel_pytree(gradient)
             before.append(float(value))
             flat = flat + adam.step(np.asarray(gradient))
         each = [losses(unravel(flat), model["batch_stats"], lot) for lot in tests]

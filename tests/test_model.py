@@ -38,10 +38,7 @@ ONE_OF_EACH = [kind for kind in KINDS if kind[2] in (None, 2)]
 CONNECTIVITIES = ("stack", "skip_sum", "skip_concat")
 
 
-@pytest.fixture(autouse=True)
-def float64() -> Iterator[None]:
-    with jax.enable_x64(True):
-        yield
+pytestmark = pytest.mark.usefixtures("doubles")
 
 
 # Random inputs
@@ -378,7 +375,7 @@ def test_gradient_is_the_finite_difference(kind: Kind) -> None:
     gnn = make_gnn(make_design(kind, activation, "skip_sum", (1, 1, 2)), "graph")
     variables = random_variables(rng, gnn)
     loss = training_loss(gnn, variables, single_batch(GRAPHS, PADDED))
-    gradient = jax.grad(loss)(variables["params"])
+    gradient = jax.jit(jax.grad(loss))(variables["params"])
     direction = random_like(rng, variables["params"])
     ahead, behind = (
         float(loss(jax.tree.map(lambda p, d, step=step: p + step * d, variables["params"], direction)))
@@ -401,7 +398,7 @@ def test_graphs_without_edges(kind: Kind) -> None:
     expected, _ = dense_gnn(design, variables, 0 * adjacency(GRAPHS), graphs.nodes, OWNER, False)
     np.testing.assert_allclose(gnn.apply(variables, batch)[:4], expected, **TIGHT)
     if kind in (("general", "max", None), ("gat", None, 2)):
-        gradient = jax.grad(training_loss(gnn, variables, batch))(variables["params"])
+        gradient = jax.jit(jax.grad(training_loss(gnn, variables, batch)))(variables["params"])
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 

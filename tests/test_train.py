@@ -27,6 +27,8 @@ from atjax.space import Design, Dimension, paper_space
 from atjax.task import Graphs, Task
 from atjax.train import Fit, GraphData, NodeData, Steps, cosine, fit, program_of, train_block
 
+pytestmark = pytest.mark.usefixtures("unoptimised")
+
 TINY = Budget("tiny", {}, {"graph": 1, "node": 1}, {"graph": 5, "node": 5}, batch_size=8)
 DESIGN = Design("general", None, "mean", "prelu", 8, "skip_sum", 1, 1, 2, 0.01, 20)
 
