@@ -25,6 +25,7 @@ import recorded
 import replay
 import size
 import tables
+import tasks
 from recorded import Recorded
 
 from atjax import config
@@ -467,6 +468,34 @@ def test_a_bank_grows_by_new_designs(near: bool, monkeypatch: pytest.MonkeyPatch
         free = np.setdiff1d(whole.neighbours(np.array([best])), grown[3])
     assert grown[5][3:].tolist() == free[np.argsort(-said[free])[:2]].tolist()
     assert near == (grown[5][3:].tolist() != anywhere)
+
+
+def test_banks_of_some_tasks() -> None:
+    """What they know is drawn of the other tasks; with all of these, searches are those of the replays."""
+    some = bank()
+    draws = [tasks.drawn(some, 2, 3, draw).tolist() for draw in range(20)]
+    assert {tuple(draw) for draw in draws} == set(itertools.combinations((0, 1, 3, 4), 3))
+    assert tasks.drawn(some, 2, 3, 7).tolist() == draws[7]
+    found = tasks.measured(some, 4, 0, 6)
+    sources = [priors.prepare(some, task) for task in range(5)]
+    tried = {
+        method: [
+            np.stack([replay.search(some, task, priors.METHODS[method](source, seed, 3), seed, 3) for seed in range(6)])
+            for task, source in enumerate(sources)
+        ]
+        for method in tasks.FOLLOWED
+    }
+    expected = measures.worth(some, tried, 3)
+    for method, worth in found.items():
+        np.testing.assert_allclose(worth, expected[method], rtol=1e-12)
+    fewer = tasks.measured(some, 3, 0, 6)
+    assert any(not np.allclose(fewer[method], worth) for method, worth in found.items())
+    lines = tasks.report(some, (3,), 2, 6).splitlines()
+    head, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in (lines[2], *lines[4:]))
+    assert [row[0] for row in (head, *rows)] == ["tasks known", "3", "4"]
+    assert rows[1][1::2] == [tables.geometric(worth) for worth in found.values()]
+    assert [bool(cell) for cell in rows[1][2::2]] == [False] * len(found)
+    assert all(rows[0])
 
 
 def test_what_is_followed_is_the_best_of_the_first_three() -> None:

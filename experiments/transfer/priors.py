@@ -7,7 +7,7 @@ A similarity gives every other task a weight. It never looks at the left-out tas
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,24 +49,33 @@ class Source:
     smooth: np.ndarray
 
 
-def prepare(bank: Recorded, task: int) -> Source:
-    """All that is known without the left-out task's results (the upper bounds apart)."""
-    others = np.array([t for t in range(len(bank.tasks)) if t != task])
+def prepare(
+    bank: Recorded, task: int, others: np.ndarray | None = None, similarities: Iterable[str] | None = None
+) -> Source:
+    """All that is known without the left-out task's results (the upper bounds apart).
+
+    Args:
+        bank: The bank.
+        task: The left-out task.
+        others: Numbers of the tasks that the bank knows; all others if None.
+        similarities: Those of `SIMILARITIES` that are wanted; all if None.
+    """
+    if others is None:
+        others = np.array([t for t in range(len(bank.tasks)) if t != task])
     recorded = rank_shares(bank.known[:, others])
     shares, smooth = (fill_shares(bank.one_hot, recorded, each.ridge, each.keep) for each in (RANK, CALIBRATED))
-    same = (bank.levels[others] == bank.levels[task]).astype(float)
-    distances = _kendall(bank)
-    weights = {
-        "equal": np.ones(len(others)),
-        "level": same if same.any() else np.ones(len(others)),
-        "fisher": _close(learned_distances(bank.features, bank, task, others)),
-        "losses": _close(learned_distances(bank.losses, bank, task, others)),
-        "calibrated, alpha": calibrated(bank.features, bank, task, others),
-        "calibrated": calibrated(_together(bank), bank, task, others),
-        "kendall": close_weights(distances[task, others], np.sort(distances[task, others])[2], RANK.distance_floor),
-        "taskonomy": _taskonomy(bank)[task, others],
-    }
+    weights = {name: SIMILARITIES[name](bank, task, others) for name in similarities or SIMILARITIES}
     return Source(bank, task, others, {k: w / w.sum() for k, w in weights.items()}, shares, smooth)
+
+
+def _same_level(bank: Recorded, task: int, others: np.ndarray) -> np.ndarray:
+    same = (bank.levels[others] == bank.levels[task]).astype(float)
+    return same if same.any() else np.ones(len(others))
+
+
+def _nearest_three(bank: Recorded, task: int, others: np.ndarray) -> np.ndarray:
+    distances = _kendall(bank)[task, others]
+    return close_weights(distances, np.sort(distances)[2], RANK.distance_floor)
 
 
 def _close(distances: np.ndarray) -> np.ndarray:
@@ -136,6 +145,19 @@ def calibrated(features: dict[str, np.ndarray], bank: Recorded, task: int, other
     found[has] = near
     affinity = fit_affinity(held_out_distances(inputs, between), between, CALIBRATED.distance_floor)
     return affinity.weights(found, CALIBRATED.power)
+
+
+SIMILARITIES: dict[str, Callable[[Recorded, int, np.ndarray], np.ndarray]] = {
+    "equal": lambda bank, task, others: np.ones(len(others)),
+    "level": _same_level,
+    "fisher": lambda bank, task, others: _close(learned_distances(bank.features, bank, task, others)),
+    "losses": lambda bank, task, others: _close(learned_distances(bank.losses, bank, task, others)),
+    "calibrated, alpha": lambda bank, task, others: calibrated(bank.features, bank, task, others),
+    "calibrated": lambda bank, task, others: calibrated(_together(bank), bank, task, others),
+    "kendall": _nearest_three,
+    "taskonomy": lambda bank, task, others: _taskonomy(bank)[task, others],
+}
+"""From a bank, the left-out task and the numbers of others to weights of these, [len(others)]."""
 
 
 @functools.cache
