@@ -470,7 +470,7 @@ def test_a_bank_grows_by_new_designs(near: bool, monkeypatch: pytest.MonkeyPatch
     assert near == (grown[5][3:].tolist() != anywhere)
 
 
-def test_banks_of_some_tasks() -> None:
+def test_banks_of_some_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """What they know is drawn of the other tasks; with all of these, searches are those of the replays."""
     some = bank()
     draws = [tasks.drawn(some, 2, 3, draw).tolist() for draw in range(20)]
@@ -490,12 +490,15 @@ def test_banks_of_some_tasks() -> None:
         np.testing.assert_allclose(worth, expected[method], rtol=1e-12)
     fewer = tasks.measured(some, 3, 0, 6)
     assert any(not np.allclose(fewer[method], worth) for method, worth in found.items())
-    lines = tasks.report(some, (3,), 2, 6).splitlines()
-    head, *rows = ([cell.strip() for cell in line[1:-1].split("|")] for line in (lines[2], *lines[4:]))
-    assert [row[0] for row in (head, *rows)] == ["tasks known", "3", "4"]
-    assert rows[1][1::2] == [tables.geometric(worth) for worth in found.values()]
-    assert [bool(cell) for cell in rows[1][2::2]] == [False] * len(found)
-    assert all(rows[0])
+    monkeypatch.setattr(tasks, "KIN", ("w", "y"))
+    text = tasks.report(some, (3,), 2, 6)
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")]
+    assert [row[0] for row in rows] == 2 * ["tasks known", "---", "3", "4"]
+    assert rows[3][1::2] == [tables.geometric(worth) for worth in found.values()]
+    assert rows[7][1::2] == [tables.geometric(worth[[0, 2, 4]]) for worth in found.values()]
+    assert [bool(cell) for cell in rows[3][2::2]] == [False] * len(found)
+    assert all(rows[2])
+    assert "3 tasks that have none of their own kind, as w, y have." in text
 
 
 def test_what_is_followed_is_the_best_of_the_first_three() -> None:
