@@ -175,6 +175,13 @@ def test_how_many_designs_a_bank_should_know() -> None:
     assert beside[1:] == [[*row[:2], row[4], row[7]] for row in picked[1:]]
 
 
+def test_how_many_tasks_a_bank_should_know() -> None:
+    """All tasks, beside those without others of their kind; single draws are left out of the page."""
+    every, alone = tables((RESULTS / "tasks.md").read_text())
+    _, *rows = the_table(PAGE, "tasks known", "22 tasks: product")
+    assert rows == [[*one[:1], *one[1::2], *other[1::2]] for one, other in zip(every[1:], alone[1:], strict=True)]
+
+
 def test_trials_to_pass_random_and_tpe() -> None:
     text = (RESULTS / "nas-bench-graph.md").read_text()
     heading, *rows = the_table(PAGE, "to pass", "cora", "arxiv")
