@@ -196,6 +196,17 @@ def test_trials_to_pass_random_and_tpe() -> None:
         assert counts == [of_method[task] for task in tasks], (target, method)
 
 
+def test_four_tasks_that_had_no_part_in_any_choice() -> None:
+    text = (RESULTS / "embedded.md").read_text()
+    heading, *rows = the_table(PAGE, "by", "texas", "mutagenicity")
+    by = ""
+    for score, method, *counts in rows:
+        by = score or by
+        _, after = text.split(f"mean {by} score of uniform random with 30 trials**")
+        of_method = by_method(next(tables(after)))[{"TPE": "uniform tpe"}.get(method, called(method))]
+        assert counts == [of_method[task] for task in heading[2:]], (by, method)
+
+
 SETTINGS = {
     **dict.fromkeys(("first_losses", "readout_loss", "descent_accuracy", "descent_loss"), "alpha"),
     "alpha": "bank",
