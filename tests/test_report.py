@@ -438,7 +438,10 @@ def test_the_band_over_seeds_is_one_deviation_wide() -> None:
         np.testing.assert_allclose((heights.min(), heights.max()), (mean - deviation, mean + deviation))
 
 
-@pytest.mark.parametrize(("low", "high"), [(2.0, 60.0), (1.5, 4.0), (2.0, 1e5), (2.0, 1e9), (2.0, 1e14)])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(2.0, 60.0), (1.5, 4.0), (0.7, 0.98), (1.01, 5.1), (-3.0, 9.0), (4.0, 4.0), (2.0, 1e5), (2.0, 1e9), (2.0, 1e14)],
+)
 def test_alphas_of_any_range_have_ticks(low: float, high: float) -> None:
     (axes,) = figures.anchors_figure(["a-b", "c-d"], Entry("alpha", [[low], [high]])).axes
     first, last = axes.get_xlim()

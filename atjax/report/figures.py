@@ -46,6 +46,8 @@ MOST_LINES = len(SERIES)
 """With more trials than this only the best one's curve has a colour."""
 NEAREST_SHOWN = 12
 LONGEST_LABEL = 26
+LOGARITHMIC = 5
+"""Less than this factor may hold one tick of a logarithmic axis only."""
 
 STYLE: dict[str, Any] = {
     "axes.edgecolor": LINE,
@@ -232,11 +234,12 @@ def nearest_figure(nearest: Sequence[Neighbour]) -> Figure:
 def anchors_figure(anchors: Sequence[str], entry: Entry) -> Figure:
     """Mean over initialisations for each anchor, with the standard deviation as a line.
 
-    The axis is logarithmic where all is above 0.
+    The axis is logarithmic where all is above 0 and spans a factor of `LOGARITHMIC`.
     """
     labels = short_names(anchors)
     figure, axes = _figure(4.6, 0.6 + 0.24 * len(labels))
-    logarithmic = all(value is None or value > 0 for values in entry.values for value in values)
+    every = [value for values in entry.values for value in values if value is not None]
+    logarithmic = bool(every) and 0 < LOGARITHMIC * min(every) < max(every)
     for place, values in enumerate(entry.values):
         known = [value for value in values if value is not None]
         if not known:
