@@ -82,7 +82,7 @@ def changed(way: list[Any], value: Any) -> str:
         (changed(["task", "name"], 3), r"task\.name is no text"),
         (changed(["trials"], {}), "trials is no list"),
         (changed(["prior", "heads"], [1]), r"prior\.heads is no object"),
-        (changed(["embedding", "alpha", 3], 0.5), r"embedding\.alpha\[3\] is no list"),
+        (changed(["embedding", "values", "alpha", 3], 0.5), r"embedding\.values\.alpha\[3\] is no list"),
     ],
 )
 def test_a_cut_off_or_foreign_file_is_told_in_a_sentence(tmp_path: Path, text: str, sentence: str) -> None:
