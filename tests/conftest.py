@@ -34,9 +34,11 @@ def configured(**settings: bool) -> Iterator[None]:
     before = {name: jax.config.read(name) for name in settings}
     for name, value in settings.items():
         jax.config.update(name, value)
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,9 @@ def test_the_area_of_a_binary_task_has_an_interval_too() -> None:
     low, high = intervals.of_roc_auc(0.6, 40, 7)
     assert advice.ranges(found) == {"test": (low, high)}  # that of validation would have one class only
     assert f"the 95% interval of the test ROC-AUC is {low:.2f} to {high:.2f}." in " ".join(advice.sureness(found))
+    for foreign in ([], [7], [40, 7, 1], [-1, 7]):  # a file may hold anything
+        found["task"]["binary"] = {"test": foreign}
+        assert advice.ranges(found) == {}
 
 
 def test_other_metrics_have_no_interval_but_a_count() -> None:

@@ -117,9 +117,10 @@ def test_nothing_of_the_left_out_task_reaches_its_prior() -> None:
     np.testing.assert_array_equal(one.shares, two.shares)
     np.testing.assert_array_equal(one.smooth, two.smooth)
     for similarity in ("equal", "level", "fisher", "losses", "calibrated, alpha", "calibrated"):
-        np.testing.assert_allclose(one.weights[similarity], two.weights[similarity])
+        np.testing.assert_allclose(*(priors.weights_by(each, similarity) for each in (one, two)))
         np.testing.assert_allclose(priors.product(one, similarity), priors.product(two, similarity))
-    assert not np.allclose(one.weights["kendall"], two.weights["kendall"])  # the upper bound looks, and is called so
+    bounds = [priors.weights_by(each, "kendall") for each in (one, two)]
+    assert not np.allclose(*bounds)  # the upper bound looks, and is called so
 
 
 @pytest.mark.parametrize("seed", [0, 1, 4])
@@ -264,6 +265,26 @@ def test_methods_are_compared_task_by_task() -> None:
             assert f"{sum(one > other)} of {len(which)}" == row[place + 2]
 
 
+def test_which_tasks_long_searches_lose_and_what_splits_are_worth() -> None:
+    """By one design: the best of a task, the worst of two, and the best or the worst of two more by split."""
+    some, method = bank(), tables.LONG[0]
+    scores = np.tile(np.arange(12.0)[:, None], (2, 1, 5)) / 12
+    scores[:, :, [1, 3]] *= -1
+    scores[1, :, [2, 4]] = np.roll(scores[0, :, 4], [-1])
+    some = dataclasses.replace(some, validation=scores, test=scores)
+    assert [len(measures.own_splits(some, task)) for task in range(5)] == [1, 1, 2, 1, 2]
+    rng = np.random.default_rng(0)
+    random = [rng.permuted(np.tile(np.arange(12), (8, 1)), axis=1)[:, :10] for _ in range(5)]
+    found = {measures.RANDOM: random, measures.TPE: random, method: [np.full((8, 10), 11)] * 5}
+    lines = tables.report(some, found).splitlines()
+    assert [line for line in lines if line.startswith("Below")] == [f"Below random at 10 by {method}: w, x, y, z."]
+    assert sum(line.startswith(f"| {method} | ") and line.endswith(" | 4 |") for line in lines) == 1
+    own = tables.geometric(measures.worth(some, found, 3)[method][[2, 4]])
+    other = tables.geometric(np.array([measures.agreement(some, task).worth for task in (2, 4)]))
+    told = f"{method}, 3 trials {own}; the 3 best by other splits {other}."
+    assert f"On these 2 tasks, worth in random trials: {told}" in lines
+
+
 def test_where_a_pick_stands_by_brute_force() -> None:
     """Among the designs that its task was run with on the split of its seed; those that failed are last."""
     some, rng = bank(), np.random.default_rng(6)
@@ -379,11 +400,11 @@ def test_priors_are_those_of_the_live_search(name: str) -> None:
         np.testing.assert_allclose(priors.product(source, "fisher"), table, atol=1e-6)
     assert prior.ranking is not None
     run = ~np.isnan(some.known[:, source.others])
-    heavy = np.array([sum(w for w, has in zip(source.weights["fisher"], row) if has) for row in run])
+    heavy = np.array([sum(w for w, has in zip(priors.weights_by(source, "fisher"), row) if has) for row in run])
     seen = heavy >= heavy.max() / 2
     assert 72 <= seen.sum() < (run.any(axis=1)).sum()  # some designs were run on a few tasks only
     live = {row.tobytes(): score for row, score in zip(prior.ranking.rows, prior.ranking.scores(prior.ranking.weights))}
-    mine = source.shares[seen] @ source.weights["fisher"]
+    mine = source.shares[seen] @ priors.weights_by(source, "fisher")
     assert set(live) == {row.tobytes() for row in some.rows[seen]}
     np.testing.assert_allclose([live[row.tobytes()] for row in some.rows[seen]], mine, atol=1e-5)
 

@@ -24,11 +24,11 @@ def _interval(task: TaskInfo, part: str, score: float) -> tuple[float, float] | 
 
     The labels of several outputs are those of the same examples, which are not independent then.
     """
-    count, sides = task["examples"].get(part, 0), task.get("binary", {}).get(part, [0, 0])
-    if task["metric"] == "accuracy" and count:
-        return intervals.of_accuracy(score, count)
-    if task["metric"] == "roc_auc" and all(sides):
-        return intervals.of_roc_auc(score, *sides)
+    match task["metric"], task["examples"].get(part), task.get("binary", {}).get(part):
+        case "accuracy", int(count), _ if count > 0:
+            return intervals.of_accuracy(score, count)
+        case "roc_auc", _, [negatives, positives] if negatives > 0 and positives > 0:
+            return intervals.of_roc_auc(score, negatives, positives)
     return None
 
 

@@ -48,6 +48,7 @@ def of_roc_auc(area: float, negatives: int, positives: int) -> tuple[float, floa
     Returns:
         Both ends, within 0 to 1.
     """
+    area = min(max(area, 0.0), 1.0)
     pairs, half = negatives * positives, (negatives + positives) / 2 - 1
 
     def excess(true: float) -> float:

@@ -7,7 +7,7 @@ A similarity gives every other task a weight. It never looks at the left-out tas
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +36,6 @@ class Source:
         bank: The bank.
         task: The left-out task.
         others: Numbers of the other tasks, [T - 1].
-        weights: By similarity, [T - 1] each, with sum 1.
         shares: Ranks on the other tasks, filled in where a design was not run, float32 [N, T - 1].
         smooth: The same, half of recorded ranks replaced by what is predicted.
     """
@@ -44,28 +43,23 @@ class Source:
     bank: Recorded
     task: int
     others: np.ndarray
-    weights: dict[str, np.ndarray]
     shares: np.ndarray
     smooth: np.ndarray
 
 
-def prepare(
-    bank: Recorded, task: int, others: np.ndarray | None = None, similarities: Iterable[str] | None = None
-) -> Source:
-    """All that is known without the left-out task's results (the upper bounds apart).
+def prepare(bank: Recorded, task: int, others: np.ndarray | None = None) -> Source:
+    """What is known without the left-out task's results.
 
     Args:
         bank: The bank.
         task: The left-out task.
         others: Numbers of the tasks that the bank knows; all others if None.
-        similarities: Those of `SIMILARITIES` that are wanted; all if None.
     """
     if others is None:
         others = np.array([t for t in range(len(bank.tasks)) if t != task])
     recorded = rank_shares(bank.known[:, others])
     shares, smooth = (fill_shares(bank.one_hot, recorded, each.ridge, each.keep) for each in (RANK, CALIBRATED))
-    weights = {name: SIMILARITIES[name](bank, task, others) for name in similarities or SIMILARITIES}
-    return Source(bank, task, others, {k: w / w.sum() for k, w in weights.items()}, shares, smooth)
+    return Source(bank, task, others, shares, smooth)
 
 
 def _same_level(bank: Recorded, task: int, others: np.ndarray) -> np.ndarray:
@@ -157,14 +151,21 @@ SIMILARITIES: dict[str, Callable[[Recorded, int, np.ndarray], np.ndarray]] = {
     "kendall": _nearest_three,
     "taskonomy": lambda bank, task, others: _taskonomy(bank)[task, others],
 }
-"""From a bank, the left-out task and the numbers of others to weights of these, [len(others)]."""
+"""From a bank, the left-out task and the numbers of others to weights of these, [T - 1]."""
+
+
+@functools.cache
+def weights_by(source: Source, similarity: str) -> np.ndarray:
+    """The weights of the other tasks by one of `SIMILARITIES`, [T - 1], with sum 1."""
+    found = SIMILARITIES[similarity](source.bank, source.task, source.others)
+    return found / found.sum()
 
 
 @functools.cache
 def product(source: Source, similarity: str) -> np.ndarray:
     """The paper's product of marginals as a table [D, C]: Equation 3, as `prior=product` has it."""
     distributions = [source.bank.best[task] for task in source.others]
-    return table_of(source.bank.space, mix(distributions, source.weights[similarity], PRODUCT.epsilon))
+    return table_of(source.bank.space, mix(distributions, weights_by(source, similarity), PRODUCT.epsilon))
 
 
 def resampled(source: Source, similarity: str, seed: int) -> np.ndarray:
@@ -172,7 +173,7 @@ def resampled(source: Source, similarity: str, seed: int) -> np.ndarray:
 
     A greedy path is a single one; what it owes to the tasks that happen to be in the bank shows when they vary.
     """
-    drawn = source.weights[similarity] * np.random.default_rng([seed, 1]).dirichlet(np.ones(len(source.others)))
+    drawn = weights_by(source, similarity) * np.random.default_rng([seed, 1]).dirichlet(np.ones(len(source.others)))
     return drawn / drawn.sum()
 
 
@@ -191,7 +192,7 @@ def ranking(
     """
     bank = source.bank
     run = ~np.isnan(bank.known[:, source.others])
-    seen = everything | widely_run(run, source.weights[similarity], CALIBRATED.coverage)
+    seen = everything | widely_run(run, weights_by(source, similarity), CALIBRATED.coverage)
     own = np.flatnonzero(seen & ~np.isnan(bank.validation[bank.split(seed), :, source.task]))
     shares = source.smooth if smooth else source.shares
     penalty = price * relative_times(bank.seconds[:, source.others])[own] if price else 0.0
@@ -204,7 +205,7 @@ class Mixture:
     def __init__(self, source: Source, similarity: str, seed: int) -> None:
         joint = ranking(source, similarity, seed, 0.0)
         self.rows, weights = joint.rows, np.zeros(len(joint.rows))
-        for share, column in zip(source.weights[similarity], joint.shares.T):
+        for share, column in zip(weights_by(source, similarity), joint.shares.T):
             count = min(PRODUCT.top_k, max(1, len(self.rows) // 4))
             weights[np.argsort(-column, kind="stable")[:count]] += share / count
         self.weights = (1 - PRODUCT.epsilon) * weights + PRODUCT.epsilon / len(self.rows)

@@ -118,24 +118,29 @@ class Tables:
             cells = [geometric(value[method]) for value in values]
             cells += [mean(own[:, a - 1] - random[:, b - 1]) for a, b in compared]
             wins = own[:, SHORT - 1] >= random[:, 9]
-            worse = [_below(a[:, -1], b[:, -1]) for a, b in zip(self.tests[method], self.tests[RANDOM])]
-            yield row([method, *cells, f"{sum(wins)} of {len(wins)}", str(sum(worse))])
+            yield row([method, *cells, f"{sum(wins)} of {len(wins)}", str(len(self._worse(method)))])
+        yield ""
+        for method in (method for method in LONG if method in self.found):
+            yield f"Below random at {self.trials} by {method}: {', '.join(self._worse(method)) or 'none'}."
 
     def splits(self) -> Iterator[str]:
         """The gain in a long search on every split: seeds that share a split share what chance its test holds."""
         title = f"**Gain at {self.trials} over random {self.trials} by split**"
         yield from (f"{title}: mean with its standard error over splits (each of them), of tasks with several", "")
         methods = [method for method in LONG if method in self.found]
+        several = [task for task in range(len(self.bank.tasks)) if len(own_splits(self.bank, task)) > 1]
         yield from head(["task", *methods])
-        for task, name in enumerate(self.bank.tasks):
-            if len(own_splits(self.bank, task)) == 1:
-                continue
+        for task in several:
             cells = []
             for method in methods:
                 last = (self.tests[each][task][:, -1] for each in (method, RANDOM))
                 gains = gains_by_split(self.bank, task, *last)
                 cells.append(f"{mean(gains)} ({', '.join(f'{gain:+.1f}' for gain in gains)})")
-            yield row([name, *cells])
+            yield row([self.bank.tasks[task], *cells])
+        values = {f"{method}, {SHORT} trials": self._worth[method][several] for method in methods}
+        values[f"the {SHORT} best by other splits"] = np.array([agreement(self.bank, task).worth for task in several])
+        told = "; ".join(f"{name} {geometric(value)}" for name, value in values.items())
+        yield from ("", f"On these {len(several)} tasks, worth in random trials: {told}.")
 
     def standing(self) -> Iterator[str]:
         """What validation promises and what test keeps of it."""
@@ -167,6 +172,11 @@ class Tables:
                 gains = differences[:, part]
                 ahead = [f"{(gain > 0).sum()} of {len(gain)}" for gain in gains[1:]]
                 yield row([*pair, level, *map(mean, gains), *ahead])
+
+    def _worse(self, method: str) -> list[str]:
+        """Tasks on which a method is more than a standard error below random search in the end."""
+        pairs = zip(self.bank.tasks, self.tests[method], self.tests[RANDOM])
+        return [task for task, own, random in pairs if _below(own[:, -1], random[:, -1])]
 
     @functools.cached_property
     def _worth(self) -> dict[str, np.ndarray]:

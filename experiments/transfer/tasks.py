@@ -27,13 +27,7 @@ DRAWS = 20
 SEEDS = 30
 KIN = ("cornell", "texas", "wisconsin", "imdb_binary", "imdb_multi")
 """Web pages of three universities, and two sets of films."""
-FOLLOWED = {
-    "product random": "fisher",
-    "rank, equal": "equal",
-    "rank, fisher": "fisher",
-    "rank, kendall (upper bound)": "kendall",
-}
-"""Methods, each with the similarity that it needs."""
+FOLLOWED = ("product random", "rank, equal", "rank, fisher", "rank, kendall (upper bound)")
 
 
 def drawn(bank: Recorded, task: int, size: int, draw: int) -> np.ndarray:
@@ -46,7 +40,7 @@ def measured(bank: Recorded, size: int, draw: int, seeds: int) -> dict[str, np.n
     """What the first trials of every method are worth, where the bank knows so many tasks, [T] each."""
     tried: dict[str, list[np.ndarray]] = {method: [] for method in FOLLOWED}
     for task in range(len(bank.tasks)):
-        source = prepare(bank, task, drawn(bank, task, size, draw), set(FOLLOWED.values()))
+        source = prepare(bank, task, drawn(bank, task, size, draw))
         for method, searches in tried.items():
             rules = (METHODS[method](source, seed, SHORT) for seed in range(seeds))
             searches.append(np.stack([search(bank, task, rule, seed, SHORT) for seed, rule in enumerate(rules)]))
