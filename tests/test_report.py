@@ -439,11 +439,15 @@ def test_the_band_over_seeds_is_one_deviation_wide() -> None:
 
 
 @pytest.mark.parametrize(
-    ("low", "high"),
-    [(2.0, 60.0), (1.5, 4.0), (0.7, 0.98), (1.01, 5.1), (-3.0, 9.0), (4.0, 4.0), (2.0, 1e5), (2.0, 1e9), (2.0, 1e14)],
+    ("low", "high", "scale"),
+    [
+        *((low, high, "linear") for low, high in ((1.5, 4.0), (0.7, 0.98), (-3.0, 9.0), (0.0, 9.0), (4.0, 4.0))),
+        *((low, high, "log") for low, high in ((1.01, 5.1), (2.0, 60.0), (2.0, 1e5), (2.0, 1e9), (2.0, 1e14))),
+    ],
 )
-def test_alphas_of_any_range_have_ticks(low: float, high: float) -> None:
+def test_statistics_of_any_range_have_ticks(low: float, high: float, scale: str) -> None:
     (axes,) = figures.anchors_figure(["a-b", "c-d"], Entry("alpha", [[low], [high]])).axes
+    assert axes.get_xscale() == scale
     first, last = axes.get_xlim()
     shown = [place for place in axes.get_xticks() if first <= place <= last]
     assert 2 <= len(shown) <= 12
