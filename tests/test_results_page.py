@@ -146,6 +146,18 @@ def test_gains_in_long_searches_split_by_split() -> None:
     assert page[1:] == rows
 
 
+def test_what_long_searches_lose_and_splits_are_worth() -> None:
+    text, page = (RESULTS / "embedded.md").read_text(), " ".join(PAGE.split())
+    below = re.search(r"Below random at 30 by rank, calibrated, smooth, trials: (.*)\.", text)
+    assert below is not None
+    *most, last = below[1].split(", ")
+    assert f"{len(most) + 1} of 27 with calibrated, smooth and trials seen: {', '.join(most)} and {last};" in page
+    worth = re.search(r"On these 12 tasks.*smooth, trials, 3 trials (.*?); .*by other splits (.*)\.", text)
+    assert worth is not None
+    assert f"two splits are worth {worth[2]} random trials on the third" in page
+    assert f"knows nothing of the task, gets {worth[1]} there" in page
+
+
 def test_how_far_records_agree() -> None:
     """The means and extremes of Kendall's tau that the page tells."""
     heading, *rows = the_table((RESULTS / "embedded.md").read_text(), "test with that of another split")
