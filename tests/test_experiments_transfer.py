@@ -19,6 +19,7 @@ sys.path.append(str(tiny.REPOSITORY / "experiments" / "transfer"))
 import coverage
 import figure
 import hyperband
+import levels
 import measures
 import priors
 import recorded
@@ -497,7 +498,7 @@ def test_banks_of_some_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     draws = [tasks.drawn(some, 2, 3, draw).tolist() for draw in range(20)]
     assert {tuple(draw) for draw in draws} == set(itertools.combinations((0, 1, 3, 4), 3))
     assert tasks.drawn(some, 2, 3, 7).tolist() == draws[7]
-    found = tasks.measured(some, 4, 0, 6)
+    found = tasks.measured(some, lambda task: tasks.drawn(some, task, 4, 0), 6)
     sources = [priors.prepare(some, task) for task in range(5)]
     tried = {
         method: [
@@ -509,7 +510,7 @@ def test_banks_of_some_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = measures.worth(some, tried, 3)
     for method, worth in found.items():
         np.testing.assert_allclose(worth, expected[method], rtol=1e-12)
-    fewer = tasks.measured(some, 3, 0, 6)
+    fewer = tasks.measured(some, lambda task: tasks.drawn(some, task, 3, 0), 6)
     assert any(not np.allclose(fewer[method], worth) for method, worth in found.items())
     monkeypatch.setattr(tasks, "KIN", ("w", "y"))
     text = tasks.report(some, (3,), 2, 6)
@@ -520,6 +521,28 @@ def test_banks_of_some_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [bool(cell) for cell in rows[3][2::2]] == [False] * len(found)
     assert all(rows[2])
     assert "3 tasks that have none of their own kind, as w, y have." in text
+
+
+def test_banks_of_some_levels() -> None:
+    """Of tasks n, g, g, n, g: what the bank knows by hand; with all tasks, searches are those of the replays."""
+    some = bank()
+    known = {which: [levels.known_to(some, task, which).tolist() for task in (0, 4)] for which in levels.KNOWN}
+    assert known == {
+        "its own level": [[3], [1, 2]],
+        "other levels": [[1, 2, 4], [0, 3]],
+        "all": [[1, 2, 3, 4], [0, 1, 2, 3]],
+    }
+    text = levels.report(some, 6)
+    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")]
+    assert [row[:3] for row in rows[2:]] == [
+        [left_out, which, str(len(of[place]))]
+        for left_out, place in (("3 graph", 1), ("2 node", 0))
+        for which, of in known.items()
+    ]
+    for rows_of, left_out in ((rows[2:5], [1, 2, 4]), (rows[5:8], [0, 3])):
+        for _, which, _, *cells in rows_of:
+            worth = tasks.measured(some, lambda task, w=which: levels.known_to(some, task, w), 6, levels.FOLLOWED)
+            assert cells == [tables.geometric(worth[method][left_out]) for method in levels.FOLLOWED]
 
 
 def test_what_is_followed_is_the_best_of_the_first_three() -> None:

@@ -22,12 +22,10 @@ from atjax.bank.importers.nas_bench_graph import canonical
 from atjax.bank.records import frame_designs
 from atjax.prior import PriorConfig, design_distribution
 from atjax.samplers import Candidates, Listed, WholeSpace
-from atjax.space import Probabilities, Space
+from atjax.space import ANCHORS, Probabilities, Space
 
 PRODUCT: PriorConfig = config.load("prior", "product")
 PRIORS = ("product", "rank", "calibrated", "frugal")
-LOSSES = Path(__file__).parents[1] / "statistics" / "features"
-"""Features that `experiments/statistics/features.py` has computed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,7 @@ class Recorded:
         name: Of the bank.
         space: Its space.
         tasks: Names, [T].
-        levels: ``node`` or ``graph``, [T].
+        levels: ``node``, ``edge`` or ``graph``, [T].
         rows: The designs, int8 [N, D].
         validation: More is better, [S, N, T]; NaN where a design was not run, -inf where it failed. A task with fewer
             than S splits has them again and again.
@@ -130,10 +128,12 @@ def _recorded(
     place = {row.tobytes(): number for number, row in enumerate(rows)}
     levels = bank.records.groupby("content_hash")["level"].first()
     taken = bank.records.groupby(["design", "content_hash"])["seconds"].mean()
+    tasks = tuple(bank.tasks[content] for content in known.columns)
+    compared = {name: values for name, values in features().items() if name in tasks}
     return Recorded(
         name,
         bank.space,
-        tuple(bank.tasks[content] for content in known.columns),
+        tasks,
         levels[known.columns].to_numpy(str),
         rows,
         validation,
@@ -144,8 +144,8 @@ def _recorded(
         tuple(_best(said, task) for task in known.columns),
         lookup(bank.space, designs) if lookup else lambda row: place.get(row.tobytes(), -1),
         whole,
-        features(),
-        losses(),
+        {name: values[: len(ANCHORS)] for name, values in compared.items()},
+        {name: values[len(ANCHORS) :] for name, values in compared.items()},
         taken.unstack().reindex_like(every).to_numpy(float),
     )
 
@@ -179,20 +179,10 @@ def splits(bank: Bank) -> list[Bank]:
     return [dataclasses.replace(bank, records=records[turn == number % count]) for number in range(every)]
 
 
-def features(kind: str | None = None) -> dict[str, np.ndarray]:
-    """Mean alphas of the embedded bank's tasks by name, [A] each."""
-    rows = load_bank().where(fisher=kind or config.load("fisher", "alpha").key).features
+def features() -> dict[str, np.ndarray]:
+    """What the embedded bank holds of its tasks by name: alphas, then first losses, means over initialisations."""
+    rows = load_bank().where(fisher=config.load("fisher", "losses").key).features
     return {task: np.mean([a.mean(axis=1) for a in own["values"]], axis=0) for task, own in rows.groupby("task")}
-
-
-def losses() -> dict[str, np.ndarray]:
-    """What `experiments/statistics` keeps of `first_losses`: means over initialisations by task, [A K] each."""
-    found = {}
-    for file in sorted(LOSSES.glob("*--alpha--s0.npz")):
-        with np.load(file, allow_pickle=False) as arrays:
-            if "value/first_losses" in arrays.files:
-                found[file.name.split("--")[0]] = arrays["value/first_losses"].mean(axis=1).ravel()
-    return found
 
 
 @functools.cache

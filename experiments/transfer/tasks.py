@@ -9,7 +9,8 @@ all of them. Worth is as in `measures.worth`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +37,13 @@ def drawn(bank: Recorded, task: int, size: int, draw: int) -> np.ndarray:
     return np.sort(np.random.default_rng([draw, task]).choice(others, size, replace=False))
 
 
-def measured(bank: Recorded, size: int, draw: int, seeds: int) -> dict[str, np.ndarray]:
-    """What the first trials of every method are worth, where the bank knows so many tasks, [T] each."""
-    tried: dict[str, list[np.ndarray]] = {method: [] for method in FOLLOWED}
+def measured(
+    bank: Recorded, known: Callable[[int], np.ndarray], seeds: int, methods: Sequence[str] = FOLLOWED
+) -> dict[str, np.ndarray]:
+    """What the first trials of every method are worth, [T] each, where ``known`` of a task are what the bank knows."""
+    tried: dict[str, list[np.ndarray]] = {method: [] for method in methods}
     for task in range(len(bank.tasks)):
-        source = prepare(bank, task, drawn(bank, task, size, draw))
+        source = prepare(bank, task, known(task))
         for method, searches in tried.items():
             rules = (METHODS[method](source, seed, SHORT) for seed in range(seeds))
             searches.append(np.stack([search(bank, task, rule, seed, SHORT) for seed, rule in enumerate(rules)]))
@@ -52,7 +55,8 @@ def report(bank: Recorded, sizes: Sequence[int], draws: int, seeds: int) -> str:
     every = len(bank.tasks) - 1
     found: dict[int, list[dict[str, np.ndarray]]] = {}
     for size in (*sizes, every):
-        found[size] = [measured(bank, size, draw, seeds) for draw in range(1 if size == every else draws)]
+        times = range(1 if size == every else draws)
+        found[size] = [measured(bank, functools.partial(drawn, bank, size=size, draw=draw), seeds) for draw in times]
         print(f"{size} of {every} tasks", flush=True)
     alone = np.array([task not in KIN for task in bank.tasks])
     lines = [
