@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from banks import shipped
 from omegaconf import OmegaConf
 from views import FEATURES, META, padded, structure
 
-import atjax
 from atjax import compilation, config, runtime
 from atjax.bank.importers.names import TASKS
 from atjax.errors import UserError
@@ -118,7 +118,7 @@ LAST = ("dd", "amazon_photo", "amazon_computers", "coauthor_cs", "coauthor_physi
 
 def tasks() -> list[str]:
     """The tasks of both banks, large ones last."""
-    names = sorted({*atjax.load_bank().tasks.values(), *TASKS.values()})
+    names = sorted({*shipped().tasks.values(), *TASKS.values()})
     return sorted(names, key=lambda name: LAST.index(name) if name in LAST else -1)
 
 
