@@ -423,13 +423,26 @@ def test_without_drops_by_content_and_by_name(folder: Path) -> None:
     same(bank.without(content_hash="none", name="none"), bank)
 
 
-@pytest.mark.parametrize("name", ["COX2", "IMDB-BINARY", "PTC_MR", "Amazon Photo"])
-def test_without_drops_a_task_by_its_name_however_it_is_written(name: str) -> None:
-    """As the collection itself writes it: with other features its content is another."""
+@pytest.mark.parametrize(
+    ("name", "gone"),
+    [
+        ("COX2", {"cox2"}),
+        ("IMDB-BINARY", {"imdb_binary"}),
+        ("PTC_MR", {"ptc_mr", "links_ptc_mr"}),
+        ("Amazon Photo", {"amazon_photo"}),
+        ("cora", {"cora", "links_cora"}),
+        ("links_cora", {"cora", "links_cora"}),
+        ("links-Cora", {"cora", "links_cora"}),
+        ("linkscora", set()),
+    ],
+)
+def test_without_drops_a_task_by_its_name_however_it_is_written(name: str, gone: set[str]) -> None:
+    """As the collection itself writes it: with other features its content is another. So is that of a graph's links."""
     bank = load_bank()
     rest = bank.without(content_hash="another", name=name)
-    (gone,) = set(bank.tasks.values()) - set(rest.tasks.values())
-    assert gone == name.lower().replace("-", "_").replace(" ", "_")
+    assert set(bank.tasks.values()) - set(rest.tasks.values()) == gone
+    for frame, whole in ((rest.records, bank.records), (rest.features, bank.features)):
+        assert set(frame["task"]) == set(whole["task"]) - gone
 
 
 def test_where_narrows_the_frames_that_have_the_column(folder: Path) -> None:

@@ -13,6 +13,7 @@ import optuna
 import pandas as pd
 import pytest
 import tiny
+from scipy.stats import kendalltau
 
 sys.path.append(str(tiny.REPOSITORY / "experiments" / "transfer"))
 
@@ -523,25 +524,35 @@ def test_banks_of_some_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "3 tasks that have none of their own kind, as w, y have." in text
 
 
-def test_banks_of_some_levels() -> None:
-    """Of tasks n, g, g, n, g: what the bank knows by hand; with all tasks, searches are those of the replays."""
-    some = bank()
-    known = {which: [levels.known_to(some, task, which).tolist() for task in (0, 4)] for which in levels.KNOWN}
-    assert known == {
-        "its own level": [[3], [1, 2]],
-        "other levels": [[1, 2, 4], [0, 3]],
-        "all": [[1, 2, 3, 4], [0, 1, 2, 3]],
+def test_banks_of_some_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of tasks n, g, g, n, g, of which w and links_w are of one data set: what is known by hand, and tau by scipy."""
+    some = dataclasses.replace(bank(), tasks=("v", "w", "x", "y", "links_w"))
+    known = (("graph",), ("node",), ("graph", "node"))
+    numbers = {each: [levels.known_to(some, task, each).tolist() for task in (0, 4)] for each in known}
+    assert numbers == {
+        ("graph",): [[1, 2, 4], [2]],
+        ("node",): [[3], [0, 3]],
+        ("graph", "node"): [[1, 2, 3, 4], [0, 2, 3]],
     }
+    monkeypatch.setattr(levels, "KNOWN", known)
     text = levels.report(some, 6)
-    rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")]
-    assert [row[:3] for row in rows[2:]] == [
-        [left_out, which, str(len(of[place]))]
-        for left_out, place in (("3 graph", 1), ("2 node", 0))
-        for which, of in known.items()
+    agree, worths = (
+        [[cell.strip() for cell in line[1:-1].split("|")] for line in part.splitlines() if line.startswith("|")][2:]
+        for part in text.split("What the first")
+    )
+
+    def tau(*pairs: tuple[int, int]) -> str:
+        return f"{np.mean([kendalltau(some.known[:, a], some.known[:, b])[0] for a, b in pairs]):.2f}"
+
+    across = tau((0, 1), (0, 2), (0, 4), (3, 1), (3, 2), (3, 4))
+    assert agree == [["graph", tau((1, 2), (2, 4)), across], ["node", across, tau((0, 3))]]
+    assert f"Of tasks of one data set: w and links_w {tau((1, 4))}." in text
+    assert [row[:2] for row in worths] == [
+        [left_out, ", ".join(each)] for left_out in ("3 graph", "2 node") for each in known
     ]
-    for rows_of, left_out in ((rows[2:5], [1, 2, 4]), (rows[5:8], [0, 3])):
-        for _, which, _, *cells in rows_of:
-            worth = tasks.measured(some, lambda task, w=which: levels.known_to(some, task, w), 6, levels.FOLLOWED)
+    for rows, left_out in ((worths[:3], [1, 2, 4]), (worths[3:], [0, 3])):
+        for (_, _, *cells), each in zip(rows, known, strict=True):
+            worth = tasks.measured(some, lambda task, of=each: levels.known_to(some, task, of), 6, levels.FOLLOWED)
             assert cells == [tables.geometric(worth[method][left_out]) for method in levels.FOLLOWED]
 
 

@@ -80,13 +80,14 @@ class Bank:
         """The bank without a task: neither what has its content nor what has its name, however that is written.
 
         A set read with other features has another content, and under the collection's own name for it, as COX2 for
-        cox2, another name. Of a task with a split of its own, all splits are left out (`Task.bank_hash`).
+        cox2, another name. Of a task with a split of its own, all splits are left out (`Task.bank_hash`). Links of a
+        graph like designs that its nodes like, so links_cora goes with cora, and cora with links_cora.
         """
         content = content_hash.partition(":")[0]
 
         def other(frame: pd.DataFrame) -> pd.DataFrame:
             contents = frame["content_hash"].map(lambda held: held.partition(":")[0])
-            return frame[(contents != content) & (frame["task"].map(_letters) != _letters(name))]
+            return frame[(contents != content) & (frame["task"].map(data_set) != data_set(name))]
 
         return dataclasses.replace(self, records=other(self.records), features=other(self.features))
 
@@ -105,9 +106,10 @@ class Bank:
         return dataclasses.replace(self, records=records, features=features)
 
 
-def _letters(name: str) -> str:
-    """A task's name in lower case, without what stands between its words."""
-    return re.sub(r"[\W_]+", "", name.lower())
+def data_set(name: str) -> str:
+    """What a task is made of, by its name: in lower case, without what stands between its words, and without the
+    ``links_`` of pairs of nodes."""
+    return re.sub(r"[\W_]+", "", re.sub(r"^links[\W_]+", "", name.lower()))
 
 
 def append(folder: Path, record: Record) -> None:

@@ -1,5 +1,5 @@
-"""What tasks of one level tell those of another: every task is left out in turn, and the bank knows its own level, the
-other levels, or all.
+"""What tasks of one level tell those of another: how far they agree on designs, and what searches of three trials are
+worth where every task is left out in turn, and the bank knows tasks of some levels only.
 
     python experiments/transfer/levels.py      # 1 minute on one core
 
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from measures import SHORT
+from priors import kendall
 from recorded import Recorded, embedded
 from tables import geometric, head, row
 from tasks import measured
@@ -24,36 +25,57 @@ from atjax.atomic import write_text
 OUT = Path(__file__).parent / "results" / "levels.md"
 SEEDS = 60
 FOLLOWED = ("product random", "rank, equal", "rank, fisher", "rank, calibrated, smooth, trials")
-KNOWN: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
-    "its own level": lambda same: same,
-    "other levels": lambda same: ~same,
-    "all": lambda same: np.full(len(same), True),
-}
-"""From whether tasks are of the left-out task's level, [T], to whether the bank knows them, [T]."""
+KNOWN = (("graph",), ("node",), ("edge",), ("graph", "node"), ("graph", "node", "edge"))
+"""Levels that the bank knows tasks of."""
 
 
-def known_to(bank: Recorded, task: int, which: str) -> np.ndarray:
-    """Numbers of the tasks but this that the bank knows."""
-    known = KNOWN[which](bank.levels == bank.levels[task])
-    return np.array([other for other in np.flatnonzero(known) if other != task])
+def known_to(bank: Recorded, task: int, levels: Sequence[str]) -> np.ndarray:
+    """Numbers of the tasks of these levels, and of other data sets than the task's, ascending."""
+    others = bank.others(task)
+    return others[np.isin(bank.levels[others], levels)]
+
+
+def agreement(bank: Recorded) -> list[str]:
+    """A table of mean correlations of ranks between tasks of two levels, and those between tasks of one data set."""
+    tau = 1 - 2 * kendall(bank)
+    apart = np.zeros_like(tau, bool)
+    for task in range(len(tau)):
+        apart[task, bank.others(task)] = True
+    levels = sorted(set(bank.levels))
+    lines = [
+        "Kendall's tau-b between the ranks of designs on two tasks, mean over pairs of tasks of other data sets:",
+        "",
+        *head(["", *levels]),
+    ]
+    for level in levels:
+        pairs = [apart & np.outer(bank.levels == level, bank.levels == other) for other in levels]
+        lines.append(row([level, *(f"{tau[pair].mean():.2f}" for pair in pairs)]))
+    same = [f"{bank.tasks[a]} and {bank.tasks[b]} {tau[a, b]:.2f}" for a, b in zip(*np.nonzero(np.triu(~apart, 1)))]
+    return [*lines, "", f"Of tasks of one data set: {', '.join(same) or 'there are none'}."]
+
+
+def worths(bank: Recorded, seeds: int) -> list[str]:
+    """A table of what searches are worth."""
+    lines = [
+        f"What the first {SHORT} trials are worth in random trials, geometric mean over the left-out tasks with one "
+        f"standard error, by the levels that the bank knows tasks of. {seeds} seeds.",
+        "",
+        *head(["left out", "known", *FOLLOWED]),
+    ]
+    found = {
+        levels: measured(bank, functools.partial(known_to, bank, levels=levels), seeds, FOLLOWED) for levels in KNOWN
+    }
+    for level in sorted(set(bank.levels)):
+        left_out = bank.levels == level
+        for levels, worth in found.items():
+            cells = [geometric(worth[method][left_out]) for method in FOLLOWED]
+            lines.append(row([f"{sum(left_out)} {level}", ", ".join(levels), *cells]))
+    return lines
 
 
 def report(bank: Recorded, seeds: int) -> str:
-    """The table, in Markdown."""
-    found = {which: measured(bank, functools.partial(known_to, bank, which=which), seeds, FOLLOWED) for which in KNOWN}
-    lines = [
-        f"What the first {SHORT} trials are worth in random trials, geometric mean over the left-out tasks with one "
-        f"standard error, by what the bank knows. {seeds} seeds.",
-        "",
-        *head(["left out", "the bank knows", "tasks", *FOLLOWED]),
-    ]
-    for level in sorted(set(bank.levels)):
-        left_out = np.flatnonzero(bank.levels == level)
-        for which, worth in found.items():
-            count = len(known_to(bank, int(left_out[0]), which))
-            cells = [geometric(worth[method][left_out]) for method in FOLLOWED]
-            lines.append(row([f"{len(left_out)} {level}", which, str(count), *cells]))
-    return "\n".join(lines) + "\n"
+    """The tables, in Markdown."""
+    return "\n".join([*agreement(bank), "", *worths(bank, seeds)]) + "\n"
 
 
 def main() -> None:

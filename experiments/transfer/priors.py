@@ -53,10 +53,9 @@ def prepare(bank: Recorded, task: int, others: np.ndarray | None = None) -> Sour
     Args:
         bank: The bank.
         task: The left-out task.
-        others: Numbers of the tasks that the bank knows; all others if None.
+        others: Numbers of the tasks that the bank knows; all of other data sets if None.
     """
-    if others is None:
-        others = np.array([t for t in range(len(bank.tasks)) if t != task])
+    others = bank.others(task) if others is None else others
     recorded = rank_shares(bank.known[:, others])
     shares, smooth = (fill_shares(bank.one_hot, recorded, each.ridge, each.keep) for each in (RANK, CALIBRATED))
     return Source(bank, task, others, shares, smooth)
@@ -68,7 +67,7 @@ def _same_level(bank: Recorded, task: int, others: np.ndarray) -> np.ndarray:
 
 
 def _nearest_three(bank: Recorded, task: int, others: np.ndarray) -> np.ndarray:
-    distances = _kendall(bank)[task, others]
+    distances = kendall(bank)[task, others]
     return close_weights(distances, np.sort(distances)[2], RANK.distance_floor)
 
 
@@ -90,7 +89,7 @@ def _compared(bank: Recorded) -> pd.DataFrame:
 
 
 @functools.cache
-def _kendall(bank: Recorded) -> np.ndarray:
+def kendall(bank: Recorded) -> np.ndarray:
     """d_g between all tasks, [T, T]."""
     return np.nan_to_num(kendall_distance(_compared(bank), 4).to_numpy(), nan=0.5)
 
@@ -111,7 +110,7 @@ def learned_distances(features: dict[str, np.ndarray], bank: Recorded, task: int
         return np.ones(len(others))
     known = others[has]
     inputs = np.stack([features[bank.tasks[t]] for t in (*known, task)])
-    *tasks, novel = train_projection(inputs[:-1], _kendall(bank)[np.ix_(known, known)], seed=0).embed(inputs)
+    *tasks, novel = train_projection(inputs[:-1], kendall(bank)[np.ix_(known, known)], seed=0).embed(inputs)
     found = np.full(len(others), np.nan)
     found[has] = embedding_distance(np.stack(tasks), novel)
     return np.where(has, found, np.nanmedian(found))
@@ -133,7 +132,7 @@ def calibrated(features: dict[str, np.ndarray], bank: Recorded, task: int, other
     if bank.tasks[task] not in features or has.sum() < MINIMUM_TASKS:
         return np.ones(len(others))
     known = others[has]
-    inputs, between = np.stack([features[bank.tasks[t]] for t in known]), _kendall(bank)[np.ix_(known, known)]
+    inputs, between = np.stack([features[bank.tasks[t]] for t in known]), kendall(bank)[np.ix_(known, known)]
     near = mean_distances(inputs, between, features[bank.tasks[task]])
     found = np.full(len(others), np.median(near))
     found[has] = near

@@ -20,6 +20,7 @@ from atjax.bank.importers import read_graphgym, read_nas_bench_graph
 from atjax.bank.importers.names import TASKS
 from atjax.bank.importers.nas_bench_graph import canonical
 from atjax.bank.records import frame_designs
+from atjax.bank.store import data_set
 from atjax.prior import PriorConfig, design_distribution
 from atjax.samplers import Candidates, Listed, WholeSpace
 from atjax.space import ANCHORS, Probabilities, Space
@@ -83,6 +84,11 @@ class Recorded:
         """Codes of all designs, [N, C]."""
         choices = np.arange(max(len(d.choices) for d in self.space.dimensions))
         return (self.rows[:, :, None] == choices).reshape(len(self.rows), -1).astype(float)
+
+    def others(self, task: int) -> np.ndarray:
+        """Numbers of the tasks that a search on one may know, those of other data sets, ascending."""
+        made_of = [data_set(name) for name in self.tasks]
+        return np.array([other for other, name in enumerate(made_of) if name != made_of[task]])
 
     def split(self, seed: int | np.ndarray) -> int | np.ndarray:
         """The split that searches of a seed see."""

@@ -119,7 +119,7 @@ def measured(whole: Whole, grow: Grow, size: int, draws: int) -> np.ndarray:
     """Best ranks by recorded and by smoothed ranks, [2, T, draws]."""
     found = np.empty((2, len(whole.bank.tasks), draws))
     for task in range(len(whole.bank.tasks)):
-        others = np.array([other for other in range(len(whole.bank.tasks)) if other != task])
+        others = whole.bank.others(task)
         for draw in range(draws):
             known = grow(whole, others, np.random.default_rng(draw), size)
             for number, keep in enumerate((RANK.keep, CALIBRATED.keep)):

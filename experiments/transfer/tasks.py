@@ -32,9 +32,9 @@ FOLLOWED = ("product random", "rank, equal", "rank, fisher", "rank, kendall (upp
 
 
 def drawn(bank: Recorded, task: int, size: int, draw: int) -> np.ndarray:
-    """Numbers of some tasks but this, ascending."""
-    others = [other for other in range(len(bank.tasks)) if other != task]
-    return np.sort(np.random.default_rng([draw, task]).choice(others, size, replace=False))
+    """Numbers of some tasks of other data sets, or of all if there are no more, ascending."""
+    others = bank.others(task)
+    return np.sort(np.random.default_rng([draw, task]).choice(others, min(size, len(others)), replace=False))
 
 
 def measured(
