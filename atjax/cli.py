@@ -276,8 +276,9 @@ def _warnings_of_transfer(
             exclude_name=task.name,
             fisher=fisher.key,
             budget=budget.name,
+            level=prior.alone(task.level),
         )
-        if (obstacle := too_few_tasks(rest)) is not None:
+        if (obstacle := too_few_tasks(rest, prior.alone(task.level))) is not None:
             counts = bank.features.groupby("fisher")["content_hash"].nunique()
             there = ", ".join(f"{key} of {count}" for key, count in counts.items()) or "none"
             yield f"{obstacle} Wanted are {fisher.key}; its features are {there}. The prior will be uniform."

@@ -55,7 +55,7 @@ class PriorConfig:
         epsilon: Share of the uniform distribution.
         distance_floor: Smaller distances count as this one, so that no task outweighs all others without bound.
         correct: Divide by how often the bank tried a choice (see `design_distribution`).
-        same_level: Take over from tasks of the same level (node, graph) only; the others still train the projection.
+        same_level: Compare with tasks of the same level (node, edge, graph) alone, as if the bank knew no others.
         joint: Rank whole designs as well (see `atjax.ranking`): the search follows that ranking before the marginals.
         ridge: Penalty of the regression that predicts ranks of designs which one task lacks.
         keep: What counts of a recorded rank, between 0 and 1; the rest is that regression's (see `fill_shares`).
@@ -114,6 +114,10 @@ class PriorConfig:
             raise UserError(f"prior.price must not be negative; it is {self.price}.")
         if self.weights not in get_args(Weighting):
             raise UserError(f"prior.weights must be inverse or calibrated; it is {self.weights}.")
+
+    def alone(self, level: str) -> str | None:
+        """The level that a task of this one is compared with alone; None: with all."""
+        return level if self.same_level else None
 
 
 @dataclass(frozen=True)
@@ -293,25 +297,29 @@ def joint_ranking(
     return Ranking(space.numbers(designs)[known], filled[known], weights, config.reweigh, penalty[known])
 
 
-def comparable(bank: Bank, *, exclude_hash: str, exclude_name: str, fisher: str, budget: str) -> Bank:
+def comparable(
+    bank: Bank, *, exclude_hash: str, exclude_name: str, fisher: str, budget: str, level: str | None = None
+) -> Bank:
     """The part of a bank that a novel task may be compared with.
 
-    Without the novel task, by content and by name; of one budget and one kind of feature; and of tasks that have a
-    record as well as a feature.
+    Without the novel task, by content and by name; of one budget and one kind of feature; of one level, unless it is
+    None; and of tasks that have a record as well as a feature.
     """
     rest = bank.without(content_hash=exclude_hash, name=exclude_name).where(budget=budget, fisher=fisher)
+    rest = rest if level is None else rest.where(level=level)
     both = set(rest.records["content_hash"]) & set(rest.features["content_hash"])
     records, features = (frame[frame["content_hash"].isin(both)] for frame in (rest.records, rest.features))
     return dataclasses.replace(rest, records=records, features=features)
 
 
-def too_few_tasks(bank: Bank) -> str | None:
+def too_few_tasks(bank: Bank, level: str | None = None) -> str | None:
     """Why what `comparable` leaves of a bank is too small to compare with, a sentence; None if it is not."""
     if len(bank.tasks) >= MINIMUM_TASKS:
         return None
+    of_level = "" if level is None else f" of level {level}"
     return (
-        f"The bank has {len(bank.tasks)} other tasks with records of this budget and features of these Fisher "
-        f"settings, and {MINIMUM_TASKS} are needed."
+        f"The bank has {len(bank.tasks)} other tasks{of_level} with records of this budget and features of these "
+        f"Fisher settings, and {MINIMUM_TASKS} are needed."
     )
 
 
@@ -395,22 +403,26 @@ def prior_from_bank(
         UserError: The feature is not finite, is scaled to norm 1, or has other entries than the bank's.
     """
     config = config or PriorConfig()
-    rest = comparable(bank, exclude_hash=exclude_hash, exclude_name=exclude_name, fisher=fisher, budget=budget)
+    alone = config.alone(level)
+    rest = comparable(
+        bank, exclude_hash=exclude_hash, exclude_name=exclude_name, fisher=fisher, budget=budget, level=alone
+    )
+    if (sentence := too_few_tasks(rest, alone)) is not None:
+        return fall_back(space, sentence, config), None
     try:
         embedding = locate(feature, rest, config=projection, seed=seed)
     except NoComparison as obstacle:
         return fall_back(space, str(obstacle), config), None
 
-    usable = np.array([not config.same_level or other == level for other in embedding.levels])
     if config.weights == "calibrated":
-        distances, weights = calibrated_weights(feature, embedding, usable, config, projection, seed)
+        distances, weights = calibrated_weights(feature, embedding, config, projection, seed)
     else:
         distances = embedding_distance(embedding.tasks, embedding.novel).astype(float)
-        weights = close_weights(np.where(usable, distances, np.inf), config.threshold, config.distance_floor)
+        weights = close_weights(distances, config.threshold, config.distance_floor)
     order = np.argsort(distances, kind="stable")
     nearest = tuple((embedding.names[t], float(distances[t]), float(weights[t])) for t in order)
     close = [int(t) for t in order if weights[t] > 0]
-    which = f" of level {level}" if config.same_level else ""
+    which = "" if alone is None else f" of level {alone}"
     if not close:
         reason = f"No task{which} of the bank lies within distance {config.threshold:g}. The prior is uniform."
         return Prior(space.uniform(), nearest, "uniform", reason, name=config.name), embedding
@@ -418,7 +430,7 @@ def prior_from_bank(
     distributions = [
         design_distribution(of_task[embedding.content_hashes[t]], space, config.top_k, config.correct) for t in close
     ]
-    reason = f"{len(close)} of {usable.sum()} tasks{which} of the bank lie within distance {config.threshold:g}."
+    reason = f"{len(close)} of {len(weights)} tasks{which} of the bank lie within distance {config.threshold:g}."
     mixed = mix(distributions, weights[close], config.epsilon)
     ranking = None
     if config.joint:
@@ -429,7 +441,6 @@ def prior_from_bank(
 def calibrated_weights(
     feature: np.ndarray,
     embedding: Embedding,
-    usable: np.ndarray,
     config: PriorConfig,
     projection: ProjectionConfig | None = None,
     seed: int = 0,
@@ -439,19 +450,18 @@ def calibrated_weights(
     Args:
         feature: Of the novel task, mean over initialisations, [E].
         embedding: The T tasks of the bank.
-        usable: Which of them may be taken over from, bool [T]; all say what distances are worth.
         config: For ``threshold``, ``distance_floor`` and ``power``.
         projection: Settings of the projections.
         seed: Of the first of them.
 
     Returns:
-        The distances, and the weights: 0 of tasks that are not usable or beyond the threshold, with sum 1, or all 0.
+        The distances, and the weights: 0 of tasks beyond the threshold, with sum 1, or all 0.
     """
     known, between = embedding.features, embedding.distances
     distances = mean_distances(known, between, np.asarray(feature, float), seed=seed, config=projection).astype(float)
     held = held_out_distances(known, between, seed=seed, config=projection)
     weights = fit_affinity(held, between, config.distance_floor).weights(distances, config.power)
-    weights = np.where(usable & (distances <= config.threshold), weights, 0.0)
+    weights = np.where(distances <= config.threshold, weights, 0.0)
     return distances, weights / max(weights.sum(), np.finfo(float).tiny)
 
 

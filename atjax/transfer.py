@@ -75,7 +75,8 @@ def transfer(
     prior, projection = prior or PriorConfig(), projection or ProjectionConfig()
     of_task = {"exclude_hash": task.content_hash, "exclude_name": task.name, "fisher": fisher.key, "budget": budget}
     start = time.perf_counter()
-    obstacle = None if always else too_few_tasks(comparable(bank, **of_task))
+    alone = prior.alone(task.level)
+    obstacle = None if always else too_few_tasks(comparable(bank, **of_task, level=alone), alone)
     if obstacle is None:
         feature = task_feature(task, config=fisher, seed=seed, cache=cache, progress=progress)
         middle = time.perf_counter()

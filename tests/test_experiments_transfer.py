@@ -516,7 +516,7 @@ def test_banks_of_some_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "KIN", ("w", "y"))
     text = tasks.report(some, (3,), 2, 6)
     rows = [[cell.strip() for cell in line[1:-1].split("|")] for line in text.splitlines() if line.startswith("|")]
-    assert [row[0] for row in rows] == 2 * ["tasks known", "---", "3", "4"]
+    assert [row[0] for row in rows] == 2 * ["tasks known", "---", "3", "all"]
     assert rows[3][1::2] == [tables.geometric(worth) for worth in found.values()]
     assert rows[7][1::2] == [tables.geometric(worth[[0, 2, 4]]) for worth in found.values()]
     assert [bool(cell) for cell in rows[3][2::2]] == [False] * len(found)

@@ -333,7 +333,7 @@ def test_the_prior_is_equation_3_over_the_tasks_named() -> None:
 def test_calibrated_weights_from_the_records() -> None:
     """The steps of `atjax.affinity` one by one: tau by SciPy, and a projection for every task left out."""
     rows = others(4)
-    settings = PriorConfig(weights="calibrated", threshold=2.0, power=3.0, same_level=True)
+    settings = PriorConfig(weights="calibrated", threshold=2.0, power=3.0)
     prior, embedding = ask(4, build(rows), config=settings)
     scores = np.array([[t.validation for t in trials] for trials, _ in rows])
     distances = np.array([[(1 - kendalltau(a, b).statistic) / 2 for b in scores] for a in scores])
@@ -342,15 +342,14 @@ def test_calibrated_weights_from_the_records() -> None:
     near = mean_distances(features, distances, novel, config=TRAINING)
     affinity = fit_affinity(held_out_distances(features, distances, config=TRAINING), distances, 0.05)
     assert affinity.slope < 0
-    alike = [row.level == "graph" for _, row in rows]
-    raised = np.where(alike, np.maximum(affinity.expected(near), 0.02) ** 3, 0)
+    raised = np.maximum(affinity.expected(near), 0.02) ** 3
     found = {name: (distance, weight) for name, distance, weight in prior.nearest}
     for (_, row), distance, weight in zip(rows, near, raised / raised.sum()):
         assert found[row.task] == pytest.approx((distance, weight), rel=1e-3, abs=1e-5)
     assert [d for _, d, _ in prior.nearest] == sorted(d for _, d, _ in prior.nearest)
     assert embedding is not None
     np.testing.assert_allclose(embedding.features, features)
-    assert prior.reason == f"{sum(alike)} of {sum(alike)} tasks of level graph of the bank lie within distance 2."
+    assert prior.reason == f"{len(rows)} of {len(rows)} tasks of the bank lie within distance 2."
     none, _ = ask(4, build(rows), config=dataclasses.replace(settings, threshold=float(near.min()) / 2))
     assert none.source == "uniform"
 
@@ -419,11 +418,33 @@ def test_too_small_a_bank_is_uniform_and_says_so() -> None:
     assert "share too few designs" in prior.reason
 
 
-def test_tasks_of_the_other_level_can_be_kept_out() -> None:
-    prior, _ = ask(4, build(others(4)), config=PriorConfig(threshold=2.0, same_level=True))
-    assert {name: weight > 0 for name, _, weight in prior.nearest} == {
-        f"task{t}": t % 2 == 0 for t in range(9) if t != 4
-    }
+@pytest.mark.parametrize("weights", ["inverse", "calibrated"])
+def test_with_one_level_alone_all_is_as_if_the_bank_knew_no_other(weights: Weighting) -> None:
+    """Projection, weights, marginals and ranking."""
+    settings = PriorConfig(threshold=2.0, joint=True, weights=weights)
+    own = [(trials, row) for trials, row in others(4) if row.level == "graph"]
+    prior, embedding = ask(4, build(others(4)), config=dataclasses.replace(settings, same_level=True))
+    expected, alone = ask(4, build(own), config=settings)
+    assert [name for name, _, _ in prior.nearest] == [name for name, _, _ in expected.nearest]
+    assert {name for name, _, _ in prior.nearest} == {"task0", "task2", "task6", "task8"}
+    assert prior.nearest == expected.nearest
+    assert prior.probabilities == expected.probabilities
+    assert prior.reason == expected.reason.replace("tasks of", "tasks of level graph of")
+    assert embedding is not None
+    assert alone is not None
+    np.testing.assert_array_equal(embedding.novel, alone.novel)
+    assert prior.ranking is not None
+    assert expected.ranking is not None
+    np.testing.assert_array_equal(prior.ranking.shares, expected.ranking.shares)
+    every, _ = ask(4, build(others(4)), config=settings)
+    assert every.probabilities != prior.probabilities
+
+
+def test_too_few_tasks_of_the_level_are_told() -> None:
+    few = [(trials, row) for trials, row in others(4) if row.level == "node" or row.task in ("task0", "task2")]
+    prior, embedding = ask(4, build(few), config=PriorConfig(same_level=True))
+    assert embedding is None
+    assert prior.reason.startswith("The bank has 2 other tasks of level graph with records of this budget")
 
 
 @pytest.mark.parametrize(

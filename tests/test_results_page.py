@@ -126,7 +126,7 @@ def test_what_trials_take_to_train() -> None:
     gained = replays("embedded", WORTH)
     for prior, row in by_method(the_table(PAGE, "prior", "time of 3 trials")).items():
         method = {"calibrated": "rank, calibrated, smooth, trials", "frugal": "rank, frugal"}.get(prior, PRODUCT)
-        shares = [taken[method][level] for level in ("all", "graph", "node")]
+        shares = [taken[method][level] for level in ("all", "graph", "node", "edge")]
         assert list(row.values()) == [*shares, gained[method][WORTH], gained[method]["gain at 3 over random 3"]], prior
 
 
@@ -151,7 +151,7 @@ def test_what_long_searches_lose_and_splits_are_worth() -> None:
     below = re.search(r"Below random at 30 by rank, calibrated, smooth, trials: (.*)\.", text)
     assert below is not None
     *most, last = below[1].split(", ")
-    assert f"{len(most) + 1} of 27 with calibrated, smooth and trials seen: {', '.join(most)} and {last};" in page
+    assert f"{len(most) + 1} of 35 with calibrated, smooth and trials seen: {', '.join(most)} and {last};" in page
     worth = re.search(r"On these 12 tasks.*smooth, trials, 3 trials (.*?); .*by other splits (.*)\.", text)
     assert worth is not None
     assert f"two splits are worth {worth[2]} random trials on the third" in page

@@ -32,9 +32,8 @@ FOLLOWED = ("product random", "rank, equal", "rank, fisher", "rank, kendall (upp
 
 
 def drawn(bank: Recorded, task: int, size: int, draw: int) -> np.ndarray:
-    """Numbers of some tasks of other data sets, or of all if there are no more, ascending."""
-    others = bank.others(task)
-    return np.sort(np.random.default_rng([draw, task]).choice(others, min(size, len(others)), replace=False))
+    """Numbers of some tasks of other data sets, ascending."""
+    return np.sort(np.random.default_rng([draw, task]).choice(bank.others(task), size, replace=False))
 
 
 def measured(
@@ -52,12 +51,12 @@ def measured(
 
 def report(bank: Recorded, sizes: Sequence[int], draws: int, seeds: int) -> str:
     """The tables, in Markdown."""
-    every = len(bank.tasks) - 1
-    found: dict[int, list[dict[str, np.ndarray]]] = {}
-    for size in (*sizes, every):
-        times = range(1 if size == every else draws)
-        found[size] = [measured(bank, functools.partial(drawn, bank, size=size, draw=draw), seeds) for draw in times]
-        print(f"{size} of {every} tasks", flush=True)
+    found: dict[str, list[dict[str, np.ndarray]]] = {}
+    for size in sizes:
+        known = [functools.partial(drawn, bank, size=size, draw=draw) for draw in range(draws)]
+        found[str(size)] = [measured(bank, each, seeds) for each in known]
+        print(f"{size} of {len(bank.tasks)} tasks", flush=True)
+    found["all"] = [measured(bank, bank.others, seeds)]
     alone = np.array([task not in KIN for task in bank.tasks])
     lines = [
         f"What the first {SHORT} trials are worth in random trials, geometric mean over {len(bank.tasks)} tasks with "
@@ -73,11 +72,11 @@ def report(bank: Recorded, sizes: Sequence[int], draws: int, seeds: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-def table(found: Mapping[int, Sequence[Mapping[str, np.ndarray]]], kept: np.ndarray) -> list[str]:
+def table(found: Mapping[str, Sequence[Mapping[str, np.ndarray]]], kept: np.ndarray) -> list[str]:
     """Worth by number of tasks, draw and method, [T] each; mean over some of the T."""
     lines = head(["tasks known", *(cell for method in FOLLOWED for cell in (method, "single draws"))])
     for size, drawings in found.items():
-        cells = [str(size)]
+        cells = [size]
         for method in FOLLOWED:
             logs = np.log([each[method][kept] for each in drawings])
             single = np.exp(logs.mean(axis=1))
