@@ -111,7 +111,7 @@ def test_calibrated_over_product_by_level() -> None:
         for row in table
         if "calibrated, 3 over pro" in row[0]
     ]
-    for (level, *cells), (*_, by_task, _, _, _) in zip(rows, live[-2:], strict=True):
+    for (level, *cells), (*_, by_task, _, _, _) in zip(rows, live, strict=True):
         shown = dict(zip(heading[1:], cells))
         assert shown.pop("live") == by_task
         for title, gain in shown.items():
@@ -190,8 +190,27 @@ def test_how_many_designs_a_bank_should_know() -> None:
 def test_how_many_tasks_a_bank_should_know() -> None:
     """All tasks, beside those without others of their kind; single draws are left out of the page."""
     every, alone = tables((RESULTS / "tasks.md").read_text())
-    _, *rows = the_table(PAGE, "tasks known", "22 tasks: product")
+    _, *rows = the_table(PAGE, "tasks known", "30 tasks: product")
     assert rows == [[*one[:1], *one[1::2], *other[1::2]] for one, other in zip(every[1:], alone[1:], strict=True)]
+
+
+def test_what_levels_tell() -> None:
+    """Worth by the levels that a bank knows, and the mean correlations that the text names."""
+    embedded, _ = (RESULTS / "levels.md").read_text().split("\n## graphgym\n")
+    (heading, *agree), worth = tables(embedded)
+    assert the_table(PAGE, "left out", "known")[1:] == worth[1:]
+    tau = {(row[0], level): cell for row in agree for level, cell in zip(heading[1:], row[1:])}
+    text = " ".join(PAGE.split())
+    assert (
+        f"is {tau['node', 'node']} among nodes, {tau['edge', 'edge']} among links, {tau['graph', 'graph']} among "
+        f"graphs; {tau['node', 'edge']} between nodes and links, {tau['node', 'graph']} between nodes and graphs, and "
+        f"{tau['edge', 'graph']} between links and graphs" in text
+    )
+    pairs = re.findall(r"(\w+) and (\w+) (\d\.\d+)", embedded.split("Of tasks of one data set: ")[1].split(".\n")[0])
+    same = sorted((float(cell), min(pair, key=len), cell) for *pair, cell in pairs)
+    assert len(same) == 8
+    (_, least, low), (_, most, high) = same[0], same[-1]
+    assert f"have {low} ({least}) to {high} ({most})" in text
 
 
 def test_trials_to_pass_random_and_tpe() -> None:
