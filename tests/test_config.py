@@ -145,10 +145,11 @@ def test_the_prior_and_what_it_compares_follow_the_level() -> None:
         assert composed == before
         return config.build(own.prior), config.build(own.fisher)
 
-    assert settled("node") == settled("edge") == (calibrated, losses)
+    assert settled("node") == (calibrated, losses)
+    assert settled("edge") == (config.load("prior", "frugal"), losses)
     assert settled("graph") == (product, alpha)
     every: tuple[Level, ...] = ("node", "graph", "edge")
-    assert [levels.default_prior(level) for level in every] == [calibrated, product, calibrated]
+    assert [levels.default_prior(level) for level in every] == [calibrated, product, config.load("prior", "frugal")]
     # What is said outright stands.
     assert settled("graph", "prior=calibrated") == (calibrated, losses)
     assert settled("node", "prior=rank") == (config.load("prior", "rank"), alpha)

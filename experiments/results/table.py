@@ -29,7 +29,7 @@ TRIALS = {"frugal": (3,), "calibrated_before": (3,), "calibrated": (3,), "produc
 """Priors, and after how many trials of a search their scores are read; the search has as many as the last of them.
 
 ``calibrated_before`` is calibrated until commit ec81f4a, when it followed designs that few tasks had run, as frugal did
-in these searches.
+in the searches on nodes and graphs.
 """
 
 SHOWN = ("calibrated", "product", "uniform")
