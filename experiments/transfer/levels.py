@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from measures import SHORT
-from priors import kendall
+from priors import PRICED, kendall
 from recorded import Recorded, embedded, graphgym
 from tables import geometric, head, row
 from tasks import measured
@@ -25,7 +25,7 @@ from atjax.errors import UserError
 
 OUT = Path(__file__).parent / "results" / "levels.md"
 SEEDS = 60
-FOLLOWED = ("product random", "rank, equal", "rank, fisher", "rank, calibrated, smooth, trials")
+FOLLOWED = ("product random", "rank, equal", "rank, fisher", "rank, calibrated, smooth, trials", PRICED)
 KNOWN = (("graph",), ("node",), ("edge",), ("graph", "node"), ("graph", "node", "edge"))
 """Levels that the bank knows tasks of, where it has them."""
 
@@ -57,20 +57,21 @@ def agreement(bank: Recorded) -> list[str]:
 
 def worths(bank: Recorded, seeds: int) -> list[str]:
     """A table of what searches are worth."""
+    methods = [method for method in FOLLOWED if method != PRICED or np.isfinite(bank.seconds).any()]
     lines = [
         f"What the first {SHORT} trials are worth in random trials, geometric mean over the left-out tasks with one "
         f"standard error, by the levels that the bank knows tasks of. {seeds} seeds.",
         "",
-        *head(["left out", "known", *FOLLOWED]),
+        *head(["left out", "known", *methods]),
     ]
     held = [levels for levels in KNOWN if set(levels) <= set(bank.levels)]
     found = {
-        levels: measured(bank, functools.partial(known_to, bank, levels=levels), seeds, FOLLOWED) for levels in held
+        levels: measured(bank, functools.partial(known_to, bank, levels=levels), seeds, methods) for levels in held
     }
     for level in sorted(set(bank.levels)):
         left_out = bank.levels == level
         for levels, worth in found.items():
-            cells = [geometric(worth[method][left_out]) for method in FOLLOWED]
+            cells = [geometric(worth[method][left_out]) for method in methods]
             lines.append(row([f"{sum(left_out)} {level}", ", ".join(levels), *cells]))
     return lines
 
