@@ -573,7 +573,7 @@ def test_a_bank_without_times_has_no_price() -> None:
     timed = bank()
     silent = dataclasses.replace(timed, seconds=np.full((12, 5), np.nan))
     asked = ("uniform random", priors.PRICED)
-    assert (run.methods_for(timed, asked), run.methods_for(silent, asked)) == (asked, asked[:1])
+    assert (priors.methods_for(timed, asked), priors.methods_for(silent, asked)) == (asked, asked[:1])
 
 
 def test_the_embedded_bank_as_a_benchmark() -> None:

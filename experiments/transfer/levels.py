@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from measures import SHORT
-from priors import PRICED, kendall
+from priors import PRICED, kendall, methods_for
 from recorded import Recorded, embedded, graphgym
 from tables import geometric, head, row
 from tasks import measured
@@ -57,7 +57,7 @@ def agreement(bank: Recorded) -> list[str]:
 
 def worths(bank: Recorded, seeds: int) -> list[str]:
     """A table of what searches are worth."""
-    methods = [method for method in FOLLOWED if method != PRICED or np.isfinite(bank.seconds).any()]
+    methods = methods_for(bank, FOLLOWED)
     lines = [
         f"What the first {SHORT} trials are worth in random trials, geometric mean over the left-out tasks with one "
         f"standard error, by the levels that the bank knows tasks of. {seeds} seeds.",

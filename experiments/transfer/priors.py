@@ -7,7 +7,7 @@ A similarity gives every other task a weight. It never looks at the left-out tas
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -325,3 +325,8 @@ METHODS: dict[str, Build] = {
 """The first six are the simulation's; the others say where a gain comes from. `fisher` is the paper's embedding,
 `losses` the same of other features, `calibrated` both together, weighted as `atjax.affinity` does."""
 SIMULATION = tuple(METHODS)[:6]
+
+
+def methods_for(bank: Recorded, asked: Sequence[str]) -> tuple[str, ...]:
+    """Those of the methods asked for that a bank has the numbers for: prices need times."""
+    return tuple(method for method in asked if method != PRICED or np.isfinite(bank.seconds).any())

@@ -25,7 +25,7 @@ import numpy as np
 import optuna
 import tables
 from measures import RANDOM, TPE
-from priors import METHODS, PRICED, SIMULATION, prepare
+from priors import METHODS, SIMULATION, methods_for, prepare
 from recorded import BANKS, Recorded
 from replay import optuna_search, search
 
@@ -65,11 +65,6 @@ def replay(bank: Recorded, task: int, methods: Sequence[str], seeds: int, trials
         os.replace(temporary, file)
         done += seeds
     return done
-
-
-def methods_for(bank: Recorded, asked: Sequence[str]) -> tuple[str, ...]:
-    """Those of the methods asked for that a bank has the numbers for: prices need times."""
-    return tuple(method for method in asked if method != PRICED or np.isfinite(bank.seconds).any())
 
 
 _BANK: dict[str, Recorded] = {}
