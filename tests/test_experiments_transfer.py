@@ -430,9 +430,10 @@ def test_the_price_on_time_is_that_of_the_live_search() -> None:
 
 
 def test_first_designs_with_and_without_those_of_few_tasks() -> None:
+    """Of bzr, one of whose first designs few tasks have run."""
     bank = recorded.embedded_bank()
-    counts = bank.records[bank.records["task"] != "mutag"].groupby("design")["task"].nunique()
-    every, half = (counts[coverage.first_designs(bank, "mutag", share)] for share in coverage.COVERAGES)
+    counts = bank.records[bank.records["task"] != "bzr"].groupby("design")["task"].nunique()
+    every, half = (counts[coverage.first_designs(bank, "bzr", share)] for share in coverage.COVERAGES)
     assert len(every) == len(half) == 3
     assert every.min() < counts.max() / 2 <= half.min()
 
