@@ -163,7 +163,6 @@ class Embedding:
         tasks: Embeddings of the bank's tasks, float32 [T, D].
         content_hashes: Content hashes of those T tasks, ascending.
         names: Their names.
-        levels: Their levels.
         features: Their features, means over initialisations, [T, E].
         distances: d_g between them, [T, T].
         projection: The projection, trained on these tasks only.
@@ -173,7 +172,6 @@ class Embedding:
     tasks: np.ndarray
     content_hashes: tuple[str, ...]
     names: tuple[str, ...]
-    levels: tuple[str, ...]
     features: np.ndarray = field(repr=False)
     distances: np.ndarray
     projection: Projection = field(repr=False)
@@ -357,7 +355,6 @@ def locate(feature: np.ndarray, bank: Bank, *, config: ProjectionConfig | None =
         np.stack(tasks),
         hashes,
         tuple(names[task] for task in hashes),
-        tuple(row["level"].iloc[0] for row in rows),
         features,
         distances,
         projection,
@@ -407,12 +404,10 @@ def prior_from_bank(
     rest = comparable(
         bank, exclude_hash=exclude_hash, exclude_name=exclude_name, fisher=fisher, budget=budget, level=alone
     )
-    if (sentence := too_few_tasks(rest, alone)) is not None:
-        return fall_back(space, sentence, config), None
     try:
         embedding = locate(feature, rest, config=projection, seed=seed)
     except NoComparison as obstacle:
-        return fall_back(space, str(obstacle), config), None
+        return fall_back(space, too_few_tasks(rest, alone) or str(obstacle), config), None
 
     if config.weights == "calibrated":
         distances, weights = calibrated_weights(feature, embedding, config, projection, seed)

@@ -252,6 +252,7 @@ def test_a_whole_table(tmp_path: Path) -> None:
 def test_the_embedded_bank() -> None:
     bank = banks.embedded()
     assert len(bank.tasks) == len(bank.levels) == bank.values.shape[1]
+    assert set(bank.levels) == {"graph", "node"}
     assert all(0 < retest.ceiling(0.3) < 1 for retest in bank.retests)
 
 
