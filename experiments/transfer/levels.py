@@ -1,7 +1,7 @@
 """What tasks of one level tell those of another: how far they agree on designs, and what searches of three trials are
 worth where every task is left out in turn, and the bank knows tasks of some levels only.
 
-    python experiments/transfer/levels.py      # 10 minutes on one core
+    python experiments/transfer/levels.py      # 5 minutes on one core
 
 Worth is as in `measures.worth`.
 """

@@ -1,6 +1,6 @@
 """How many tasks a bank should know: of the embedded bank's other tasks some are drawn, again and again.
 
-    python experiments/transfer/tasks.py      # 4 minutes on one core
+    python experiments/transfer/tasks.py      # 2 minutes on one core
 
 Every task is left out in turn, and searches of three trials are replayed from a bank that knows some of the others, or
 all of them. Worth is as in `measures.worth`.
