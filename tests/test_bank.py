@@ -445,6 +445,14 @@ def test_without_drops_a_task_by_its_name_however_it_is_written(name: str, gone:
         assert set(frame["task"]) == set(whole["task"]) - gone
 
 
+def test_synthetic_tasks_on_the_same_graphs_go_together(tmp_path: Path) -> None:
+    names = ("scalefree_onehot_clustering", "scalefree_constant_path_length", "smallworld_onehot_clustering", "scale")
+    for number, name in enumerate(names):
+        append(tmp_path, record(0, name, f"{number}" * 64))
+    rest = load_bank(tmp_path).without(content_hash="none", name="scalefree_pagerank_path_length")
+    assert set(rest.tasks.values()) == {"smallworld_onehot_clustering", "scale"}
+
+
 def test_where_narrows_the_frames_that_have_the_column(folder: Path) -> None:
     append(folder, record(0, budget="paper"))
     bank = load_bank(folder)

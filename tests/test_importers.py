@@ -47,7 +47,7 @@ def test_graphgyms_grid(data: Path) -> None:
     assert found["validation_loss"].item() == row["loss"].item()
     assert found["test"].isna().all()  # the file has one score, and it is not a test score
     levels = bank.records.groupby("task")["level"].first()
-    assert levels[["cora", "dd", "smallworld_node_const_node_pagerank"]].tolist() == ["node", "graph", "node"]
+    assert levels[["cora", "dd", "smallworld_constant_pagerank"]].tolist() == ["node", "graph", "node"]
 
 
 GRID_ROW = {
@@ -83,7 +83,7 @@ def test_every_task_of_the_grid_has_its_name(tmp_path: Path) -> None:
     rows = [GRID_ROW | change for change in [*({"dataset": name} for name in real), *made]]
     pd.DataFrame(rows).to_csv(tmp_path / "val.csv", index=False)
     bank = read_graphgym(tmp_path / "val.csv")
-    names = {*real.values(), "scalefree_node_const_node_a", "scalefree_node_const_node_b"}
+    names = {*real.values(), "scalefree_constant_node_a", "scalefree_constant_node_b"}
     assert bank.tasks == {f"graphgym-{name}": name for name in names}
     assert bank.records["content_hash"].is_monotonic_increasing
     row = bank.records.iloc[0]
@@ -420,7 +420,7 @@ def test_other_tasks_on_the_same_data_are_other_tasks(tmp_path: Path) -> None:
         "cora": "gnn-bank-101-Cora",
         "links_cora": "gnn-bank-101-links_Cora",
         "scalefree": "gnn-bank-101-scalefree",
-        "scalefree_node_const_node_pagerank": "gnn-bank-101-scalefree_node_const_node_pagerank",
+        "scalefree_constant_pagerank": "gnn-bank-101-scalefree_node_const_node_pagerank",
     }
     assert records.set_index("task")["level"].to_dict()["links_cora"] == "edge"
 

@@ -81,7 +81,8 @@ class Bank:
 
         A set read with other features has another content, and under the collection's own name for it, as COX2 for
         cox2, another name. Of a task with a split of its own, all splits are left out (`Task.bank_hash`). Links of a
-        graph like designs that its nodes like, so links_cora goes with cora, and cora with links_cora.
+        graph like designs that its nodes like, so links_cora goes with cora, and cora with links_cora. So do the
+        synthetic tasks on the same graphs.
         """
         content = content_hash.partition(":")[0]
 
@@ -107,9 +108,10 @@ class Bank:
 
 
 def data_set(name: str) -> str:
-    """What a task is made of, by its name: in lower case, without what stands between its words, and without the
-    ``links_`` of pairs of nodes."""
-    return re.sub(r"[\W_]+", "", re.sub(r"^links[\W_]+", "", name.lower()))
+    """What a task is made of, by its name: in lower case, without what stands between its words, without the ``links_``
+    of pairs of nodes, and of a synthetic task its graphs (`atjax.sources.synthetic`)."""
+    graphs = re.sub(r"^links[\W_]+", "", name.lower())
+    return re.sub(r"[\W_]+", "", re.sub(r"^(scalefree|smallworld)_.*", r"\1", graphs))
 
 
 def append(folder: Path, record: Record) -> None:

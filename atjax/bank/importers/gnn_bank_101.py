@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from atjax.bank.importers.names import AGGREGATION, CONNECTIVITY, TASKS
+from atjax.bank.importers.names import AGGREGATION, CONNECTIVITY, computed
 from atjax.bank.records import FEATURE_SCHEMA, Record, records_table
 from atjax.bank.store import Bank
 from atjax.errors import UserError
@@ -82,7 +82,7 @@ def read_trial(folder: Path) -> Record:
         config = yaml.load(_text(file), Loader=_Loader)
         design = _design(config)
         seed, level = _whole(config.get("seed", 0)), _LEVELS[config["dataset"]["task"]]
-        name = _name(config["dataset"])
+        parts = _parts(config["dataset"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise UserError(
             f"{file} is no GraphGym configuration of a design of this bank's space; leave the trial out."
@@ -102,10 +102,11 @@ def read_trial(folder: Path) -> Record:
     best = max(range(len(epochs)), key=lambda n: (validation[n]["accuracy"], -losses[n]), default=0)
     complete = state == "complete"
     links = "links_" if level == "edge" else ""  # another task than the nodes of the same graph
+    data_set, *made = parts
     return Record(
-        task=links + TASKS.get(name, name.lower()),
+        task=links + computed(data_set, made),
         level=level,
-        content_hash=f"gnn-bank-101-{links}{name}",
+        content_hash=f"gnn-bank-101-{links}{'_'.join(parts)}",
         metric="accuracy",
         design=design,
         seed=seed,
@@ -131,12 +132,12 @@ def read_trial(folder: Path) -> Record:
     )
 
 
-def _name(dataset: Mapping[str, Any]) -> str:
-    """The data set's; where features or the label were made, with theirs, as in `graphgym.read_grid`."""
+def _parts(dataset: Mapping[str, Any]) -> list[str]:
+    """The data set's name, then those of features and of a label that were made."""
     parts = [dataset["name"], *(dataset.get("augment_feature") or ()), dataset.get("augment_label") or ""]
-    if not dataset["name"]:
+    if not parts[0] or not all(isinstance(part, str) for part in parts):
         raise ValueError("no name")
-    return "_".join(part for part in parts if part)
+    return [part for part in parts if part]
 
 
 def _design(config: Mapping[str, Any]) -> Design:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError
 
-from atjax.bank.importers.names import AGGREGATION, CONNECTIVITY, TASKS
+from atjax.bank.importers.names import AGGREGATION, CONNECTIVITY, computed
 from atjax.bank.records import FEATURE_SCHEMA, Record, records_table
 from atjax.bank.store import Bank
 from atjax.errors import UserError
@@ -81,9 +81,9 @@ def read_grid(file: Path) -> pd.DataFrame:
     if frame.empty:
         raise UserError(f"{file} has no rows; give the val.csv of GraphGym's design_v2_grid_round2.")
     frame = _checked(file, frame)
-    kind = frame["dataset"] + "_" + frame["feature"] + "_" + frame["label"]
+    named = frame[["dataset", "feature", "label"]].fillna("").itertuples(index=False)
     frame = frame.assign(
-        name=frame["dataset"].map(TASKS).fillna(kind).fillna(frame["dataset"]),
+        name=[computed(data_set, filter(None, made)) for data_set, *made in named],
         stage=frame["stage"].map(CONNECTIVITY),
         agg=frame["agg"].map(AGGREGATION),
     ).rename(columns=DIMENSIONS)

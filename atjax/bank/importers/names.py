@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 TASKS = {
     "AmazonComputers": "amazon_computers",
     "AmazonPhoto": "amazon_photo",
@@ -18,5 +20,19 @@ TASKS = {
 }
 """The real tasks of GraphGym's grid."""
 
+STRUCTURE = {
+    "node_const": "constant",
+    "node_onehot": "onehot",
+    "node_clustering_coefficient": "clustering",
+    "node_pagerank": "pagerank",
+    "graph_path_len": "path_length",
+}
+"""Features and labels that are computed from the graphs (`atjax.sources.synthetic`)."""
+
 CONNECTIVITY = {"stack": "stack", "skipsum": "skip_sum", "skipconcat": "skip_concat"}
 AGGREGATION = {"add": "sum", "mean": "mean", "max": "max"}
+
+
+def computed(data_set: str, made: Iterable[str]) -> str:
+    """The task on a data set whose features or label, those ``made``, are computed from its graphs."""
+    return "_".join([TASKS.get(data_set, data_set.lower()), *(STRUCTURE.get(name, name) for name in made)])
