@@ -27,7 +27,7 @@ from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import Taken, filled_up
 from atjax.fisher.last_layer import fit_last_layer
-from atjax.fisher.models import over_models
+from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Array, Estimate, jackknife
 from atjax.fisher.preparation import prepare, starting_models
 from atjax.likelihood import negative_log_likelihood
@@ -175,13 +175,15 @@ class Lot(NamedTuple):
         source: `BatchIndex` of graphs; None for all of a graph whose nodes or pairs are the examples.
         rows: Rows of the output that are examples, int [N].
         labels: Their labels, [N] or [N, C].
-        weights: 1, or 0 for an empty place, [N].
+        learnt: 1 for examples that a step learns from, or 0, [N].
+        scored: The same for those that are predicted once all steps are taken.
     """
 
     source: BatchIndex | None
     rows: Array
     labels: Array
-    weights: Array
+    learnt: Array
+    scored: Array
 
 
 def descent(models: Fitted, config: FisherConfig) -> Descent:
@@ -192,56 +194,58 @@ def descent(models: Fitted, config: FisherConfig) -> Descent:
     """
     data: Any
     if models.task.level == "graph":
-        data, lots = device_rows(*trained_graphs(models.task)), _graph_lots(models, config)
+        data, lot = device_rows(*trained_graphs(models.task)), _graph_lots(models, config)
+        count = len(lot.rows)
     else:
-        data, lots = models.data, _whole_lots(models)
+        data, lot = models.data, _whole_lot(models)
+        count = STEPS + 1
+    rates = np.where(np.arange(count) < STEPS, LEARNING_RATE, 0.0)
     start = starting_models(models.gnn, models.task, config)
-    found = _descend(models.gnn, models.task.loss, start, data, *lots)
+    found = _descend(models.gnn, models.task.loss, start, data, lot, rates)
     return jax.tree.map(lambda x: np.asarray(x, np.float64), found)
 
 
-def _whole_lots(models: Fitted) -> tuple[Lot, Lot]:
-    """What is learnt from and what is held out, as one lot each."""
-    labels, rows = labels_of(models), models.examples.rows
-    seen, unseen = (Lot(None, rows[h], labels[h], jnp.ones(len(h))) for h in halves(len(labels)))
-    return seen, unseen
+def _whole_lot(models: Fitted) -> Lot:
+    """The examples of both halves."""
+    labels, both = labels_of(models), halves(len(models.examples.labels))
+    ids, learnt = np.concatenate(both), np.repeat(np.array([1, 0], np.float32), [len(half) for half in both])
+    return Lot(None, models.examples.rows[ids], labels[ids], learnt, 1 - learnt)
 
 
-def _graph_lots(models: Fitted, config: FisherConfig) -> tuple[Lot, Lot]:
-    """A lot for every step, and the held-out graphs in lots; of one shape for all seeds.
+def _graph_lots(models: Fitted, config: FisherConfig) -> Lot:
+    """A lot for every step, then the held-out graphs in lots; of one shape for all seeds.
 
     Lots are dealt by the sizes of the graphs, whatever the model goes through (see `trained_graphs`).
     """
     graphs, _ = trained_graphs(models.task)
     ids, labels = np.asarray(models.examples.ids), labels_of(models)
     samples = (ids, *(other.fit for other in Taken.shared(models.task, config)))
-    every = zip(*(_dealt(models.task.graphs, taken) for taken in samples))
+    dealt, *others = (_dealt(models.task.graphs, taken) for taken in samples)
+    index = index_batches(graphs, dealt, covering(shape_of(graphs, each) for each in (dealt, *others)))
     place = np.zeros(len(graphs.n_node), int)
     place[ids] = np.arange(len(ids))  # labels are those of the training graphs
-
-    def lots(dealt: np.ndarray, *others: np.ndarray) -> Lot:
-        index = index_batches(graphs, dealt, covering(shape_of(graphs, each) for each in (dealt, *others)))
-        rows = np.broadcast_to(np.arange(LOT), dealt.shape)
-        return Lot(index, rows, labels[place[dealt]], (dealt >= 0).astype(np.float32))
-
-    steps, held = (lots(*each) for each in every)
-    return steps, held
+    real = (dealt >= 0).astype(np.float32)
+    return Lot(index, np.broadcast_to(np.arange(LOT), dealt.shape), labels[place[dealt]], real, real)
 
 
-def _dealt(graphs: Graphs, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Graphs for every step, int [T, LOT], and those held out, int [S, LOT]; -1 marks an empty place."""
+def _dealt(graphs: Graphs, ids: np.ndarray) -> np.ndarray:
+    """Graphs for every step, and then those held out, int [T + S, LOT]; -1 marks an empty place."""
     seen, unseen = (ids[half] for half in halves(len(ids)))
     rng = np.random.default_rng([len(ids), 0xDE5C])
     held, _ = balance(graphs, rng.permutation(unseen)[:HELD], LOT)
     epochs = [deal(graphs, seen, LOT, rng) for _ in range(-(-STEPS * LOT // len(seen)))]
     # Lots begin with their largest graphs, and places are dealt into blocks.
     held = np.stack([np.concatenate([rng.permutation(lot[lot >= 0]), lot[lot < 0]]) for lot in held])
-    return np.concatenate(epochs)[:STEPS], held
+    return np.concatenate([np.concatenate(epochs)[:STEPS], held])
 
 
-@functools.partial(jax.jit, static_argnames=("gnn", "loss"))
-def _descend(gnn: GNN, loss: Loss, models: Variables, data: Any, steps: Lot, held: Lot) -> Descent:
-    optimiser = optax.adam(LEARNING_RATE)
+@program(static_argnames=("gnn", "loss"))
+def _descend(gnn: GNN, loss: Loss, models: Variables, data: Any, lots: Lot, rates: Array) -> Descent:
+    """Steps at these learning rates, [T + S], of which the last S are 0: what they see is predicted.
+
+    A pass of its own for what is held out would be another program to compile, which takes longer than to run it.
+    """
+    optimiser = optax.scale_by_adam()
 
     def one(variables: Variables) -> Descent:
         def outputs(params: Any, lot: Lot) -> jax.Array:
@@ -250,22 +254,23 @@ def _descend(gnn: GNN, loss: Loss, models: Variables, data: Any, steps: Lot, hel
             values, _ = gnn.apply(whole, batch, train=True, mutable=["batch_stats"])
             return cast(jax.Array, values)[lot.rows]
 
-        def mean_loss(params: Any, lot: Lot) -> jax.Array:
-            each = negative_log_likelihood(loss, outputs(params, lot), lot.labels)
-            return jnp.sum(lot.weights * each) / jnp.sum(lot.weights)
+        def mean_loss(params: Any, lot: Lot) -> tuple[jax.Array, jax.Array]:
+            predicted = outputs(params, lot)
+            each = negative_log_likelihood(loss, predicted, lot.labels)
+            return jnp.sum(lot.learnt * each) / jnp.sum(lot.learnt), predicted
 
-        def step(state: Any, lot: Lot | None) -> tuple[Any, jax.Array]:
-            params, moments = state
-            value, gradient = jax.value_and_grad(mean_loss)(params, steps if lot is None else lot)
-            updates, moments = optimiser.update(gradient, moments)
-            return (optax.apply_updates(params, updates), moments), value
+        def step(state: Any, given: tuple[jax.Array, Lot | None]) -> tuple[Any, jax.Array]:
+            (params, moments, after), (rate, lot) = state, given
+            lot = lots if lot is None else lot
+            (value, predicted), gradient = jax.value_and_grad(mean_loss, has_aux=True)(params, lot)
+            scored = blocks_of(loss, predicted, lot.labels, jnp.where(rate == 0, lot.scored, 0))
+            direction, moments = optimiser.update(gradient, moments)
+            params = jax.tree.map(lambda p, d: p - rate.astype(p.dtype) * d, params, direction)
+            return (params, moments, jax.tree.map(jnp.add, after, scored)), value
 
-        whole = steps.source is None
-        start = (variables["params"], optimiser.init(variables["params"]))
-        (params, _), losses = jax.lax.scan(step, start, None if whole else steps, length=STEPS)
-        predicted = outputs(params, held) if whole else jax.lax.map(functools.partial(outputs, params), held)
-        axes = held.weights.ndim
-        predicted, labels = (x.reshape(-1, *x.shape[axes:]) for x in (predicted, held.labels))
-        return Descent(losses, blocks_of(loss, predicted, labels, held.weights.ravel()))
+        none = Readout(*jnp.zeros((3, BLOCKS)))
+        start = (variables["params"], optimiser.init(variables["params"]), none)
+        (_, _, after), losses = jax.lax.scan(step, start, (rates, None if lots.source is None else lots))
+        return Descent(losses[:STEPS], after)
 
     return over_models(one, models)
