@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.util
 import itertools
+import re
 import sys
 from pathlib import Path
 
@@ -26,6 +28,7 @@ import priors
 import recorded
 import replay
 import size
+import synthetic
 import tables
 import tasks
 from recorded import Recorded
@@ -529,7 +532,7 @@ def test_banks_of_some_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of tasks n, g, g, n, g, of which w and links_w are of one data set: what is known by hand, and tau by scipy."""
     some = dataclasses.replace(bank(), tasks=("v", "w", "x", "y", "links_w"))
     known = (("graph",), ("node",), ("graph", "node"))
-    numbers = {each: [levels.known_to(some, task, each).tolist() for task in (0, 4)] for each in known}
+    numbers = {each: [levels.known_to(some, task, some.levels, each).tolist() for task in (0, 4)] for each in known}
     assert numbers == {
         ("graph",): [[1, 2, 4], [2]],
         ("node",): [[3], [0, 3]],
@@ -553,8 +556,33 @@ def test_banks_of_some_levels(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     for rows, left_out in ((worths[:3], [1, 2, 4]), (worths[3:], [0, 3])):
         for (_, _, *cells), each in zip(rows, known, strict=True):
-            worth = tasks.measured(some, lambda task, of=each: levels.known_to(some, task, of), 6, levels.FOLLOWED)
+            of_each = functools.partial(levels.known_to, some, kinds=some.levels, known=each)
+            worth = tasks.measured(some, of_each, 6, levels.FOLLOWED)
             assert cells == [tables.geometric(worth[method][left_out]) for method in levels.FOLLOWED]
+
+
+def test_real_and_synthetic_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two tasks of each kind; those on one family's graphs do not tell of each other."""
+    names = ["cora", "citeseer", "cox2", "dd"]
+    names += [f"{graphs}_{task}" for graphs in synthetic.FAMILIES for task in ("onehot_pagerank", "onehot_path_length")]
+    levels = np.array(["node", "node", "graph", "graph", *2 * ["node", "graph"]])
+    some = dataclasses.replace(bank(tasks=8), tasks=tuple(names), levels=levels)
+    real, made = ["real graph", "real node"], ["synthetic graph", "synthetic node"]
+    of = synthetic.kinds(some)
+    assert of.tolist() == ["real node", "real node", "real graph", "real graph", *2 * made[::-1]]
+    assert [some.others(task).tolist() for task in (1, 4)] == [[0, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 6, 7]]
+    monkeypatch.setattr(synthetic, "FOLLOWED", ("product random", "rank, equal"))
+    monkeypatch.setattr(synthetic, "PAIRS", (("rank, equal", "product random"),))
+    lines = synthetic.report(some, 4).splitlines()
+    cells = [line[2:-2].split(" | ") for line in lines if re.match(r"\| \d", line)]
+    known = [", ".join(each) for each in (real, made, real + made)]
+    assert [row[:2] for row in cells] == [[f"2 {kind}", each] for kind in real + made for each in known]
+    alone = tasks.measured(some, lambda task: np.setdiff1d(some.others(task), range(4, 8)), 4, synthetic.FOLLOWED)
+    assert cells[6][2:] == [tables.geometric(worth[[5, 7]]) for worth in alone.values()]
+    every = tasks.measured(some, some.others, 4, synthetic.FOLLOWED)
+    gain = np.log(every["rank, equal"]) - np.log(every["product random"])
+    parts = ([2, 3], [0, 1], [5, 7], [4, 6], range(8))
+    assert lines[-1][2:-2].split(" | ")[2:] == [tables.mean(gain[list(part)]) for part in parts]
 
 
 def test_what_is_followed_is_the_best_of_the_first_three() -> None:

@@ -186,8 +186,12 @@ def splits(bank: Bank) -> list[Bank]:
 
 
 def features() -> dict[str, np.ndarray]:
-    """What the embedded bank holds of its tasks by name: alphas, then first losses, means over initialisations."""
-    rows = load_bank().where(fisher=config.load("fisher", "losses").key).features
+    """What the embedded bank holds of its tasks by name: alphas, then first losses, means over initialisations.
+
+    And what the bank in ``synthetic`` holds of GraphGym's synthetic tasks, which the embedded one does not know.
+    """
+    banks = (load_bank(), load_bank(Path(__file__).parent / "synthetic"))
+    rows = pd.concat([bank.where(fisher=config.load("fisher", "losses").key).features for bank in banks])
     return {task: np.mean([a.mean(axis=1) for a in own["values"]], axis=0) for task, own in rows.groupby("task")}
 
 
@@ -209,11 +213,20 @@ def embedded_one_split() -> Recorded:
     return _recorded("embedded-one-split", embedded_bank(), whole=False, told=lambda bank: splits(bank)[0])
 
 
+def _grid() -> Path:
+    return config.data_root() / "graphgym" / "design_v2_grid_round2" / "val.csv"
+
+
 def graphgym(file: Path | None = None) -> Recorded:
     """GraphGym's grid on its 12 real tasks. Its one score both selects and reports."""
-    bank = read_graphgym(file or config.data_root() / "graphgym" / "design_v2_grid_round2" / "val.csv")
+    bank = read_graphgym(file or _grid())
     real = bank.records["task"].isin(list(TASKS.values()))
     return _recorded("graphgym", dataclasses.replace(bank, records=bank.records[real]), whole=True)
+
+
+def graphgym_32(file: Path | None = None) -> Recorded:
+    """The same with the grid's 20 synthetic tasks, which had no part in any choice of priors."""
+    return _recorded("graphgym-32", read_graphgym(file or _grid()), whole=True)
 
 
 def nas_bench_graph() -> Recorded:
@@ -245,6 +258,7 @@ BANKS: dict[str, Callable[[], Recorded]] = {
     "embedded": embedded,
     "embedded-one-split": embedded_one_split,
     "graphgym": graphgym,
+    "graphgym-32": graphgym_32,
     "nas-bench-graph": nas_bench_graph,
     "nas-bench-graph-72": nas_bench_graph_72,
 }
