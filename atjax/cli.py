@@ -283,4 +283,5 @@ def _warnings_of_transfer(
             there = ", ".join(f"{key} of {count}" for key, count in counts.items()) or "none"
             yield f"{obstacle} Wanted are {fisher.key}; its features are {there}. The prior will be uniform."
     if prior.weights == "calibrated" and "first_losses" not in fisher.statistic:
-        yield "prior=calibrated is made for fisher=losses, and takes it where fisher is left out; else prior=rank does."
+        told = f"prior={prior.name} is made for fisher=losses, and takes it where fisher is left out"
+        yield f"{told}; else prior=rank does."

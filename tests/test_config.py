@@ -134,7 +134,7 @@ def test_the_files_and_the_classes_have_the_same_defaults() -> None:
 
 
 def test_the_prior_and_what_it_compares_follow_the_level() -> None:
-    product, calibrated = config.load("prior", "product"), config.load("prior", "calibrated")
+    product, calibrated, frugal = (config.load("prior", name) for name in ("product", "calibrated", "frugal"))
     alpha, losses = config.load("fisher", "alpha"), config.load("fisher", "losses")
 
     def settled(level: Level, *arguments: str) -> tuple[PriorConfig, FisherConfig]:
@@ -145,18 +145,18 @@ def test_the_prior_and_what_it_compares_follow_the_level() -> None:
         assert composed == before
         return config.build(own.prior), config.build(own.fisher)
 
-    assert settled("node") == (calibrated, losses)
-    assert settled("edge") == (config.load("prior", "frugal"), losses)
+    assert settled("node") == (frugal, losses)
+    assert settled("edge") == (frugal, losses)
     assert settled("graph") == (product, alpha)
     every: tuple[Level, ...] = ("node", "graph", "edge")
-    assert [levels.default_prior(level) for level in every] == [calibrated, product, config.load("prior", "frugal")]
+    assert [levels.default_prior(level) for level in every] == [frugal, product, frugal]
     # What is said outright stands.
     assert settled("graph", "prior=calibrated") == (calibrated, losses)
     assert settled("node", "prior=rank") == (config.load("prior", "rank"), alpha)
-    assert settled("node", "fisher=alpha") == (calibrated, alpha)
+    assert settled("node", "fisher=alpha") == (frugal, alpha)
     assert settled("node", "prior.by_level.node=product") == (product, alpha)
     meta = dataclasses.replace(alpha, statistic=("meta",), seeds=3)
-    assert settled("node", "fisher.statistic=[meta]", "fisher.seeds=3") == (calibrated, meta)
+    assert settled("node", "fisher.statistic=[meta]", "fisher.seeds=3") == (frugal, meta)
 
 
 def test_a_bank_gets_what_every_prior_compares() -> None:

@@ -280,7 +280,7 @@ def test_the_default_prior_follows_the_level(tmp_path: Path) -> None:
     bank = tiny.fill_bank(tmp_path / "bank", fisher=("alpha", "losses"))
     for task, level, prior, fisher in (
         ("digits", "graph", "product", "alpha"),
-        ("digits_knn", "node", "calibrated", "losses"),
+        ("digits_knn", "node", "frugal", "losses"),
     ):
         arguments = (f"task={task}", "projection.iterations=20", "search.trials=1", f"bank={bank}")
         result = search(tmp_path / task, base=arguments)
