@@ -198,7 +198,7 @@ def test_what_levels_tell() -> None:
     """Worth by the levels that a bank knows, and the mean correlations that the text names."""
     embedded, _ = (RESULTS / "levels.md").read_text().split("\n## graphgym\n")
     (heading, *agree), worth = tables(embedded)
-    assert the_table(PAGE, "left out", "known")[1:] == worth[1:]
+    assert the_table(PAGE, "left out", "known", "frugal")[1:] == worth[1:]
     tau = {(row[0], level): cell for row in agree for level, cell in zip(heading[1:], row[1:])}
     text = " ".join(PAGE.split())
     assert (
@@ -211,6 +211,41 @@ def test_what_levels_tell() -> None:
     assert len(same) == 8
     (_, least, low), (_, most, high) = same[0], same[-1]
     assert f"have {low} ({least}) to {high} ({most})" in text
+
+
+def test_tasks_that_are_unlike() -> None:
+    agree, worth, pairs = tables((RESULTS / "synthetic.md").read_text())
+    known = {"real": worth[1][1], "synthetic": worth[2][1], "both": worth[3][1]}
+    page = the_table(PAGE, "left out", "kendall: upper bound")
+    assert [[row[0], known[row[1]], *row[2:]] for row in page[1:]] == worth[1:]
+    assert [called(name) for name in page[0][2:3]] == worth[0][2:3]
+    assert [f"rank, {name.replace(': upper bound', ' (upper bound)')}" for name in page[0][3:]] == worth[0][3:]
+    assert pairs in tables(PAGE)
+    tau = {row[0]: dict(zip(agree[0][1:], row[1:])) for row in agree[1:]}
+    node = tau["real node"]
+    told = f"is {node['real node']} among real node tasks, {tau['synthetic node']['synthetic node']} among synthetic "
+    assert f"{told}ones, and {node['synthetic node']} between the two" in " ".join(PAGE.split())
+
+
+def test_three_trials_among_tasks_that_are_unlike() -> None:
+    """Of all 32, and of those 20 that had no part in any choice."""
+    text = (RESULTS / "graphgym-32.md").read_text()
+    gains = by_method(the_table(text, WORTH))
+    needed = by_method(next(table for table in tables(text) if "within 3" in table[0]))
+    for name, row in by_method(the_table(PAGE, "method of the 32")).items():
+        method = {"TPE": "uniform tpe", "product": PRODUCT}.get(name, name)
+        found, trials = gains[method], needed[method]
+        expected = [
+            found[WORTH],
+            found["tasks where 3 pass random 10"],
+            f"{trials['within 3']} of 32",
+            trials["median"],
+        ]
+        assert list(row.values()) == [*expected, f"{found['tasks more than 1 s.e. below random at 30']} of 32"]
+    made = {task: n for task, n in needed["rank, calibrated"].items() if task.startswith(("scalefree", "smallworld"))}
+    assert len(made) == 20
+    passed = sum(n in ("1", "2", "3") for n in made.values())
+    assert f"3 trials of calibrated pass 30 random ones on {passed}:" in " ".join(PAGE.split())
 
 
 def test_trials_to_pass_random_and_tpe() -> None:
