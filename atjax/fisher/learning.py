@@ -265,8 +265,9 @@ def _descend(gnn: GNN, loss: Loss, models: Variables, data: Any, lots: Lot, rate
             (value, predicted), gradient = jax.value_and_grad(mean_loss, has_aux=True)(params, lot)
             scored = blocks_of(loss, predicted, lot.labels, jnp.where(rate == 0, lot.scored, 0))
             direction, moments = optimiser.update(gradient, moments)
-            params = jax.tree.map(lambda p, d: p - rate.astype(p.dtype) * d, params, direction)
-            return (params, moments, jax.tree.map(jnp.add, after, scored)), value
+            # Chosen, and not only multiplied by 0, for what is not finite would spread.
+            moved = jax.tree.map(lambda p, d: jnp.where(rate > 0, p - rate.astype(p.dtype) * d, p), params, direction)
+            return (moved, moments, jax.tree.map(jnp.add, after, scored)), value
 
         none = Readout(*jnp.zeros((3, BLOCKS)))
         start = (variables["params"], optimiser.init(variables["params"]), none)
