@@ -30,6 +30,18 @@ def test_info_says_what_each_task_has(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "cora" in capsys.readouterr().out
 
 
+def test_info_shows_tasks_with_features_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bank = tiny.fill_bank(tmp_path / "bank", tasks=("a", "b"), designs=5)
+    for key in load_bank(bank).where(task="b").records["key"]:
+        (bank / "records" / f"{key}.shard.parquet").unlink()
+    rows = manage.describe(load_bank(bank)).set_index("task")
+    assert rows[["records", "designs", "features"]].to_numpy().tolist() == [[5, 5, 1], [0, 0, 1]]
+    assert rows["budget"].tolist() == ["quick", ""]
+    assert main(["info", str(bank)]) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("│ b "))
+    assert "nan" not in row
+
+
 def test_the_shipped_bank_has_no_faults(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate"]) == 0
     assert "0 faults" in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ def _info(bank: Bank) -> None:
     for name in shown:
         table.add_column(name, justify="left" if name in shown[:4] else "right")
     for row in rows[shown].itertuples(index=False):
-        table.add_row(*(Text(f"{value:.0%}" if isinstance(value, float) else str(value)) for value in row))
+        table.add_row(*(Text(_cell(value)) for value in row))
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(table)
     size = sum(file.stat().st_size for file in bank.path.rglob("*.parquet")) / 1e6
@@ -77,6 +78,13 @@ def _info(bank: Bank) -> None:
         markup=False,
         highlight=False,
     )
+
+
+def _cell(value: object) -> str:
+    """A share in percent, nothing for one that there is not, all else as it is."""
+    if not isinstance(value, float):
+        return str(value)
+    return "" if math.isnan(value) else f"{value:.0%}"
 
 
 if __name__ == "__main__":

@@ -32,14 +32,20 @@ _FLAT = [name for name, kind in zip(RECORD_SCHEMA.names, RECORD_SCHEMA.types) if
 
 
 def describe(bank: Bank) -> pd.DataFrame:
-    """One row a task and budget: level, metric, records, designs, seeds, share complete, features."""
+    """One row a task and budget: level, metric, records, designs, seeds, share complete, features.
+
+    A task of which the bank has features alone has no budget and no metric, and NaN for the share.
+    """
     frame = bank.records.assign(complete=bank.records["state"] == "complete")
     table = frame.groupby(["task", "budget", "level", "metric", "content_hash"]).agg(
         records=("key", "size"), designs=("design", "nunique"), seeds=("seed", "nunique"), complete=("complete", "mean")
     )
-    table = table.reset_index()
+    named = ["task", "level", "content_hash"]
+    alone = bank.features.loc[~bank.features["content_hash"].isin(bank.records["content_hash"]), named]
+    alone = alone.drop_duplicates().assign(budget="", metric="", records=0, designs=0, seeds=0, complete=np.nan)
+    table = pd.concat([table.reset_index(), alone]).sort_values(["task", "budget"])
     counts = bank.features.groupby("content_hash").size()
-    return table.assign(features=table["content_hash"].map(counts).fillna(0).astype(int))
+    return table.assign(features=table["content_hash"].map(counts).fillna(0).astype(int)).reset_index(drop=True)
 
 
 def problems(bank: Bank) -> list[str]:
