@@ -83,7 +83,7 @@ def deep(design: Design, layers: int) -> Design:
     return dataclasses.replace(design, mp_layers=layers)
 
 
-@pytest.mark.parametrize(("design", "classes"), tiny.first(3, zip(DESIGNS, itertools.cycle((2, 4, None)))))
+@pytest.mark.parametrize(("design", "classes"), tiny.first(2, zip(DESIGNS, itertools.cycle((2, None, 4)))))
 def test_sums_are_those_of_passes_over_the_whole_graph(design: Design, classes: int | None) -> None:
     task = dataclasses.replace(make_task("node", classes), graphs=directed_graph(24, 40, 1))
     gnn, variables, examples = built(task, design), fit(task, design), draw_examples(task, CONFIG, 0)
