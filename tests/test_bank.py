@@ -11,6 +11,7 @@ import subprocess
 import sys
 from hashlib import sha256
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,7 @@ from atjax.bank.records import (
     records_table,
 )
 from atjax.errors import UserError
+from atjax.sources.synthetic import Family
 from atjax.space import FIELDS, Design, bank_designs, paper_space
 
 DESIGNS = bank_designs(paper_space(), 12)
@@ -446,11 +448,13 @@ def test_without_drops_a_task_by_its_name_however_it_is_written(name: str, gone:
 
 
 def test_synthetic_tasks_on_the_same_graphs_go_together(tmp_path: Path) -> None:
-    names = ("scalefree_onehot_clustering", "scalefree_constant_path_length", "smallworld_onehot_clustering", "scale")
-    for number, name in enumerate(names):
+    families = get_args(Family)
+    names = {f"{graphs}_{task}" for graphs in families for task in ("onehot_clustering", "constant_path_length")}
+    for number, name in enumerate(sorted(names | {"scale"})):
         append(tmp_path, record(0, name, f"{number}" * 64))
-    rest = load_bank(tmp_path).without(content_hash="none", name="scalefree_pagerank_path_length")
-    assert set(rest.tasks.values()) == {"smallworld_onehot_clustering", "scale"}
+    for graphs in families:
+        rest = load_bank(tmp_path).without(content_hash="none", name=f"{graphs}_pagerank_path_length")
+        assert set(rest.tasks.values()) == {"scale"} | {name for name in names if not name.startswith(graphs)}
 
 
 def test_where_narrows_the_frames_that_have_the_column(folder: Path) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from levels import agreement, by_known, table
@@ -30,6 +31,7 @@ from tables import head, mean, row
 
 from atjax.atomic import write_text
 from atjax.bank.store import data_set
+from atjax.sources.synthetic import Family
 
 OUT = Path(__file__).parent / "results" / "synthetic.md"
 SEEDS = 60
@@ -55,7 +57,7 @@ PAIRS = (
     ("rank, calibrated, smooth, trials", "rank, calibrated"),
 )
 """Methods that are compared task by task."""
-FAMILIES = ("scalefree", "smallworld")
+FAMILIES = get_args(Family)
 
 
 def kinds(bank: Recorded) -> np.ndarray:
