@@ -169,8 +169,9 @@ class Adam:
 
 
 @pytest.mark.parametrize("level", ["graph", "node"])
-def test_descent_is_that_of_steps_one_by_one(level: Level) -> None:
-    """Graph tasks: the same lots of graphs, each as one batch without padding."""
+def test_descent_is_that_of_steps_one_by_one(level: Level, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graph tasks: the same lots of graphs, each as one batch without padding; several of them are held out."""
+    monkeypatch.setattr(learning, "LOT", 4)
     models = models_of(level, 3)
     task, examples, gnn = models.task, models.examples, models.gnn
     form = descent(models, settings(level))
@@ -184,6 +185,7 @@ def test_descent_is_that_of_steps_one_by_one(level: Level) -> None:
         source = learning._graph_lots(models, settings(level)).source
         dealt = [np.asarray(row[row >= 0]) for row in source.graphs]  # type: ignore[union-attr]
         lots, tests = dealt[:STEPS], dealt[STEPS:]
+        assert len(tests) > 1
         assert set(np.concatenate(lots)) <= set(seen)
         assert sorted(np.concatenate(tests)) == sorted(unseen)[:HELD]
     else:
