@@ -26,6 +26,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +61,8 @@ class Ranking:
             novel = np.nan_to_num(np.sign(values[first] - values[second]))
         shares = self.shares[seen]
         tau = (novel[:, None] * np.sign(shares[first] - shares[second])).mean(axis=0)
-        weights = self.weights * np.exp(self.reweigh * len(seen) * tau)
-        return weights / weights.sum()
+        with np.errstate(divide="ignore"):  # of weight 0 the logarithm is -inf, and stays so
+            return softmax(np.log(self.weights) + self.reweigh * len(seen) * tau)
 
     def scores(self, weights: np.ndarray) -> np.ndarray:
         """sum_t w_t r_t less the penalty, float32 [N]."""

@@ -436,6 +436,9 @@ def test_without_drops_by_content_and_by_name(folder: Path) -> None:
         ("links_cora", {"cora", "links_cora"}),
         ("links-Cora", {"cora", "links_cora"}),
         ("linkscora", set()),
+        ("chameleon", {"chameleon_filtered", "links_chameleon_filtered"}),
+        ("links_chameleon", {"chameleon_filtered", "links_chameleon_filtered"}),
+        ("filtered", set()),
     ],
 )
 def test_without_drops_a_task_by_its_name_however_it_is_written(name: str, gone: set[str]) -> None:
@@ -445,6 +448,14 @@ def test_without_drops_a_task_by_its_name_however_it_is_written(name: str, gone:
     assert set(bank.tasks.values()) - set(rest.tasks.values()) == gone
     for frame, whole in ((rest.records, bank.records), (rest.features, bank.features)):
         assert set(frame["task"]) == set(whole["task"]) - gone
+
+
+def test_kin_of_a_task_go_by_whatever_name_its_content_has() -> None:
+    """Cora under a name of one's own is told by the links of cora as well as by cora."""
+    bank = load_bank()
+    (cora,) = (content for content, name in bank.tasks.items() if name == "cora")
+    rest = bank.without(content_hash=cora, name="my_graph")
+    assert set(bank.tasks.values()) - set(rest.tasks.values()) == {"cora", "links_cora"}
 
 
 def test_synthetic_tasks_on_the_same_graphs_go_together(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from atjax.bank.manage import problems
 from atjax.errors import UserError
 from atjax.space import Design, bank_designs
 from atjax.task import Split
-from atjax.train import program_of
+from atjax.train import Fit, program_of
 
 DESIGNS = 12
 
@@ -106,6 +106,23 @@ def test_a_failed_training_is_a_record(tmp_path: Path, monkeypatch: pytest.Monke
     assert records["state"].tolist() == ["failed", "failed"]
     assert records["reason"].tolist() == ["out of memory", "out of memory"]
     assert records["validation"].isna().all()
+
+
+def test_a_failure_does_not_replace_what_the_bank_has_of_the_training(tmp_path: Path) -> None:
+    task = atjax.load_task("digits", count=40)
+    first, second = (tiny.made_up(task, design, budget=tiny.BUDGET) for design in bank_designs(tiny.space(), 2))
+
+    def states(*outcomes: Fit) -> list[str]:
+        assert list(bank_build.kept(task, outcomes, folder=tmp_path)) == list(outcomes)
+        return load_bank(tmp_path).records.sort_values("design")["state"].tolist()
+
+    def failed(outcome: Fit) -> Fit:
+        return tiny.unsuccessful(outcome, "failed", "out of memory")
+
+    assert states(first) == ["complete"]
+    assert states(failed(first)) == ["complete"]
+    assert sorted(states(failed(second))) == ["complete", "failed"]
+    assert states(second) == ["complete", "complete"]
 
 
 def test_the_record_of_a_training() -> None:

@@ -409,15 +409,15 @@ def test_sums_are_divided_by_the_scale_they_were_made_with(monkeypatch: pytest.M
 
 
 def test_sums_far_beyond_single_precision_take_more_than_one_other_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    exact = np.array([1e45, 1e70])
+    exact = np.array([1e45, 1e70, 1e-60, 1e-70, 0])
 
     def single(gnn: Any, source: Any, layers: Any, cotangents: Any, variables: Any, scale: Any, *rest: Any) -> Any:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore"):
             first = np.float32(np.asarray(scale, float) ** 2 * exact)
             return first[:, None, None], (first**2)[:, None, None, None], first
 
     monkeypatch.setattr(sums, "_sums", single)
-    found = sums.summed(None, None, None, {"w": np.zeros(2)}, None, None, ())  # type: ignore[arg-type]
+    found = sums.summed(None, None, None, {"w": np.zeros(5)}, None, None, ())  # type: ignore[arg-type]
     assert found.products is not None
     np.testing.assert_allclose(found.sums.ravel(), exact, rtol=1e-6)
     np.testing.assert_allclose(found.products.ravel(), exact**2, rtol=1e-6)

@@ -85,6 +85,16 @@ def test_trials_seen_favour_the_tasks_that_rank_them_right() -> None:
     np.testing.assert_allclose(level.posterior(seen, values), with_ties / with_ties.sum(), rtol=1e-5)
 
 
+def test_however_many_trials_favour_a_task_its_weight_is_finite() -> None:
+    ranking = ranked(1, reweigh=500.0)
+    values = ranking.shares[:, 2].astype(float)
+    np.testing.assert_allclose(ranking.posterior(np.arange(12), values), [0, 0, 1, 0], atol=1e-12)
+    left_out = dataclasses.replace(ranking, weights=np.array([0.6, 0.4, 0, 0]))  # what has no weight gets none
+    posterior = left_out.posterior(np.arange(12), values)
+    assert np.isclose(posterior[:2].sum(), 1)
+    assert posterior[2:].tolist() == [0, 0]
+
+
 def follow(ranking: Ranking, count: int, then: bool = True) -> list[tuple[int, ...]]:
     rule = Follow(ranking, Random(WholeSpace(PAPER), table_of(PAPER, PAPER.uniform())) if then else None)
     rows = np.empty((0, len(PAPER.dimensions)), np.int8)

@@ -297,12 +297,15 @@ def _embed(
 def kept(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> Iterator[Fit]:
     """Outcomes as they come, each added to a bank once the next one is asked for.
 
-    So whoever takes them has each of them in its own files before the bank has, which may fail.
+    So whoever takes them has each of them in its own files before the bank has, which may fail. A failure, such as for
+    want of memory this time, does not take the place of what the bank has of the same training.
     """
     for outcome in outcomes:
         yield outcome
         if _whole(outcome):
-            store.append(folder, record_of(task, outcome))
+            record = record_of(task, outcome)
+            if outcome.state != "failed" or not store.has(folder, record.key):
+                store.append(folder, record)
 
 
 def add_missing(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> None:

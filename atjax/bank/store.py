@@ -80,15 +80,20 @@ class Bank:
         """The bank without a task: neither what has its content nor what has its name, however that is written.
 
         A set read with other features has another content, and under the collection's own name for it, as COX2 for
-        cox2, another name. Of a task with a split of its own, all splits are left out (`Task.bank_hash`). Links of a
-        graph like designs that its nodes like, so links_cora goes with cora, and cora with links_cora. So do the
-        synthetic tasks on the same graphs.
+        cox2, another name. Of a task with a split of its own, all splits are left out (`Task.bank_hash`). And all that
+        is of the same data set (`data_set`) as the name, or as any name of the same content: links of a graph like
+        designs that its nodes like, so links_cora goes with cora, and cora with links_cora.
         """
         content = content_hash.partition(":")[0]
 
+        def same(frame: pd.DataFrame) -> pd.Series:
+            return frame["content_hash"].map(lambda held: held.partition(":")[0]) == content
+
+        names = {name}.union(*(frame.loc[same(frame), "task"] for frame in (self.records, self.features)))
+        made_of = set(map(data_set, names))
+
         def other(frame: pd.DataFrame) -> pd.DataFrame:
-            contents = frame["content_hash"].map(lambda held: held.partition(":")[0])
-            return frame[(contents != content) & (frame["task"].map(data_set) != data_set(name))]
+            return frame[~same(frame) & ~frame["task"].map(data_set).isin(made_of)]
 
         return dataclasses.replace(self, records=other(self.records), features=other(self.features))
 
@@ -109,8 +114,9 @@ class Bank:
 
 def data_set(name: str) -> str:
     """What a task is made of, by its name: in lower case, without what stands between its words, without the ``links_``
-    of pairs of nodes, and of a synthetic task its graphs (`atjax.sources.synthetic`)."""
-    graphs = re.sub(r"^links[\W_]+", "", name.lower())
+    of pairs of nodes and the ``_filtered`` of what is a part of a set (chameleon's), and of a synthetic task its graphs
+    (`atjax.sources.synthetic`)."""
+    graphs = re.sub(r"^links[\W_]+|[\W_]+filtered$", "", name.lower())
     return re.sub(r"[\W_]+", "", re.sub(r"^(scalefree|smallworld)_.*", r"\1", graphs))
 
 

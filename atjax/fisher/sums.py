@@ -32,6 +32,9 @@ from atjax.model.gnn import GNN, Params, Variables
 LARGE, SMALL = 1e15, 1e-12
 """The largest entry of the sums of d_u has to lie between: their products are then within single precision."""
 
+LIFT = 2.0**60
+"""Scale at which sums that are 0 are computed once more: squares of what is below 1e-19 are 0 in single precision."""
+
 
 @dataclass(frozen=True)
 class ByExample:
@@ -189,11 +192,12 @@ def summed(
         sums, products, largest = _sums(gnn, source, layers, cotangents, variables, given, data, units)
         top = np.asarray(largest, np.float64)
         top = np.where(np.isfinite(top), top, np.inf)
-        wrong = (top > LARGE) | ((top > 0) & (top < SMALL))
+        vanished = (top == 0) & (scale < LIFT)
+        wrong = (top > LARGE) | ((top > 0) & (top < SMALL)) | vanished
         if not wrong.any():
             break
         # d_u grows with the square of the scale. Powers of two keep all digits.
-        factor = np.where(np.isinf(top), 1e-12, 1 / np.sqrt(np.where(top > 0, top, 1)))
+        factor = np.where(np.isinf(top), 1e-12, np.where(vanished, LIFT, 1 / np.sqrt(np.where(top > 0, top, 1))))
         better = np.where(wrong, scale * 2.0 ** np.round(np.log2(factor)), scale)
 
     def true(part: jax.Array, power: int) -> np.ndarray:
