@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from atjax import config
-from atjax.errors import UserError
+from atjax.errors import UserError, check_whole, is_whole
 from atjax.space import Design, Space
 from atjax.task import Level
 
@@ -45,12 +45,11 @@ class Budget:
         # YAML reads an unquoted 64 as a number.
         object.__setattr__(self, "hidden", {str(nominal): real for nominal, real in self.hidden.items()})
         for what, table in {"hidden": self.hidden, "eval_every": self.eval_every}.items():
-            if not all(map(_whole, table.values())):
+            if not all(map(is_whole, table.values())):
                 raise UserError(f"budget.{what} must hold whole numbers of at least 1; it is {dict(table)}.")
         if any(isinstance(value, bool) or not 0 < value < math.inf for value in self.epochs_scale.values()):
             raise UserError(f"budget.epochs_scale must be positive and finite; it is {dict(self.epochs_scale)}.")
-        if not _whole(self.batch_size):
-            raise UserError(f"budget.batch_size must be a whole number of at least 1; it is {self.batch_size!r}.")
+        check_whole("budget.batch_size", self.batch_size)
         object.__setattr__(self, "name", config.name_of_budget(dataclasses.asdict(self)))
 
     def width(self, hidden: int) -> int:
@@ -79,7 +78,3 @@ class Budget:
         every = self.eval_every[level]
         records = max(1, round(design.epochs * self.epochs_scale[level] / every))
         return Schedule(self.width(design.hidden), records * every, every)
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from atjax.errors import UserError
+from atjax.errors import UserError, check_whole
 from atjax.products import matmul
 
 MINIMUM_TASKS = 3
@@ -63,9 +63,7 @@ class ProjectionConfig:
         if self.inputs not in get_args(Inputs):
             raise UserError(f"projection.inputs must be one of {', '.join(get_args(Inputs))}; it is {self.inputs!r}.")
         for name in ("hidden", "dimension", "iterations", "batch"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise UserError(f"projection.{name} must be a whole number of at least 1; it is {value!r}.")
+            check_whole(f"projection.{name}", getattr(self, name))
         if not 0 <= self.margin < math.inf or not 0 < self.learning_rate < math.inf:
             raise UserError(
                 "projection.margin must not be negative and projection.learning_rate must be positive; "

@@ -73,7 +73,7 @@ def task_feature(
         progress: Called with anchors done and anchors in all.
 
     Raises:
-        UserError: The Fisher information vanishes for some anchor, so the task has no feature.
+        UserError: The Fisher information vanishes for some anchor, so the task has no feature; or the device gives up.
     """
     parts = {part.key: part.statistic for part in _parts(config)}
     paths = {part.key: None if cache is None else cache / _file(task, part, seed) for part in _parts(config)}
@@ -82,7 +82,13 @@ def task_feature(
     if missing:
         start = time.perf_counter()
         names = [name for key in missing for name in parts[key]]
-        found = task_statistics(task, config, names, seed=seed, progress=progress)
+        try:
+            found = task_statistics(task, config, names, seed=seed, progress=progress)
+        except runtime.DEVICE_FAILURES as error:
+            raise UserError(
+                f"{task.name}: the device gave up in the Fisher stage ({runtime.out_of(error)}); bound its memory by "
+                "fisher.chunk=1024, which changes no result, or search with search.prior=uniform."
+            ) from error
         _check(task, found)
         share = (time.perf_counter() - start) / len(missing)
         for key in missing:

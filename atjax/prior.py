@@ -32,7 +32,7 @@ from atjax.embedding import (
     has_order,
     train_projection,
 )
-from atjax.errors import UserError
+from atjax.errors import UserError, check_whole
 from atjax.ranking import Ranking, fill_shares, rank_shares, relative_times, widely_run
 from atjax.space import Choice, Design, Dimension, Probabilities, Space
 
@@ -90,8 +90,7 @@ class PriorConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", str(self.name))
         object.__setattr__(self, "statistic", tuple(self.statistic))
-        if isinstance(self.top_k, bool) or not isinstance(self.top_k, int) or self.top_k < 1:
-            raise UserError(f"prior.top_k must be a whole number of at least 1; it is {self.top_k!r}.")
+        check_whole("prior.top_k", self.top_k)
         if not self.threshold >= 0:  # as NaN is neither
             raise UserError(f"prior.threshold must be a number that is not negative; it is {self.threshold}.")
         if not 0 <= self.epsilon <= 1:

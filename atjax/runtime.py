@@ -14,6 +14,12 @@ import jax
 VERSION = "0.1.0"
 """Of atjax; `pyproject.toml` says the same."""
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells of the memory of a container."""
+
+DEVICE_FAILURES = (jax.errors.JaxRuntimeError, MemoryError)
+"""What is raised where a device gives up, nearly always for want of memory."""
+
 
 def versions() -> dict[str, str]:
     """Versions of atjax, Python and the libraries that its numbers depend on."""
@@ -37,9 +43,16 @@ def free_memory(device: jax.Device) -> float:
     with contextlib.suppress(OSError, StopIteration, ValueError):  # other systems have no such files
         lines = Path("/proc/meminfo").read_text().splitlines()
         found.append(1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1]))
-    with contextlib.suppress(OSError, ValueError):  # "max" where a container has no limit of its own
-        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    with contextlib.suppress(OSError, KeyError, ValueError):  # "max" where a container has no limit of its own
+        limit, used = (int((CGROUP / f"memory.{what}").read_text()) for what in ("max", "current"))
+        parts = dict(line.split() for line in (CGROUP / "memory.stat").read_text().splitlines())
+        found.append(max(0, limit - used + int(parts["inactive_file"])))  # files that would give way
     return min(found)
+
+
+def out_of(error: BaseException) -> str:
+    """What a device says as it gives up (`DEVICE_FAILURES`): its first line, of at most 300 letters."""
+    return (str(error).strip().splitlines() or ["out of memory"])[0][:300]
 
 
 def device() -> str:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from atjax import compilation, metrics
+from atjax import compilation, metrics, runtime
 from atjax.batch import (
     SHARED_SPLITS,
     Batch,
@@ -348,9 +348,8 @@ def fit(
     with compilation.counting() as compiled:
         try:
             outcome = _fit(task, gnn, blank, budget.batch_size, progress, stop)
-        except (jax.errors.JaxRuntimeError, MemoryError) as error:
-            reason = (str(error).strip().splitlines() or ["out of memory"])[0][:300]
-            outcome = dataclasses.replace(blank, reason=reason)
+        except runtime.DEVICE_FAILURES as error:
+            outcome = dataclasses.replace(blank, reason=runtime.out_of(error))
     return dataclasses.replace(outcome, seconds=time.perf_counter() - start, compile_seconds=compiled.seconds)
 
 

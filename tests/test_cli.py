@@ -163,8 +163,8 @@ def test_sets_that_cannot_be(
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("fisher.hidden=-1", "fisher.hidden must be positive; it is -1."),
-        ("fisher.hidden=x", "atjax.fisher.FisherConfig does not take hidden=x, "),
+        ("fisher.hidden=-1", "fisher.hidden must be a whole number of at least 1; it is -1."),
+        ("fisher.hidden=x", "fisher.hidden must be a whole number of at least 1; it is 'x'."),
         ("prior=product prior.epsilon=7", "prior.epsilon must lie between 0 and 1; it is 7."),
         ("prior=product prior.epsilon=x", "atjax.prior.PriorConfig does not take "),
         ("prior=product prior.top_k=0", "prior.top_k must be a whole number of at least 1; it is 0."),

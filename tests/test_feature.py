@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from hypothesis import given
@@ -108,6 +109,26 @@ def test_anchor_without_a_number_is_named(monkeypatch: pytest.MonkeyPatch, fault
     monkeypatch.setattr(feature, "task_statistics", lambda *_, **__: {"alpha": Values(alphas, alphas)})
     with pytest.raises(UserError, match="pairs: alpha of anchor 7 is not finite, "):
         task_feature(make_task(), config=CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 9 GB\nand more"), "RESOURCE_EXHAUSTED: 9 GB"),
+        (MemoryError(), "out of memory"),
+    ],
+)
+def test_a_device_that_gives_up_is_told_of(error: Exception, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def give_up(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(feature, "task_statistics", give_up)
+    with pytest.raises(UserError) as told:
+        task_feature(make_task(), config=CONFIG)
+    assert str(told.value) == (
+        f"pairs: the device gave up in the Fisher stage ({said}); bound its memory by fisher.chunk=1024, which changes "
+        "no result, or search with search.prior=uniform."
+    )
 
 
 # The cache
@@ -240,20 +261,27 @@ def with_(**changes: Any) -> FisherConfig:
     return dataclasses.replace(CONFIG, **changes)
 
 
-@pytest.mark.parametrize("name", ["hidden", "seeds", "ridge", "max_nodes", "draws"])
-@pytest.mark.parametrize("value", [0, -3, float("nan")])
-def test_settings_must_be_positive(name: str, value: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "least"), [*((name, 1) for name in ("hidden", "seeds", "max_nodes", "draws")), ("chunk", 0)]
+)
+@pytest.mark.parametrize("value", [-3, 2.5, 4.0, float("nan"), True, "8"])
+def test_counts_are_whole_numbers(name: str, least: int, value: object) -> None:
     with pytest.raises(UserError) as error:
         with_(**{name: value})
-    assert str(error.value) == f"fisher.{name} must be positive; it is {value}."
+    assert str(error.value) == f"fisher.{name} must be a whole number of at least {least}; it is {value!r}."
 
 
-@pytest.mark.parametrize("name", ["chunk", "tolerance"])
-@pytest.mark.parametrize("value", [-3, float("nan")])
-def test_settings_must_not_be_negative(name: str, value: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        *(("ridge", value, "be positive") for value in (0, -3, float("nan"))),
+        *(("tolerance", value, "not be negative") for value in (-3, float("nan"))),
+    ],
+)
+def test_settings_must_not_be_negative(name: str, value: float, what: str) -> None:
     with pytest.raises(UserError) as error:
         with_(**{name: value})
-    assert str(error.value) == f"fisher.{name} must not be negative; it is {value}."
+    assert str(error.value) == f"fisher.{name} must {what}; it is {value}."
 
 
 def test_estimators_and_statistics_are_checked_at_once() -> None:
@@ -281,11 +309,13 @@ def test_entries_of_several_statistics_stand_one_after_the_other(
 
 
 @pytest.mark.parametrize("level", ["graph", "node"])
-def test_two_examples_are_the_least(level: str) -> None:
-    examples = {"graph": 2, "node": 2, level: 1}
+@pytest.mark.parametrize("passes", [1, 20.5])
+def test_two_examples_are_the_least(level: str, passes: float) -> None:
+    examples = {"graph": 2, "node": 2, level: passes}
     with pytest.raises(UserError) as error:
         with_(max_passes=examples)
-    assert str(error.value) == f"fisher.max_passes must be at least 2; it is {dict(edge=examples['node']) | examples}."
+    said = f"fisher.max_passes must hold whole numbers of at least 2; it is {dict(edge=examples['node']) | examples}."
+    assert str(error.value) == said
 
 
 def test_key_tells_all_settings_apart_but_chunk() -> None:

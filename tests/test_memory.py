@@ -104,6 +104,18 @@ def test_what_is_needed_grows_with_nodes_and_is_one_models_on_a_cpu(number: int,
     assert wanted == needed(gnn, examples, dataclasses.replace(config, seeds=7))
 
 
+def test_edges_that_are_in_no_lists_have_rows_of_their_own() -> None:
+    config = settings("node", "sign_sketch", draws=4)
+    gnn = build(ANCHORS[2], hidden=config.hidden, level="node", num_outputs=3)
+    task = make_task("node", 3)
+    weighted = dataclasses.replace(task.graphs, weights=np.ones(len(task.graphs.senders), np.float32))
+    without, listed = (
+        draw_examples(dataclasses.replace(task, graphs=graphs), config, 0) for graphs in (weighted, task.graphs)
+    )
+    nodes, edges = len(without.batch.weights), len(without.batch.graph.senders)
+    assert needed(gnn, without, config) * nodes == needed(gnn, listed, config) * (nodes + edges)
+
+
 # Where it comes from
 
 
@@ -118,6 +130,21 @@ def test_free_memory_is_no_more_than_the_machines() -> None:
     free = runtime.free_memory(jax.devices("cpu")[0])
     total = int(Path("/proc/meminfo").read_text().split()[1]) * 1024
     assert 0 < free <= total
+
+
+def test_a_container_has_what_its_limit_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are cached give way, what its processes hold does not; more than its limit is nothing."""
+    monkeypatch.setattr(runtime, "CGROUP", tmp_path)
+    device = jax.devices("cpu")[0]
+
+    def free(limit: str, used: int) -> float:
+        for name, text in (("max", limit), ("current", str(used)), ("stat", "anon 500\ninactive_file 300\nslab 7\n")):
+            (tmp_path / f"memory.{name}").write_text(text)
+        return runtime.free_memory(device)
+
+    assert free("5000\n", 1000) == 5000 - 1000 + 300
+    assert free("5000\n", 9000) == 0
+    assert free("max\n", 1000) > 5000
 
 
 def test_anchors_that_do_not_fit_beside_each_other_run_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:

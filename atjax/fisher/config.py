@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from atjax.errors import UserError
+from atjax.errors import UserError, check_whole, is_whole
 from atjax.task import Level
 
 BY_EXAMPLE = ("empirical", "exact")
@@ -65,12 +65,13 @@ class FisherConfig:
     chunk: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "seeds", "ridge", "max_nodes", "draws"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"fisher.{name} must be positive; it is {getattr(self, name)}.")
-        for name in ("tolerance", "chunk"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"fisher.{name} must not be negative; it is {getattr(self, name)}.")
+        for name in ("hidden", "seeds", "max_nodes", "draws"):
+            check_whole(f"fisher.{name}", getattr(self, name))
+        check_whole("fisher.chunk", self.chunk, minimum=0)
+        if not self.ridge > 0:
+            raise UserError(f"fisher.ridge must be positive; it is {self.ridge}.")
+        if not self.tolerance >= 0:
+            raise UserError(f"fisher.tolerance must not be negative; it is {self.tolerance}.")
         if isinstance(self.statistic, str):
             object.__setattr__(self, "statistic", (self.statistic,))
         object.__setattr__(self, "statistic", ("alpha",) if self.statistic is None else tuple(self.statistic))
@@ -89,8 +90,8 @@ class FisherConfig:
                     f"fisher.estimator.{level} must be one of {', '.join(ESTIMATORS)}, or a function of your own as "
                     f"package.module.function; it is {chosen!r}."
                 )
-        if min(self.max_passes.values()) < 2:
-            raise UserError(f"fisher.max_passes must be at least 2; it is {dict(self.max_passes)}.")
+        if not all(is_whole(most, minimum=2) for most in self.max_passes.values()):
+            raise UserError(f"fisher.max_passes must hold whole numbers of at least 2; it is {dict(self.max_passes)}.")
 
     def by_example(self, level: Level) -> bool:
         """Whether the estimator of a level takes example after example, and not all of them in each draw."""

@@ -77,10 +77,16 @@ def widths(design: Design, hidden: int, num_outputs: int) -> int:
 def needed(gnn: GNN, examples: Examples, config: FisherConfig) -> int:
     """Bytes that the models of a design take on a device at most, about; on a CPU they take turns.
 
-    A pass goes over all nodes that models are calibrated on; those over batches of graphs are smaller.
+    A pass goes over all nodes that models are calibrated on; those over batches of graphs are smaller. Where neighbours
+    are in no lists, as those over edges with features or weights, every edge has a row of its own.
     """
     data = examples.fitting(gnn)
-    rows = len(data.weights) if isinstance(data, Batch) else max(map(len, data.counts))
+    rows = _rows(data) if isinstance(data, Batch) else max(map(len, data.counts))
     models = 1 if jax.default_backend() == "cpu" else config.seeds
     arrays = ARRAYS_OF_MAXIMUM if gnn.design.aggregation == "max" else ARRAYS
     return 4 * arrays * rows * models * widths(gnn.design, gnn.hidden, gnn.num_outputs)
+
+
+def _rows(batch: Batch) -> int:
+    """Rows that a layer makes of a batch, one for every node, and without lists of neighbours for every edge."""
+    return len(batch.weights) + (0 if batch.lists is not None else len(batch.graph.senders))
