@@ -18,7 +18,8 @@ def kendall_distance(matrix: pd.DataFrame, minimum_shared: int = MINIMUM_SHARED)
 
         tau_b = s_a . s_b / sqrt(|s_a|^2 |s_b|^2),
 
-    which handles ties as Kendall's tau-b does (SciPy's default). All tasks are done by three matrix products.
+    which handles ties as Kendall's tau-b does (SciPy's default). All tasks are done at once by matrix products, over the
+    pairs (i, i + k) for one k after the other: all pairs of a bank of many designs would be too many to hold.
 
     Args:
         matrix: Performances, [designs, T], NaN where a design was not run (see `atjax.bank.performance_matrix`).
@@ -30,13 +31,14 @@ def kendall_distance(matrix: pd.DataFrame, minimum_shared: int = MINIMUM_SHARED)
     """
     values = matrix.to_numpy(float).T
     known = (~np.isnan(values)).astype(float)
-    first, second = np.triu_indices(values.shape[1], 1)
-    left, right = values[:, first], values[:, second]
-    signs = (left > right).astype(float) - (left < right)  # 0 for NaN too, and right for -inf against -inf
-    counted = known[:, first] * known[:, second]
-    strict = (signs != 0) @ counted.T  # [a, b]: pairs untied on a, among those that b holds
+    agreed, strict = np.zeros((2, len(values), len(values)))
+    for k in range(1, values.shape[1]):
+        left, right = values[:, :-k], values[:, k:]
+        signs = (left > right).astype(float) - (left < right)  # 0 for NaN too, and right for -inf against -inf
+        agreed += signs @ signs.T
+        strict += (signs != 0) @ (known[:, :-k] * known[:, k:]).T  # [a, b]: pairs untied on a, among those that b holds
     with np.errstate(invalid="ignore", divide="ignore"):
-        tau = (signs @ signs.T) / np.sqrt(strict * strict.T)
+        tau = agreed / np.sqrt(strict * strict.T)
     distance = np.where(known @ known.T >= minimum_shared, np.clip((1 - tau) / 2, 0, 1), np.nan)
     np.fill_diagonal(distance, 0.0)
     return pd.DataFrame(distance, index=matrix.columns, columns=matrix.columns)
