@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from atjax import cli, config, levels
-from atjax.bank import build, store
+from atjax.bank import build, provenance, store
 from atjax.report import words
 from atjax.space import bank_designs
 
@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     designs = bank_designs(space, cli.whole(cfg.designs, "designs", 0))
     task = config.build_task(cfg)
     folder.mkdir(parents=True, exist_ok=True)
-    build.note_provenance(folder, command(HydraConfig.get().overrides.task))
+    provenance.note(folder, command(HydraConfig.get().overrides.task))
     with cli.progress(console) as bar:
         row = bar.add_task(f"{task.name}: train", total=len(designs))
         grown = build.train_designs(

@@ -13,10 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-from atjax.bank import append, load_bank, manage
+from atjax.bank import append, load_bank, provenance, store
 from atjax.bank.__main__ import main
-from atjax.bank.manage import merge, problems
+from atjax.bank.manage import describe, merge, problems
 from atjax.bank.store import claim
+from atjax.errors import UserError
 from atjax.space import bank_designs, paper_space
 
 
@@ -34,7 +35,7 @@ def test_info_shows_tasks_with_features_alone(tmp_path: Path, capsys: pytest.Cap
     bank = tiny.fill_bank(tmp_path / "bank", tasks=("a", "b"), designs=5)
     for key in load_bank(bank).where(task="b").records["key"]:
         (bank / "records" / f"{key}.shard.parquet").unlink()
-    rows = manage.describe(load_bank(bank)).set_index("task")
+    rows = describe(load_bank(bank)).set_index("task")
     assert rows[["records", "designs", "features"]].to_numpy().tolist() == [[5, 5, 1], [0, 0, 1]]
     assert rows["budget"].tolist() == ["quick", ""]
     assert main(["info", str(bank)]) == 0
@@ -115,6 +116,18 @@ def test_merging_adds_nothing_unless_all_can_be_read_and_the_target_be_written(
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
+@pytest.mark.parametrize("broken", ["one", "two", "new"])
+def test_merging_adds_nothing_where_a_provenance_cannot_be_read(broken: str, tmp_path: Path) -> None:
+    one, two, new = tmp_path / "one", tmp_path / "two", tmp_path / "new"
+    for folder, task in ((one, "a"), (two, "b")):
+        tiny.fill_bank(folder, tasks=(task,), designs=1)
+    new.mkdir()
+    (tmp_path / broken / "PROVENANCE.json").write_text('{"runs": 3}')
+    with pytest.raises(UserError, match=f"{broken}/PROVENANCE.json is not readable; move it elsewhere"):
+        merge(new, [one, two])
+    assert store.keys(new) == set()
+
+
 def test_names_with_brackets_are_shown_as_they_are(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     append(tmp_path, tiny.record("a[/b] [red]", "x" * 64, bank_designs(paper_space(), 1)[0], 0.5))
     assert main(["info", str(tmp_path)]) == 0
@@ -138,10 +151,10 @@ def test_merging_holds_the_lock_of_the_provenance_from_reading_to_writing(
 
         return call
 
-    monkeypatch.setattr("atjax.bank.manage.json.loads", watched(json.loads))
-    monkeypatch.setattr("atjax.bank.manage.write_text", watched(manage.write_text))
+    monkeypatch.setattr("atjax.bank.provenance.json.loads", watched(json.loads))
+    monkeypatch.setattr("atjax.bank.provenance.write_text", watched(provenance.write_text))
     merge(banks[0], [banks[1]])
-    assert free == [False] * 3
+    assert free == [True, True, False, False]  # both are looked at first, for what cannot be read
 
 
 def test_merging_keeps_failures_and_curves(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ import pytest
 import tiny
 
 import atjax
-from atjax.bank import Bank, load_bank, store
+from atjax.bank import Bank, load_bank, provenance, store
 from atjax.bank import build as bank_build
 from atjax.bank.manage import problems
 from atjax.errors import UserError
@@ -164,7 +164,7 @@ def test_provenance_of_a_sweep_has_a_command_for_each_job(tmp_path: Path, monkey
 def test_a_broken_provenance_is_told(text: str, tmp_path: Path) -> None:
     (tmp_path / "PROVENANCE.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(UserError, match="is not readable; move it elsewhere"):
-        bank_build.note_provenance(tmp_path, ["x"])
+        provenance.note(tmp_path, ["x"])
 
 
 def test_the_progress_is_told(tmp_path: Path) -> None:

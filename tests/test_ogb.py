@@ -210,7 +210,10 @@ def test_faults_are_named(tmp_path: Path, table: str, text: str | None, message:
     ("options", "message"),
     [
         ({"features": "all"}, "features='all' is unknown; choose from auto, given, categories, degree"),
-        ({"loss": "hinge"}, "loss='hinge' is unknown; choose from auto, cross_entropy, binary_cross_entropy, mse"),
+        *(
+            ({"loss": loss}, f"loss='{loss}' is unknown; choose from auto, cross_entropy, mse")
+            for loss in ("hinge", "binary_cross_entropy")
+        ),
         ({"metric": "f1"}, "metric='f1' is unknown; choose from auto, accuracy, roc_auc, average_precision, mae, rmse"),
         ({"split": "time"}, "split='time' is unknown; choose from random, scaffold"),
         ({"target": True}, "target=True is no column"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import hashlib
 import json
 import threading
@@ -24,11 +23,9 @@ from pathlib import Path
 import jax
 
 from atjax import runtime
-from atjax.atomic import write_text
 from atjax.bank import store
-from atjax.bank.records import FeatureRow, Record, feature_key, record_key
+from atjax.bank.records import FeatureRow, Record, feature_key, now, record_key
 from atjax.budget import Budget
-from atjax.errors import UserError
 from atjax.feature import task_feature
 from atjax.fisher import FisherConfig
 from atjax.model.gnn import GNN
@@ -37,11 +34,6 @@ from atjax.task import Task
 from atjax.train import Fit, fit, program_of
 
 Progress = Callable[[int, int, str], None]
-
-
-def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def record_of(task: Task, outcome: Fit) -> Record:
@@ -319,23 +311,3 @@ def add_missing(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> None:
 def _whole(outcome: Fit) -> bool:
     """Not stopped: what was says nothing of a whole training, and its record would stand in its place."""
     return outcome.state != "stopped"
-
-
-def note_provenance(folder: Path, command: Sequence[str]) -> None:
-    """Add a command, with versions, date and machine class, to the bank's PROVENANCE.json; a repeat replaces itself.
-
-    Raises:
-        UserError: The file is there and holds something else.
-    """
-    path = folder / "PROVENANCE.json"
-    with store.exclusively(folder, "provenance"):
-        try:
-            runs = json.loads(path.read_text())["runs"] if path.exists() else []
-            if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
-                raise TypeError("runs are no list of objects")
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is not readable; move it elsewhere and start again.") from error
-        run = {"command": " ".join(command), "date": now(), "device": runtime.device(), "versions": runtime.versions()}
-        same = ("command", "versions")
-        runs = [old for old in runs if any(old.get(what) != run[what] for what in same)] + [run]
-        write_text(path, json.dumps({"runs": runs}, indent=1) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from atjax.atomic import replacing, write_text
-from atjax.bank import store
+from atjax.bank import provenance, store
 from atjax.bank.records import (
     FEATURE_SCHEMA,
     RECORD_SCHEMA,
@@ -96,8 +95,10 @@ def merge(target: Path, sources: Sequence[str | Path]) -> int:
         UserError: A source cannot be read, and nothing is added then; or the target cannot be written.
     """
     check_target(target, "The bank to merge into")
+    banks = [store.load_bank(source) for source in sources]
+    _, *runs = [provenance.runs_of(folder) for folder in (target, *(bank.path for bank in banks))]
     added = 0
-    for bank in [store.load_bank(source) for source in sources]:
+    for bank, noted in zip(banks, runs):
         held = store.keys(target)
         new = bank.records[~bank.records["key"].isin(held)]
         for record in frame_records(new):
@@ -106,23 +107,9 @@ def merge(target: Path, sources: Sequence[str | Path]) -> int:
         for row in rows[[name for name in FEATURE_SCHEMA.names if name != "key"]].to_dict("records"):
             store.append_feature(target, FeatureRow(**{str(name): value for name, value in row.items()}))
         added += len(new) + len(rows)
-        _merge_provenance(target, bank.path)
+        provenance.add(target, noted)
     store.compact(target)
     return added
-
-
-def _merge_provenance(target: Path, source: Path) -> None:
-    runs: list[object] = []
-    with store.exclusively(target, "provenance"):
-        for folder in (target, source):
-            path = folder / "PROVENANCE.json"
-            try:
-                old = json.loads(path.read_text())["runs"] if path.exists() else []
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(f"{path} is not readable; move it elsewhere and start again.") from error
-            runs += [run for run in old if run not in runs]
-        if runs:
-            write_text(target / "PROVENANCE.json", json.dumps({"runs": runs}, indent=1) + "\n")
 
 
 def export(bank: Bank, file: Path) -> None:

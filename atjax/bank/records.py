@@ -7,6 +7,7 @@ The paper's bank is B = {(task, trials (M, H, l))} (section 3); a `Record` is on
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import math
 from collections.abc import Sequence
@@ -95,6 +96,11 @@ _DESIGN_COLUMNS = {name: name if name != "epochs" else "design_epochs" for name 
 
 def _hash(*parts: object) -> str:
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second, as the dates of rows are."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def record_key(content_hash: str, design: Any, seed: int, budget: str) -> str:

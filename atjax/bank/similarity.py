@@ -18,8 +18,8 @@ def kendall_distance(matrix: pd.DataFrame, minimum_shared: int = MINIMUM_SHARED)
 
         tau_b = s_a . s_b / sqrt(|s_a|^2 |s_b|^2),
 
-    which handles ties as Kendall's tau-b does (SciPy's default). All tasks are done at once by matrix products, over the
-    pairs (i, i + k) for one k after the other: all pairs of a bank of many designs would be too many to hold.
+    which handles ties as Kendall's tau-b does (SciPy's default). All tasks are done at once by matrix products, over
+    the pairs (i, i + k) for one k after the other: all pairs of a bank of many designs would be too many to hold.
 
     Args:
         matrix: Performances, [designs, T], NaN where a design was not run (see `atjax.bank.performance_matrix`).

@@ -20,8 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+import atjax.encoding
 import atjax.graphs
 import atjax.task
+import atjax.values
 from atjax.atomic import write_chunks
 from atjax.config import cache_dir
 
@@ -104,5 +106,5 @@ def _path(name: str) -> Path:
 @functools.cache
 def _code() -> str:
     """Hash of the code that turns files into arrays: what older code has parsed is parsed anew."""
-    others = [Path(module.__file__ or "") for module in (atjax.graphs, atjax.task)]
+    others = [Path(module.__file__ or "") for module in (atjax.encoding, atjax.graphs, atjax.task, atjax.values)]
     return name_entry("code", (path.read_bytes() for path in [*sorted(Path(__file__).parent.glob("*.py")), *others]))

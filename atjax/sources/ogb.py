@@ -23,7 +23,7 @@ from atjax.sources.features import categories, degrees
 from atjax.sources.files import obtain, plain_name, read_archive
 from atjax.sources.parsed import Parsed
 from atjax.sources.text import read_table
-from atjax.task import Graphs, Level, Loss, Metric, Split, Task, hash_arrays
+from atjax.task import Graphs, Level, Metric, Split, Task, hash_arrays
 
 PUBLISHED = "https://snap.stanford.edu/ogb/data"
 """Where the sets are published."""
@@ -83,7 +83,7 @@ def load(
         UserError: The file is absent, broken or not the expected one; a value is unknown.
     """
     plain_name(name, "dataset", dataset)
-    options = {"features": (features, get_args(Features)), "loss": (loss, ("auto", *get_args(Loss)))}
+    options = {"features": (features, get_args(Features)), "loss": (loss, ("auto", "cross_entropy", "mse"))}
     for option, (value, known) in (options | {"metric": (metric, ("auto", *get_args(Metric)))}).items():
         if value not in known:
             raise UserError(f"{name}: {option}={value!r} is unknown; choose from {', '.join(known)}.")
