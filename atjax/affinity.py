@@ -67,9 +67,9 @@ def mean_distances(
     """d_e of a novel task to T tasks, [T]: mean over projections trained on these tasks.
 
     Args:
-        features: Of the T tasks, [T, A].
+        features: Of the T tasks, [T, E].
         distances: d_g between them, [T, T], NaN where it is not known.
-        novel: Feature of the novel task, [A].
+        novel: Feature of the novel task, [E].
         seed: Of the first projection; the others take the seeds that follow.
         config: Settings of the projection; the defaults if None.
 

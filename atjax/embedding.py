@@ -72,7 +72,7 @@ class ProjectionConfig:
 
 
 class Weights(NamedTuple):
-    """Parameters of g: w1 [A, H], b1 [H], w2 [H, D], b2 [D], with H the hidden width."""
+    """Parameters of g: w1 [E, H], b1 [H], w2 [H, D], b2 [D], with E the entries of a feature and H the hidden width."""
 
     w1: jax.Array
     b1: jax.Array
@@ -86,8 +86,8 @@ class Projection:
 
     Attributes:
         weights: Parameters of g.
-        shift: Subtracted from the inputs, [A].
-        scale: The inputs are then divided by it, [A].
+        shift: Subtracted from the inputs, [E].
+        scale: The inputs are then divided by it, [E].
         config: What it was trained with.
         losses: Loss of every iteration, [iterations].
     """
@@ -99,7 +99,7 @@ class Projection:
     losses: np.ndarray
 
     def embed(self, features: np.ndarray) -> np.ndarray:
-        """Embeddings of norm 1, float32 [..., D], of task features [..., A].
+        """Embeddings of norm 1, float32 [..., D], of task features [..., E].
 
         The features must be of the kind that the projection was trained on.
         """
@@ -108,7 +108,7 @@ class Projection:
 
 
 def normalize(features: np.ndarray) -> np.ndarray:
-    """Task features z_f of norm 1 from means over initialisations, [..., A] (section 4.2)."""
+    """Task features z_f of norm 1 from means over initialisations, [..., E] (section 4.2)."""
     return features / np.maximum(np.linalg.norm(features, axis=-1, keepdims=True), _SMALLEST)
 
 
@@ -118,7 +118,7 @@ def embedding_distance(embeddings: np.ndarray, embedding: np.ndarray) -> np.ndar
 
 
 def project(weights: Weights, inputs: jax.Array) -> jax.Array:
-    """g and its normalisation: [..., A] to [..., D] of norm 1."""
+    """g and its normalisation: [..., E] to [..., D] of norm 1."""
     hidden = jax.nn.relu(matmul(inputs, weights.w1) + weights.b1)
     z = matmul(hidden, weights.w2) + weights.b2
     return z / jnp.sqrt(jnp.sum(z**2, axis=-1, keepdims=True) + _SMALLEST)
@@ -169,7 +169,7 @@ def train_projection(
     One program for all iterations, compiled once for given shapes and settings.
 
     Args:
-        features: Of T tasks, means over initialisations of what A anchors yield, [T, A] (`TaskFeature.mean`).
+        features: Of T tasks, means over initialisations of their E entries, [T, E] (`TaskFeature.mean`).
         distances: d_g between the tasks, [T, T], NaN where it is not known.
         seed: Seed of the initialisation and of the triplets.
         config: Settings; the defaults if None.
@@ -189,7 +189,7 @@ def train_projection(
     shift, scale = np.zeros(inputs.shape[1]), np.ones(inputs.shape[1])
     if config.inputs != "paper":
         shift, scale = inputs.mean(axis=0), inputs.std(axis=0)
-        scale = np.where(scale > 1e-6, scale, 1.0)  # an anchor that all tasks agree on tells nothing
+        scale = np.where(scale > 1e-6, scale, 1.0)  # an entry that all tasks agree on tells nothing
     standardised = jnp.asarray((inputs - shift) / scale, jnp.float32)
     # Random numbers are drawn by numpy: XLA takes longer to compile its generator than to train.
     rng = np.random.default_rng(seed)

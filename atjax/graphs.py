@@ -14,7 +14,7 @@ from atjax.errors import UserError
 from atjax.values import as_edge_rows, as_features, as_whole
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Graphs:
     """G graphs with V nodes and E directed edges in all, concatenated.
 

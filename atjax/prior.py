@@ -49,7 +49,7 @@ class PriorConfig:
     """Settings of the prior.
 
     Attributes:
-        name: ``product``, ``rank``, ``calibrated``, or the user's own; names the prior in every output.
+        name: ``product``, ``rank``, ``calibrated``, ``frugal``, or the user's own; names the prior in every output.
         top_k: K, the designs of a task that count as its best; never more than a quarter of its designs.
         threshold: Largest embedding distance d_e (between 0 and 2) of a close task.
         epsilon: Share of the uniform distribution.

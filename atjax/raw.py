@@ -51,7 +51,7 @@ class Where:
         return say(int(number))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RawGraphs:
     """G graphs with V nodes and E edges in all, one graph after another, nodes numbered through.
 

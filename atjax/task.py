@@ -58,7 +58,7 @@ within less than 1.
 """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Ids of the training, validation and test examples (graphs, nodes or pairs), each ascending int64."""
 
@@ -80,7 +80,7 @@ class Split:
         return hash_arrays("split", [self.train, self.validation, self.test])[:16]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """A graph-learning task (paper, Definition 1: a dataset with a loss and a metric).
 

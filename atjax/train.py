@@ -67,7 +67,7 @@ class Curve:
     test: list[float] = dataclasses.field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """The outcome of one training.
 

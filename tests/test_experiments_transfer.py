@@ -52,6 +52,17 @@ def test_no_search_tries_a_design_twice_or_one_without_results(method: str, whol
     assert (tried[len(done) :] == -1).all()
 
 
+def test_what_is_kept_of_replays_is_told_apart_by_all_that_they_depend_on() -> None:
+    """By how long trainings took, too, which `prior=frugal` reads, and by which tasks a search may know."""
+    plain = bank()
+    others = (
+        dataclasses.replace(plain, seconds=2 * plain.seconds + 1),
+        dataclasses.replace(plain, tasks=("v", "w", "x", "y", "links_v")),
+    )
+    assert len({each.key for each in (plain, *others)}) == 3
+    assert bank().key == plain.key
+
+
 def test_nothing_of_the_left_out_task_reaches_its_prior() -> None:
     some, rng = bank(), np.random.default_rng(1)
     other = some.validation.copy()

@@ -246,6 +246,15 @@ def square(nodes: np.ndarray | sparse.csr_matrix, *, extra: int = 0, chord: bool
     return Graphs.from_edges(nodes, ends[:, 0], ends[:, 1], np.array([4]))
 
 
+def test_tasks_are_compared_by_identity() -> None:
+    """Their arrays have no truth value; what they hold is compared by `content_hash`."""
+    task, same = (graph_task(np.array([0, 1] * 10)) for _ in range(2))
+    assert task.content_hash == same.content_hash
+    assert task != same
+    assert task in [same, task]
+    assert len({task, same, task.graphs, same.graphs, task.split(0), same.split(0)}) == 6
+
+
 def test_content_hash_ignores_what_does_not_matter() -> None:
     nodes, labels = np.array([[1.0, 0], [0, 2], [0, 0], [0, -0.0]]), np.array([0, 1, 2, -1])
     task = node_task(square(nodes), labels)

@@ -42,7 +42,7 @@ _RENAMED = {"alphas": "values"}
 """Columns of banks that an earlier version has written, and what they are called now."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Bank:
     """A bank in memory.
 

@@ -132,7 +132,7 @@ class Follow:
 
     Attributes:
         ranking: What the bank says.
-        then: Proposes once all ranked designs have been tried; the last design again if None.
+        then: Proposes once all ranked designs have been tried; if None, any of them is proposed again.
     """
 
     def __init__(self, ranking: Ranking, then: Rule | None = None) -> None:

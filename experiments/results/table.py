@@ -53,13 +53,17 @@ def picked(result: Result, trials: int) -> float | None:
 
 
 def collect(folder: Path) -> pd.DataFrame:
-    """Scores of complete searches under a folder, a row for each task and seed, a column for each of `methods`."""
+    """Scores of complete searches under a folder, a row for each task and seed, a column for each of `methods`.
+
+    Only of searches as they are by default: other algorithms and budgets have results of their own.
+    """
     rows: dict[tuple[str, int], dict[str, object]] = defaultdict(dict)
     for run in find([folder]):
         result = run.result
         prior = result.get("prior_name", "")
         counts = TRIALS.get(prior, ())
-        if result["state"] == "complete" and counts and len(result["trials"]) == counts[-1]:
+        plain = (result["algorithm"], result["budget"]["name"]) == ("random", "quick")
+        if plain and result["state"] == "complete" and counts and len(result["trials"]) == counts[-1]:
             row = rows[result["task"]["name"], result["seed"]]
             row.update({f"{prior}_{trials}": picked(result, trials) for trials in counts})
     return pd.DataFrame(

@@ -161,7 +161,8 @@ def main() -> None:
     bank, file = embedded_bank(), chosen.out / "coverage.csv"
     known = bank.records.loc[bank.records["state"] == "complete", [*KEYS, *SCORES]]
     if file.exists():
-        known = pd.concat([known, pd.read_csv(file)], ignore_index=True)
+        # What the bank has come to hold since counts once.
+        known = pd.concat([known, pd.read_csv(file)], ignore_index=True).drop_duplicates(KEYS)
     paths: dict[tuple[str, float], list[str]] = {}
     for task in bank.features["task"].drop_duplicates():
         of_task = {coverage: first_designs(bank, task, coverage) for coverage in COVERAGES}

@@ -34,8 +34,12 @@ def passes(mean: np.ndarray, target: float) -> float:
     return float(reached[0] + 1) if len(reached) else np.inf
 
 
+MOST = 1000
+"""Random designs that trials can be worth."""
+
+
 def random_shares(shares: np.ndarray) -> np.ndarray:
-    """The expected best rank share of n = 1 .. N random designs without repeats, exactly, [N]; shares [N].
+    """The expected best rank share of n = 1 .. min(N, `MOST`) random designs without repeats, exactly; shares [N].
 
     The best of n is the k-th of N by rank with probability C(N - k, n - 1) / C(N, n).
     """
@@ -48,7 +52,7 @@ def random_shares(shares: np.ndarray) -> np.ndarray:
             log = gammaln(m + 1) - gammaln(k + 1) - gammaln(np.maximum(m - k, 0) + 1)
         return np.where(m >= k, log, -np.inf)
 
-    expected = np.empty(min(total, 1000))
+    expected = np.empty(min(total, MOST))
     for n in range(1, len(expected) + 1):
         log = choose(total - place, np.full(total, n - 1)) - choose(np.array(total), np.array(n))
         expected[n - 1] = np.exp(log) @ ordered

@@ -75,7 +75,8 @@ class Recorded:
     def key(self) -> str:
         """The bank's name and a hash of what searches depend on, code included, so that none is taken for another."""
         named = [each[name] for each in (self.features, self.losses) for name in sorted(each)]
-        arrays = (self.rows, self.levels.astype("S"), self.validation, self.known, *named)
+        others = [self.others(task) for task in range(len(self.tasks))]
+        arrays = (self.rows, self.levels.astype("S"), self.validation, self.known, self.seconds, *others, *named)
         content = b"".join(array.tobytes() for array in arrays) + repr(self.best).encode() + _code()
         return f"{self.name}-{hashlib.sha256(content).hexdigest()[:8]}"
 
@@ -108,7 +109,7 @@ def _code() -> bytes:
     """What decides how searches go: the rules, the priors and their settings."""
     package, here = Path(atjax.__file__).parent, Path(__file__).parent
     files = [here / "priors.py", here / "replay.py", *sorted((package / "samplers").glob("*.py"))]
-    files += [package / f"{name}.py" for name in ("affinity", "embedding", "prior", "ranking")]
+    files += [package / f"{name}.py" for name in ("affinity", "bank/similarity", "embedding", "prior", "ranking")]
     return (
         b"".join(file.read_bytes() for file in files) + repr([config.load("prior", name) for name in PRIORS]).encode()
     )

@@ -1,6 +1,6 @@
 """The bank as a benchmark: every task left out in turn, searches replayed on its recorded results.
 
-    python experiments/transfer/run.py                              # all banks at hand, all methods, 200 seeds
+    python experiments/transfer/run.py                              # all banks but embedded-one-split, 200 seeds
     python experiments/transfer/run.py --bank nas-bench-graph --simulation
     python experiments/transfer/run.py --tables-only
     python experiments/transfer/run.py --bank embedded-one-split --method "product random" --method "rank, fisher"

@@ -110,7 +110,7 @@ class Tables:
         compared = ((SHORT, SHORT), (SHORT, 10), (10, 10), (self.trials, self.trials))
         columns = [f"{n} trials are worth (random trials)" for n in (SHORT, 10)]
         columns += [f"gain at {own} over random {random}" for own, random in compared]
-        tasks = ["tasks where 3 pass random 10", "tasks more than 1 s.e. below random at 30"]
+        tasks = ["tasks where 3 pass random 10", f"tasks more than 1 s.e. below random at {self.trials}"]
         yield from head(["method", *columns, *tasks])
         values = [self._worth, worth(self.bank, self.found, 10)]
         for method in self.found:
