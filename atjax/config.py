@@ -21,7 +21,7 @@ import pooch
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
-from atjax.errors import UserError
+from atjax.errors import UserError, first_line
 from atjax.task import Task
 
 FIXED_KEYS = frozenset({"_target_", "root"})
@@ -203,7 +203,7 @@ def build(node: DictConfig) -> Any:
         if isinstance(cause, UserError):
             raise cause from None
         values = ", ".join(f"{key!s}={value}" for key, value in node.items() if key != "_target_")
-        reason = (str(cause or error).strip().splitlines() or [type(cause).__name__])[0]
+        reason = first_line(cause or error)
         raise UserError(f"{node.get('_target_')} does not take {values} ({reason}); mend these values.") from error
 
 

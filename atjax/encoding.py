@@ -24,7 +24,7 @@ DEGREE_CAP = 64
 """Degrees from here on share one feature: few nodes have them, and no single hub must set the number of features."""
 
 LARGEST = float(np.finfo(np.float32).max)
-"""Largest number that a feature may be."""
+"""Largest number that is read: all end up in single precision."""
 
 KEPT = (str, int, float, bool)
 """Types of the words and numbers that a model keeps as they are; it keeps labels of other types in words."""

@@ -17,3 +17,8 @@ def check_whole(name: str, value: object, minimum: int = 1) -> None:
     """Raise UserError where a setting of this name is not `is_whole`."""
     if not is_whole(value, minimum):
         raise UserError(f"{name} must be a whole number of at least {minimum}; it is {value!r}.")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, or its kind where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -86,7 +86,7 @@ def task_feature(
             found = task_statistics(task, config, names, seed=seed, progress=progress)
         except runtime.DEVICE_FAILURES as error:
             raise UserError(
-                f"{task.name}: the device gave up in the Fisher stage ({runtime.out_of(error)}); bound its memory by "
+                f"{task.name}: the device gave up in the Fisher stage ({runtime.gave_up(error)}); bound its memory by "
                 "fisher.chunk=1024, which changes no result, or search with search.prior=uniform."
             ) from error
         _check(task, found)

@@ -56,6 +56,12 @@ class Graphs:
         return int(self.nodes.shape[1])
 
     @property
+    def nonzero(self) -> float:
+        """Share of the node features that are not 0."""
+        count = np.count_nonzero(self.nodes if isinstance(self.nodes, np.ndarray) else self.nodes.data)
+        return float(count / max(self.nodes.shape[0] * self.nodes.shape[1], 1))
+
+    @property
     def num_edge_features(self) -> int:
         """K, 0 if there are none."""
         return 0 if self.edges is None else int(self.edges.shape[1])

@@ -41,7 +41,6 @@ def meta_features(task: Task, seed: int = 0) -> dict[str, float]:
     train = task.split(seed).train
     graphs = task.graphs.take(train) if task.level == "graph" else task.graphs
     degree = np.bincount(graphs.receivers, minlength=int(graphs.n_node.sum()))
-    width = graphs.num_features
     return {
         "log_examples": float(np.log(len(train))),
         "log_nodes": float(np.log(graphs.n_node.mean())),
@@ -52,8 +51,8 @@ def meta_features(task: Task, seed: int = 0) -> dict[str, float]:
         "classes": 0.0 if task.loss == "mse" else float(task.num_outputs),
         "label_entropy": label_entropy(task, train),
         "homophily": homophily(task, train),
-        "log_features": float(np.log(width)),
-        "sparsity": 1 - _nonzeros(graphs.nodes) / (len(degree) * width),
+        "log_features": float(np.log(graphs.num_features)),
+        "sparsity": 1 - graphs.nonzero,
     }
 
 
@@ -106,7 +105,3 @@ def homophily(task: Task, train: np.ndarray) -> float:
     one, other = label[task.graphs.senders[between]], label[task.graphs.receivers[between]]
     known = ~np.isnan(one) & ~np.isnan(other)
     return float(np.mean(one[known] == other[known])) if known.any() else 0.0
-
-
-def _nonzeros(matrix: np.ndarray | sparse.csr_matrix) -> int:
-    return int(np.count_nonzero(matrix.data if sparse.issparse(matrix) else matrix))

@@ -89,7 +89,7 @@ def overview(task: Task) -> Overview:
         density=density(graphs),
         homophily=homophily(task, labelled) if shares else None,
         features=graphs.num_features,
-        nonzero=_share_nonzero(graphs),
+        nonzero=graphs.nonzero,
         constant=int(np.sum(low == high)),
         classes=np.bincount(task.labels[labelled], minlength=task.num_outputs) if classes else None,
         names=class_names(task),
@@ -185,9 +185,3 @@ def _range(graphs: Graphs) -> tuple[np.ndarray, np.ndarray]:
     if isinstance(nodes, np.ndarray):
         return nodes.min(axis=0), nodes.max(axis=0)
     return nodes.min(axis=0).toarray().ravel(), nodes.max(axis=0).toarray().ravel()
-
-
-def _share_nonzero(graphs: Graphs) -> float:
-    nodes = graphs.nodes
-    count = np.count_nonzero(nodes if isinstance(nodes, np.ndarray) else nodes.data)
-    return count / max(nodes.shape[0] * nodes.shape[1], 1)

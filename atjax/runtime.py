@@ -11,6 +11,8 @@ from pathlib import Path
 
 import jax
 
+from atjax.errors import first_line
+
 VERSION = "0.1.0"
 """Of atjax; `pyproject.toml` says the same."""
 
@@ -50,9 +52,9 @@ def free_memory(device: jax.Device) -> float:
     return min(found)
 
 
-def out_of(error: BaseException) -> str:
-    """What a device says as it gives up (`DEVICE_FAILURES`): its first line, of at most 300 letters."""
-    return (str(error).strip().splitlines() or ["out of memory"])[0][:300]
+def gave_up(error: BaseException) -> str:
+    """What a device says as it gives up (`DEVICE_FAILURES`), 300 letters at most."""
+    return first_line(error)[:300] if str(error).strip() else "out of memory"
 
 
 def device() -> str:

@@ -67,7 +67,7 @@ class Curve:
     test: list[float] = dataclasses.field(default_factory=list)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Fit:
     """The outcome of one training.
 
@@ -349,7 +349,7 @@ def fit(
         try:
             outcome = _fit(task, gnn, blank, budget.batch_size, progress, stop)
         except runtime.DEVICE_FAILURES as error:
-            outcome = dataclasses.replace(blank, reason=runtime.out_of(error))
+            outcome = dataclasses.replace(blank, reason=runtime.gave_up(error))
     return dataclasses.replace(outcome, seconds=time.perf_counter() - start, compile_seconds=compiled.seconds)
 
 

@@ -38,7 +38,7 @@ def report() -> dict[str, Any]:
     anchors = [PLAIN, design("general", "sum")]
     found: dict[str, Any] = {"available": len(jax.local_devices())}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(engine.FORMS, "moments", listen)
+        patch.setitem(engine.MADE_BY, "moments", listen)
         patch.setattr(preparation, "random_models", random_models)
         real_fit = engine.fitted
 

@@ -318,7 +318,10 @@ def _write(path: Path, table: pa.Table, **options: object) -> None:
 
 @contextlib.contextmanager
 def _flock(path: Path, *, wait: bool, shared: bool = False) -> Iterator[bool]:
-    """Hold a kernel lock on a file, made if need be; False if another holds it and we do not wait."""
+    """Hold a kernel lock on a file, made if need be; False if another holds it and we do not wait.
+
+    Where there are no locks this raises `OSError`, unlike `atjax.atomic.lock`: writers that go on would lose records.
+    """
     import fcntl  # POSIX only: kept from those who only read a bank
 
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,9 +29,9 @@ from atjax.fisher.estimators import Fitted, diagonal, factors, gram, moments, sk
 from atjax.fisher.examples import Examples, draw_examples
 from atjax.fisher.learning import Descent, Readout, descent, readout
 from atjax.fisher.memory import memory_of, needed
-from atjax.fisher.models import over_models
 from atjax.fisher.moments import Reduced
 from atjax.fisher.preparation import fitted, starting_models
+from atjax.fisher.programs import over_models
 from atjax.fisher.statistics import Statistic, reads, resolve
 from atjax.model.gnn import GNN, build
 from atjax.space import ANCHORS, Design
@@ -54,7 +54,7 @@ class Values(NamedTuple):
 
 Form = Reduced | Readout | Descent
 
-FORMS: dict[str, Callable[[Fitted, FisherConfig], Form]] = {
+MADE_BY: dict[str, Callable[[Fitted, FisherConfig], Form]] = {
     "moments": moments,
     "diagonal": diagonal,
     "gram": gram,
@@ -62,7 +62,7 @@ FORMS: dict[str, Callable[[Fitted, FisherConfig], Form]] = {
     "readout": readout,
     "descent": descent,
 }
-"""The forms that statistics read, and what yields them."""
+"""What makes each of the forms that statistics read (`atjax.fisher.statistics.FORMS`)."""
 
 
 def design_statistics(
@@ -93,7 +93,7 @@ def design_statistics(
         if form == "diagonal" and config.tolerance > 0:
             held[form] = diagonal(models, config, certain)
         else:
-            held[form] = FORMS[form](models, config)
+            held[form] = MADE_BY[form](models, config)
     return [evaluate(statistic, held[reads(statistic)]) for statistic in chosen]
 
 

@@ -33,9 +33,9 @@ from atjax.fisher.disjoint import separable
 from atjax.fisher.examples import BLOCKS, Chunk, Examples
 from atjax.fisher.gradients import graph_rows, node_rows, split_params
 from atjax.fisher.kronecker import Squares, graph_inputs, node_factors, sketched_factors, slot_factors
-from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Diagonal, Factors, Gram, Layer, Moments, stages
 from atjax.fisher.own import imported
+from atjax.fisher.programs import over_models, program
 from atjax.fisher.score_products import self_product, slot_products, whole
 from atjax.fisher.slots import SlotIndex
 from atjax.fisher.sums import ByExample, ByLabels, BySketch, Found, Source, summed
@@ -132,6 +132,7 @@ class Plan(NamedTuple):
         name, examples = config.estimator[models.task.level], models.examples
         layouts = examples.layouts(models.depth)
         if name in EXAMPLES:
+            # In as many blocks as the examples were dealt into (`Taken.of`).
             whole = examples.sampled == examples.population and not early
             units, counts = examples.blocks(layouts, 1 if whole else BLOCKS)
             cotangents = models.cotangents(EXAMPLES[name])

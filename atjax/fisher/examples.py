@@ -231,7 +231,7 @@ class Taken(NamedTuple):
         count = min(len(train), max(2, config.max_passes[task.level] // directions))
         chosen = np.sort(rng.choice(train, count, replace=False)) if count < len(train) else train
         fit = chosen if config.fit_on == "sampled" and config.by_example(task.level) else train
-        # Blocks for standard errors, unless all is exact anyway.
+        # Blocks for standard errors, unless all is exact anyway; `Plan.of` cuts examples into blocks by the same rule.
         blocks = 1 if len(chosen) == len(train) and config.tolerance == 0 else BLOCKS
         return cls(train, chosen, fit, blocks, rng)
 

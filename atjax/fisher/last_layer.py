@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from atjax.fisher.models import over_models, program
+from atjax.fisher.programs import over_models, program
 from atjax.likelihood import negative_log_likelihood
 from atjax.products import einsum, matmul
 from atjax.task import Loss

@@ -27,9 +27,9 @@ from atjax.fisher.config import FisherConfig
 from atjax.fisher.estimators import Fitted
 from atjax.fisher.examples import Taken, filled_up
 from atjax.fisher.last_layer import fit_last_layer
-from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Array, Estimate, jackknife
 from atjax.fisher.preparation import prepare, starting_models
+from atjax.fisher.programs import over_models, program
 from atjax.likelihood import negative_log_likelihood
 from atjax.model.gnn import GNN, Variables
 from atjax.products import einsum

@@ -17,7 +17,7 @@ from atjax.batch import Batch
 from atjax.fisher.config import FisherConfig
 from atjax.fisher.examples import Examples
 from atjax.fisher.last_layer import LastLayer, fit_last_layer
-from atjax.fisher.models import over_models, program
+from atjax.fisher.programs import over_models, program
 from atjax.model.gnn import GNN, Variables, initialize
 from atjax.model.taps import linear_outputs
 from atjax.refinement import Refined

@@ -24,8 +24,8 @@ from atjax.fisher.cotangents import Cotangents
 from atjax.fisher.disjoint import slot_sums
 from atjax.fisher.examples import Chunk
 from atjax.fisher.gradients import graph_sums, node_sums
-from atjax.fisher.models import over_models, program
 from atjax.fisher.moments import Sizes, layer_products, layer_totals
+from atjax.fisher.programs import over_models, program
 from atjax.fisher.slots import SlotIndex
 from atjax.model.gnn import GNN, Params, Variables
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy import sparse
 
-from atjax.errors import UserError
+from atjax.errors import UserError, first_line
 from atjax.task import canonical_csr
 
 SIZE_LIMIT = 2**27
@@ -40,7 +40,7 @@ def read_array(members: Mapping[str, bytes], key: str) -> np.ndarray:
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = header(stream)
     except Exception as error:  # A damaged header raises almost anything.
-        raise UserError(f"the array {key} cannot be read ({_first_line(error)})") from None
+        raise UserError(f"the array {key} cannot be read ({first_line(error)})") from None
     if dtype.kind not in KINDS:
         raise UserError(f"the array {key} is of type {dtype}, which is not allowed; save it as numbers")
     length = len(content) - stream.tell()
@@ -111,7 +111,3 @@ def class_labels(array: np.ndarray, key: str) -> np.ndarray:
             "is missing"
         )
     return labels.astype(np.int32)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

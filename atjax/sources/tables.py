@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pa_parquet
 
 from atjax.encoding import Encoding
-from atjax.errors import UserError
+from atjax.errors import UserError, first_line
 from atjax.interop import WEIGHT
 from atjax.raw import RawGraphs, Where, parts_of_words
 from atjax.sources.decode import as_utf8
@@ -86,7 +86,7 @@ class Table:
             _ = table.column_names  # which are text only if they can be decoded
             return table
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise UserError(f"{self.file} is no Parquet file, or a damaged one ({_first_line(error)})") from None
+            raise UserError(f"{self.file} is no Parquet file, or a damaged one ({first_line(error)})") from None
 
     def _csv(self, text: bytes) -> pa.Table:
         header = text.lstrip().split(b"\n", 1)[0].decode()
@@ -110,7 +110,7 @@ class Table:
                     f"{self.row(row - 2)} has {got} columns, but the header has {expected}; mend it, or put what holds "
                     "a separator in quotes"
                 ) from None
-            raise UserError(f"{self.file} cannot be read as a table ({_first_line(error)}); mend it") from None
+            raise UserError(f"{self.file} cannot be read as a table ({first_line(error)}); mend it") from None
 
     def row(self, number: int) -> str:
         """Where a row stands, counted from 1 below the header."""
@@ -377,7 +377,3 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 def _numpy(column: Any) -> np.ndarray:
     return column.to_numpy() if isinstance(column, pa.ChunkedArray) else column.to_numpy(zero_copy_only=False)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

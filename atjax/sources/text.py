@@ -10,14 +10,11 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
+from atjax.encoding import LARGEST
 from atjax.errors import UserError
 
 ALPHABET: Mapping[type, bytes] = {np.int64: b"0123456789+-, \t\r\n", np.float64: b"0123456789+-.eE, \t\r\n"}
 """All that a table of numbers may consist of: pyarrow would take hexadecimal numbers, infinities and names of null."""
-
-
-LARGEST = float(np.finfo(np.float32).max)
-"""Largest number that is read: all end up in single precision."""
 
 
 def read_table(content: bytes, file: str, dtype: type, columns: int | None, *, missing: bool = False) -> np.ndarray:

@@ -23,7 +23,7 @@ from atjax.fisher.engine import evaluate
 from atjax.fisher.estimators import Fitted, moments
 from atjax.fisher.examples import Examples
 from atjax.fisher.gradients import graph_sums, split_params
-from atjax.fisher.models import over_models
+from atjax.fisher.programs import over_models
 from atjax.fisher.statistics import alpha
 from atjax.model.gnn import GNN, Variables, apply
 from atjax.space import Design
