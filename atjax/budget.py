@@ -76,5 +76,10 @@ class Budget:
             if level not in table:
                 raise UserError(f"budget.{what} has no value for the level {level}; add one.")
         every = self.eval_every[level]
-        records = max(1, round(design.epochs * self.epochs_scale[level] / every))
-        return Schedule(self.width(design.hidden), records * every, every)
+        epochs = epochs_trained(design.epochs, self.epochs_scale[level], every)
+        return Schedule(self.width(design.hidden), epochs, every)
+
+
+def epochs_trained(nominal: int, scale: float, every: int) -> int:
+    """Epochs that are trained for a design's nominal ones: that share of them, as a multiple of ``every``."""
+    return max(1, round(nominal * scale / every)) * every

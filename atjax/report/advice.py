@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from atjax.budget import epochs_trained
 from atjax.report import intervals, words
 from atjax.report.result import Result, TaskInfo
 
@@ -93,7 +94,7 @@ def trained(result: Result, design: Mapping[str, Any]) -> str:
     scale, every = (_inside(budget, name, result["task"]["level"]) for name in ("epochs_scale", "eval_every"))
     epochs = design.get("epochs")
     if isinstance(scale, int | float) and isinstance(every, int) and isinstance(epochs, int) and every > 0:
-        real = max(1, round(epochs * scale / every)) * every  # as `atjax.budget.Budget.schedule`
+        real = epochs_trained(epochs, scale, every)
         if real != epochs:
             made.append(f"for {words.count(real, 'epoch')}")
     return f"Under the budget {budget['name']} it was trained {' '.join(made)}." if made else ""
