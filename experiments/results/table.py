@@ -26,7 +26,10 @@ from atjax.report.summary import find
 
 SCORES = Path(__file__).with_name("scores.csv")
 TRIALS = {
-    **{"frugal": (3,), "calibrated_before": (3,), "calibrated": (3,), "product_before": (3,), "product": (3,)},
+    **{
+        prior: (3,)
+        for prior in ("frugal_before", "frugal", "calibrated_before", "calibrated", "product_before", "product")
+    },
     "uniform": (3, 10),
 }
 """Priors, and after how many trials of a search their scores are read; the search has as many as the last of them.
