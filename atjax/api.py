@@ -14,6 +14,7 @@ from atjax import config, levels
 from atjax.bank.store import Bank, load_bank
 from atjax.budget import Budget
 from atjax.config import load_task
+from atjax.errors import check_kind
 from atjax.feature import TaskFeature
 from atjax.feature import task_feature as compute_feature
 from atjax.fisher import FisherConfig
@@ -67,6 +68,10 @@ def transfer_prior(
         seed: Of the split, and of the projection.
         progress: Show how far it is, with the time left, on standard error; None: in a terminal or a notebook.
     """
+    check_kind("task", task, Task)
+    check_kind("bank", bank, Bank)
+    for name, value, kind in (("budget", budget, Budget), ("prior", prior, PriorConfig), ("space", space, Space)):
+        check_kind(name, value, kind, optional=True)
     prior = prior or levels.default_prior(task.level)
     with on_demand(progress) as bar:
         return transfer(

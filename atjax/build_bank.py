@@ -10,6 +10,7 @@ from rich.console import Console
 
 from atjax import cli, config, levels
 from atjax.bank import build, provenance, store
+from atjax.errors import whole
 from atjax.report import words
 from atjax.space import bank_designs
 
@@ -21,12 +22,12 @@ def main(cfg: DictConfig) -> None:
     """The job behind the command line; see ``conf/build_bank.yaml``."""
     console = Console()
     folder = cli.own_bank(cfg.bank, "bank")
-    seed = cli.whole(cfg.seed, "seed", 0)
+    seed = whole("seed", cfg.seed, 0)
     feature, compact = cli.flag(cfg.feature, "feature"), cli.flag(cfg.compact, "compact")
     budget, space, fisher = config.build(cfg.budget), config.build(cfg.space), levels.compared(cfg.fisher)
     budget.check(space)
-    workers = build.default_workers() if cfg.workers is None else cli.whole(cfg.workers, "workers", 1)
-    designs = bank_designs(space, cli.whole(cfg.designs, "designs", 0))
+    workers = build.default_workers() if cfg.workers is None else whole("workers", cfg.workers, 1)
+    designs = bank_designs(space, whole("designs", cfg.designs, 0))
     task = config.build_task(cfg)
     folder.mkdir(parents=True, exist_ok=True)
     provenance.note(folder, command(HydraConfig.get().overrides.task))

@@ -71,11 +71,12 @@ class TrainedModel:
         design = Design(**known["design"]).key if "design" in known else self.gnn.design.key
         return f"TrainedModel({known.get('task')!r}, a {self.gnn.level} task: {design}, {size:,} parameters{measured})"
 
-    def outputs(self, graphs: Graphs, pairs: Any = None) -> np.ndarray:
+    def outputs(self, graphs: Any, pairs: Any = None) -> np.ndarray:
         """Logits or regression outputs, float32 [N, C], of every graph, every node or every pair.
 
         Args:
-            graphs: The graphs; of an edge task, their edges are those along which messages pass.
+            graphs: Encoded graphs, or whatever `encode` takes; of an edge task, their edges are those along which
+                messages pass.
             pairs: For an edge task, the pairs of nodes asked for, int [N, 2]; None for others.
 
         Raises:
@@ -83,7 +84,7 @@ class TrainedModel:
                 weights where there were none, or none; they are broken or empty; pairs are missing, of no use, or name
                 nodes that do not exist; outputs are not finite.
         """
-        outputs = self._outputs(graphs, pairs)
+        outputs = self._outputs(graphs if isinstance(graphs, Graphs) else self.encode(graphs), pairs)
         if (bad := np.flatnonzero(~np.isfinite(outputs).all(axis=1))).size:
             raise UserError(
                 f"The outputs of {self.gnn.level} {bad[0]} are not finite; give features of the size that training had."
@@ -156,14 +157,14 @@ class TrainedModel:
         """What the task asks for, of every graph, node or pair.
 
         Args:
-            graphs: Encoded graphs, or whatever `encode` takes.
-            pairs: As in `outputs`, and so are the errors.
+            graphs: As in `outputs`, and so are the errors.
+            pairs: As in `outputs`.
 
         Returns:
             The predicted class, int [N]; for ``binary_cross_entropy`` the probability that each label is 1, float32
             [N, C]; for ``mse`` the predicted targets, float32 [N, C].
         """
-        outputs = self.outputs(graphs if isinstance(graphs, Graphs) else self.encode(graphs), pairs)
+        outputs = self.outputs(graphs, pairs)
         if self.info["loss"] == "cross_entropy":
             return outputs.argmax(axis=1)
         return expit(outputs) if self.info["loss"] == "binary_cross_entropy" else outputs

@@ -149,13 +149,6 @@ def choice(value: object, name: str, choices: tuple[str, ...]) -> str:
     return str(value)
 
 
-def whole(value: object, name: str, minimum: int) -> int:
-    """A configuration value that must be a whole number, at least ``minimum``."""
-    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < 2**63:
-        raise UserError(f"{name} must be a whole number, {minimum} or more and below 2^63; it is {value!r}.")
-    return value
-
-
 def flag(value: object, name: str) -> bool:
     """A configuration value that must be true or false."""
     if not isinstance(value, bool):
@@ -216,7 +209,7 @@ def prepare_transfer(cfg: DictConfig) -> dict[Level, functools.partial[Transfer]
     )
     settled: dict[Level, DictConfig] = {level: levels.at_level(cfg, level) for level in get_args(Level)}
     return {
-        level: functools.partial(shared, fisher=config.build(own.fisher), prior=config.build(own.prior))
+        level: functools.partial(shared, fisher=levels.fisher_of(own.fisher), prior=config.build(own.prior))
         for level, own in settled.items()
     }
 

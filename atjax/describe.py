@@ -13,6 +13,7 @@ from rich.text import Text
 
 from atjax import cli, config
 from atjax.atomic import write_text
+from atjax.errors import whole
 from atjax.overview import Overview, overview
 from atjax.report import pictures
 from atjax.report.figures import svg
@@ -29,7 +30,7 @@ SHOWN = 30
 def main(cfg: DictConfig) -> None:
     """The job behind the command line; see ``conf/describe.yaml``."""
     console = Console()
-    seed = cli.whole(cfg.seed, "seed", 0)
+    seed = whole("seed", cfg.seed, 0)
     picture = cli.flag(cfg.picture, "picture")
     task = config.build_task(cfg)
     split = task.split(seed)

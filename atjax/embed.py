@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from atjax import cli, config
+from atjax.errors import whole
 from atjax.feature import TaskFeature
 from atjax.report.entries import by_anchor
 from atjax.report.tables import COMPACT
@@ -19,7 +20,7 @@ from atjax.space import ANCHORS
 def main(cfg: DictConfig) -> None:
     """The job behind the command line; see ``conf/embed.yaml``."""
     console = Console()
-    seed = cli.whole(cfg.seed, "seed", 0)
+    seed = whole("seed", cfg.seed, 0)
     budget, space, prepared = config.build(cfg.budget), config.build(cfg.space), cli.prepare_transfer(cfg)
     task = config.build_task(cfg)
     found = cli.transfer_with_progress(prepared[task.level], task, space, budget, seed, console, always=True)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from atjax import config
 from atjax.errors import UserError
 from atjax.fisher import FisherConfig
+from atjax.fisher.engine import check_names
 from atjax.prior import PriorConfig
 from atjax.task import Level
 
@@ -29,6 +30,17 @@ def at_level(cfg: DictConfig, level: Level) -> DictConfig:
     return settled
 
 
+def fisher_of(fisher: DictConfig) -> FisherConfig:
+    """Settings of the Fisher stage, whose names are known: better told now than after what comes before that stage.
+
+    Raises:
+        UserError: There is no such statistic or estimator.
+    """
+    built: FisherConfig = config.build(fisher)
+    check_names(built.statistic, built.estimator.values())
+    return built
+
+
 def default_prior(level: Level) -> PriorConfig:
     """The prior that ``conf/search.yaml`` takes for tasks of a level if nothing else is said."""
     prior = _prior_at(config.composed("prior", config.default_choice("prior")), level)
@@ -41,8 +53,11 @@ def compared(fisher: DictConfig) -> list[FisherConfig]:
 
     Those of ``fisher`` alone; but where its ``statistic`` is null, those settings with what each prior under
     ``conf/prior`` compares.
+
+    Raises:
+        UserError: There is no such statistic or estimator.
     """
-    built: FisherConfig = config.build(fisher)
+    built = fisher_of(fisher)
     if fisher.statistic is not None:
         return [built]
     priors = [config.composed("prior", name) for name in config.choices("prior")]
@@ -53,7 +68,10 @@ def compared(fisher: DictConfig) -> list[FisherConfig]:
 def _prior_at(prior: DictConfig, level: Level) -> DictConfig:
     if "by_level" not in prior:
         return prior
-    name, names = str(prior.by_level[level]), config.choices("prior")
+    names = config.choices("prior")
+    if prior.name in names and "by_level" not in config.composed("prior", prior.name):
+        raise UserError(f"prior.name={prior.name} would only name the prior; to take it, write prior={prior.name}.")
+    name = str(prior.by_level[level])
     if name not in names or name == prior.name:
         rest = [each for each in names if each != prior.name]
         raise UserError(f"prior.by_level.{level}: there is no prior {name!r}{config.choose_from(name, rest)}.")

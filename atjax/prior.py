@@ -140,6 +140,16 @@ class Prior:
     ranking: Ranking | None = None
     name: str = "uniform"
 
+    def check(self, space: Space) -> None:
+        """Raise UserError unless this is a distribution over the choices of a space."""
+        for dimension in space.dimensions:
+            given = set(self.probabilities.get(dimension.name, ()))
+            if given != set(dimension.choices):
+                raise UserError(
+                    f"The prior is not one over the space {space.name!r}, whose choices of {dimension.name} are "
+                    f"{', '.join(map(str, dimension.choices))}; make it with space=, as the search is."
+                )
+
     def __repr__(self) -> str:
         lines = [f"Prior {self.name!r}, {self.source}: {self.reason}"]
         for dimension, table in self.probabilities.items():
@@ -421,6 +431,10 @@ def prior_from_bank(
         reason = f"No task{which} of the bank lies within distance {config.threshold:g}. The prior is uniform."
         return Prior(space.uniform(), nearest, "uniform", reason, name=config.name), embedding
     of_task = dict(iter(rest.records.groupby("content_hash")))
+    shared = pd.concat([of_task[embedding.content_hashes[t]] for t in close]).drop_duplicates("design")
+    if not any(design in space for design in frame_designs(shared, space)):
+        reason = f"The close tasks of the bank have no design of the space {space.name!r}. The prior is uniform."
+        return Prior(space.uniform(), nearest, "uniform", reason, name=config.name), embedding
     distributions = [
         design_distribution(of_task[embedding.content_hashes[t]], space, config.top_k, config.correct) for t in close
     ]

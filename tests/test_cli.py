@@ -18,7 +18,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from atjax import build_bank, cli
-from atjax.errors import UserError
+from atjax.errors import UserError, whole
 from atjax.report import read
 
 UNIFORM = "search.prior=uniform"
@@ -183,6 +183,10 @@ def test_sets_that_cannot_be(
             "prior.by_level.graph: there is no prior 'auto'; choose from calibrated, frugal, pro",
         ),
         ("projection.inputs=foo", "projection.inputs must be one of log, paper, plain; it is 'foo'."),
+        ("prior.name=rank", "prior.name=rank would only name the prior; to take it, write prior=rank."),
+        ("fisher.statistic=[alhpa]", "There is no statistic 'alhpa'"),
+        ("fisher.statistic=[nowhere.alpha]", "The statistic 'nowhere.alpha' cannot be imported"),
+        ("fisher.estimator.node=nowhere.sketch", "The estimator 'nowhere.sketch' cannot be imported"),
     ],
 )
 @pytest.mark.parametrize("program", ["search", "embed"])
@@ -440,13 +444,13 @@ def test_names_with_brackets_are_shown_as_they_are() -> None:
 
 @pytest.mark.parametrize("value", [0, 5, 2**63 - 1])
 def test_whole_numbers(value: int) -> None:
-    assert cli.whole(value, "x", 0) == value
+    assert whole("x", value, 0) == value
 
 
 @pytest.mark.parametrize("value", [-1, 2**63, 1.0, "1", None, True])
 def test_no_whole_numbers(value: object) -> None:
     with pytest.raises(UserError, match="x must be a whole number, 0 or more"):
-        cli.whole(value, "x", 0)
+        whole("x", value, 0)
 
 
 @pytest.mark.parametrize("value", [0, 1, "true", None])

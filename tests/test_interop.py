@@ -196,6 +196,7 @@ def test_attributes_with_names_of_any_kind_are_found_again(tmp_path: Any) -> Non
     atjax.search(task, trials=1, budget=tiny.BUDGET, space=tiny.space(), folder=tmp_path / "run")
     model = atjax.load(tmp_path / "run")
     np.testing.assert_array_equal(model.predict(graphs), model.predict(task.graphs))
+    np.testing.assert_array_equal(model.outputs(graphs), model.outputs(task.graphs))
     chosen = Task.from_networkx(graphs, attributes=[0], edge_attributes=[7], categories=[0])
     assert chosen.encoding is not None
     assert [column.name for column in (*chosen.encoding.columns, *chosen.encoding.edge_columns)] == ["0", "7"]

@@ -284,13 +284,19 @@ def build(rows: list[tuple[list[Record], FeatureRow]]) -> Bank:
 
 
 def ask(
-    number: int, bank: Bank, *, name: str = "novel", config: PriorConfig | None = None, **changes: str
+    number: int,
+    bank: Bank,
+    *,
+    name: str = "novel",
+    config: PriorConfig | None = None,
+    space: Space = SPACE,
+    **changes: str,
 ) -> tuple[Prior, Embedding | None]:
     """The prior of task ``number`` of the line of nine."""
     _, row = task_rows(number, 9)
     settings = {"exclude_hash": row.content_hash, "exclude_name": name, "fisher": "f0", "budget": "quick", **changes}
     return prior_from_bank(
-        row.values.mean(axis=1), row.level, bank, SPACE, config=config, projection=TRAINING, **settings
+        row.values.mean(axis=1), row.level, bank, space, config=config, projection=TRAINING, **settings
     )
 
 
@@ -403,6 +409,19 @@ def test_nothing_close_is_uniform_and_says_so() -> None:
     assert prior.reason == "No task of the bank lies within distance 0. The prior is uniform."
     assert len(prior.nearest) == 8
     assert all(weight == 0 for _, _, weight in prior.nearest)
+
+
+def test_a_bank_without_designs_of_the_space_is_uniform_and_says_so() -> None:
+    widths = tuple(
+        dataclasses.replace(dimension, choices=(32, 128)) if dimension.name == "hidden" else dimension
+        for dimension in SPACE.dimensions
+    )
+    wide = dataclasses.replace(SPACE, name="wide", dimensions=widths)
+    prior, embedding = ask(0, build(others(0)), space=wide)
+    assert embedding is not None
+    assert (prior.source, prior.ranking) == ("uniform", None)
+    assert prior.probabilities == wide.uniform()
+    assert prior.reason == "The close tasks of the bank have no design of the space 'wide'. The prior is uniform."
 
 
 def test_too_small_a_bank_is_uniform_and_says_so() -> None:

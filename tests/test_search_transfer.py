@@ -77,8 +77,14 @@ def test_a_trial_is_on_record_before_it_goes_to_the_bank(
     replace_fit(monkeypatch, lambda _, outcome: outcome)
     monkeypatch.setattr("atjax.bank.store.append", full)
     result = search(tmp_path / "run", "search.trials=2", f"search.append={tmp_path / 'own'}", code=2)
-    assert "No space left on device" in capsys.readouterr().err
-    assert len(result["trials"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"The bank {tmp_path / 'own'} cannot take the trial (No space left on device), which the search" in said
+    assert (len(result["trials"]), result["state"]) == (1, "interrupted")
+    monkeypatch.undo()
+    replace_fit(monkeypatch, lambda _, outcome: outcome)
+    resumed = search(tmp_path / "run", "search.trials=2", f"search.append={tmp_path / 'own'}", "search.resume=true")
+    assert (len(resumed["trials"]), resumed["state"]) == (2, "complete")
+    assert len(load_bank(tmp_path / "own").records) == 2
 
 
 @pytest.mark.usefixtures("quick", "features")
@@ -315,16 +321,9 @@ def test_a_broken_bank(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 @pytest.mark.usefixtures("quick", "features")
 def test_names_that_are_numbers_are_text(tmp_path: Path) -> None:
-    names = (
-        "task.name=2024",
-        "prior=product",
-        "prior.name=5",
-        "budget.name=7",
-        "prior.threshold=2",
-        "projection.iterations=20",
-    )
+    names = ("task.name=2024", "prior.name=5", "budget.name=7")
     bank = tiny.fill_bank(tmp_path / "bank", budget="7")
-    result = search(tmp_path / "run", *names, f"bank={bank}", f"search.append={tmp_path / 'own'}", base=tiny.SMALL)
+    result = search(tmp_path / "run", *names, f"bank={bank}", f"search.append={tmp_path / 'own'}", base=TRANSFER)
     assert (result["task"]["name"], result["prior_name"], result["budget"]["name"]) == ("2024", "5", "7")
     assert (result["prior_source"], checkpoint.load(tmp_path / "run").info["task"]) == ("transfer", "2024")
     assert set(load_bank(tmp_path / "own").records["task"]) == {"2024"}

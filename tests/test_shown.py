@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,10 +15,12 @@ from test_checkpoint import VERSIONS, outcome
 
 import atjax
 from atjax import checkpoint
+from atjax.bank import load_bank
 from atjax.errors import UserError
 from atjax.prior import Prior, uniform_prior
 from atjax.report import Result
 from atjax.report.tables import Finding
+from atjax.space import paper_space
 from atjax.transfer import Transfer
 
 __all__ = ["quick"]
@@ -98,7 +101,49 @@ def test_a_search_in_python_can_be_gone_on_with(tmp_path: Path) -> None:
     assert (tmp_path / "previous").exists()
 
 
-@pytest.mark.parametrize("trials", [0, -1, "3", 1.5, True])
-def test_a_number_of_trials_that_is_none_is_refused(trials: int) -> None:
-    with pytest.raises(UserError, match=r"search\.trials must be a whole number of at least 1; it is "):
-        atjax.search(atjax.load_task("digits", count=40), trials=trials)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        *(({"trials": trials}, "trials must be a whole number, 1 or more") for trials in (0, -1, "3", 1.5, True)),
+        *(({"seed": seed}, "seed must be a whole number, 0 or more") for seed in (-1, 2**63, 0.0, None)),
+        ({"prior": "uniform"}, "prior must be a Prior or Transfer, or left out; it is of type str"),
+        ({"space": "paper"}, "space must be a Space, or left out; it is of type str"),
+        ({"budget": "paper"}, "budget must be a Budget, or left out; it is of type str"),
+        ({"task": "digits"}, "task must be a Task; it is of type str"),
+        ({"prior": uniform_prior(paper_space())}, "The prior is not one over the space 'tiny', whose choices of conv"),
+    ],
+)
+def test_arguments_of_no_use_are_told_before_anything_is_written(
+    wrong: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    given = {"task": atjax.load_task("digits", count=40), "folder": tmp_path, "space": tiny.space(), **wrong}
+    with pytest.raises(UserError) as error:
+        atjax.search(given.pop("task"), **given)
+    assert str(error.value).startswith(message)
+    assert tiny.files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"task": "digits"}, "task must be a Task; it is of type str"),
+        ({"bank": "embedded"}, "bank must be a Bank; it is of type str"),
+        ({"bank": None}, "bank must be a Bank; it is of type NoneType"),
+        ({"prior": "rank"}, "prior must be a PriorConfig, or left out; it is of type str"),
+        ({"budget": "paper"}, "budget must be a Budget, or left out; it is of type str"),
+        ({"space": "paper"}, "space must be a Space, or left out; it is of type str"),
+    ],
+)
+def test_a_prior_asks_for_its_arguments(wrong: dict[str, Any], message: str) -> None:
+    given = {"task": atjax.load_task("digits", count=40), "bank": load_bank(), **wrong}
+    with pytest.raises(UserError) as error:
+        atjax.transfer_prior(**given)
+    assert str(error.value).startswith(message)
+
+
+@pytest.mark.usefixtures("quick")
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    task, settings = atjax.load_task("digits", count=40), {"space": tiny.space(), "budget": tiny.BUDGET}
+    plain = atjax.search(task, trials=2, seed=3, folder=tmp_path / "plain", **settings)
+    other = atjax.search(task, trials=np.int64(2), seed=np.int32(3), folder=tmp_path / "numpy", **settings)
+    assert tiny.timeless(other) == tiny.timeless(plain)

@@ -26,6 +26,7 @@ from atjax import runtime
 from atjax.bank import store
 from atjax.bank.records import FeatureRow, Record, feature_key, now, record_key
 from atjax.budget import Budget
+from atjax.errors import UserError
 from atjax.feature import task_feature
 from atjax.fisher import FisherConfig
 from atjax.model.gnn import GNN
@@ -291,13 +292,22 @@ def kept(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> Iterator[Fit]:
 
     So whoever takes them has each of them in its own files before the bank has, which may fail. A failure, such as for
     want of memory this time, does not take the place of what the bank has of the same training.
+
+    Raises:
+        UserError: The bank cannot be written.
     """
     for outcome in outcomes:
         yield outcome
         if _whole(outcome):
             record = record_of(task, outcome)
-            if outcome.state != "failed" or not store.has(folder, record.key):
-                store.append(folder, record)
+            try:
+                if outcome.state != "failed" or not store.has(folder, record.key):
+                    store.append(folder, record)
+            except OSError as error:
+                raise UserError(
+                    f"The bank {folder} cannot take the trial ({error.strerror}), which the search has kept; mend that "
+                    "and go on with search.resume=true."
+                ) from error
 
 
 def add_missing(task: Task, outcomes: Iterable[Fit], *, folder: Path) -> None:

@@ -14,7 +14,7 @@ allows (`atjax.fisher.memory`), and dealt to the devices there are.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import Any, NamedTuple
 
@@ -135,6 +135,15 @@ def _evaluate(statistic: Statistic, form: Form) -> tuple[jax.Array, jax.Array]:
     return over_models(one, form)
 
 
+def check_names(statistics: Iterable[str], estimators: Iterable[str]) -> None:
+    """Raise UserError where there is no such statistic or estimator, a user's own among them."""
+    for statistic in statistics:
+        resolve(statistic)
+    for estimator in estimators:
+        if estimator not in ESTIMATORS:
+            sketch_of(estimator)
+
+
 def task_statistics(
     task: Task,
     config: FisherConfig,
@@ -157,10 +166,7 @@ def task_statistics(
     Raises:
         UserError: There is no such statistic or estimator, or a statistic of the user's returns no estimate.
     """
-    for name in statistics:
-        resolve(name)
-    if config.estimator[task.level] not in ESTIMATORS:
-        sketch_of(config.estimator[task.level])
+    check_names(statistics, [config.estimator[task.level]])
     compilation.make_room()
     devices = jax.local_devices()
     # Deep anchors cost most: begun first, they leave no device waiting at the end.

@@ -10,6 +10,7 @@ from typing import cast
 
 from atjax import config as configuration
 from atjax.budget import Budget
+from atjax.errors import check_kind, whole
 from atjax.prior import Prior, uniform_prior
 from atjax.report.progress import on_demand
 from atjax.report.progress import trials as show_trials
@@ -65,12 +66,17 @@ def search(
         >>> result["best"]["test"]
         >>> atjax.load("run").predict(task.graphs)
     """
+    check_kind("task", task, Task)
+    check_kind("prior", prior, Prior, Transfer, optional=True)
+    check_kind("space", space, Space, optional=True)
+    check_kind("budget", budget, Budget, optional=True)
     space = space or configuration.default("space")
     budget = budget or configuration.default("budget")
     budget.check(space)
     found = prior if isinstance(prior, Transfer) else None
-    chosen = found.prior if found is not None else prior or uniform_prior(space)
-    assert isinstance(chosen, Prior)
+    chosen = prior.prior if isinstance(prior, Transfer) else prior or uniform_prior(space)
+    chosen.check(space)
+    seed, trials = whole("seed", seed, 0), whole("trials", trials)
     settings = SearchConfig(algorithm, trials)
     result = new_result(task, chosen, space, budget, config=settings, seed=seed, found=found)
     recorder = Recorder(Path(folder), task, result, resume=resume)

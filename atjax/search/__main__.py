@@ -11,6 +11,7 @@ from rich.console import Console
 
 from atjax import cli, config, levels
 from atjax.bank import build
+from atjax.errors import whole
 from atjax.prior import Prior, uniform_prior
 from atjax.report import print_summary, progress
 from atjax.search.loop import SearchConfig, run_trials
@@ -24,9 +25,9 @@ PRIORS = ("transfer", "uniform")
 def main(cfg: DictConfig) -> None:
     """One search, or one job of a sweep."""
     console = Console()
-    seed = cli.whole(cfg.seed, "seed", 0)
+    seed = whole("seed", cfg.seed, 0)
     source = cli.choice(cfg.search.prior, "search.prior", PRIORS)
-    settings = SearchConfig(str(cfg.search.algorithm), cli.whole(cfg.search.trials, "search.trials", 1))
+    settings = SearchConfig(str(cfg.search.algorithm), whole("search.trials", cfg.search.trials, 1))
     resume = cli.flag(cfg.search.resume, "search.resume")
     own = None if cfg.search.append is None else cli.own_bank(cfg.search.append, "search.append")
     budget, space = config.build(cfg.budget), config.build(cfg.space)

@@ -187,7 +187,7 @@ class Recorder:
         return [recorded_trial(trial) for trial in self.result["trials"]]
 
     def run(self, outcomes: Iterable[Fit]) -> None:
-        """Record outcomes as they come; after Ctrl-C, what was done, and then raise KeyboardInterrupt again.
+        """Record outcomes as they come; after Ctrl-C, or where no more can come, what was done, and then raise that.
 
         The run directory is free for others at the end.
         """
@@ -195,7 +195,7 @@ class Recorder:
             try:
                 for outcome in outcomes:
                     self._add(outcome)
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, UserError):
                 self._finish("interrupted")
                 raise
             self._finish("complete")
