@@ -42,12 +42,15 @@ class Budget:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
+        for what, entry in {"hidden": 64, "epochs_scale": "graph", "eval_every": "graph"}.items():
+            if not isinstance(table := getattr(self, what), Mapping):
+                raise UserError(f"budget.{what} must be a table, as in budget.{what}.{entry}=...; it is {table!r}.")
         # YAML reads an unquoted 64 as a number.
         object.__setattr__(self, "hidden", {str(nominal): real for nominal, real in self.hidden.items()})
         for what, table in {"hidden": self.hidden, "eval_every": self.eval_every}.items():
             if not all(map(is_whole, table.values())):
                 raise UserError(f"budget.{what} must hold whole numbers of at least 1; it is {dict(table)}.")
-        if any(isinstance(value, bool) or not 0 < value < math.inf for value in self.epochs_scale.values()):
+        if not all(map(_positive, self.epochs_scale.values())):
             raise UserError(f"budget.epochs_scale must be positive and finite; it is {dict(self.epochs_scale)}.")
         check_whole("budget.batch_size", self.batch_size)
         object.__setattr__(self, "name", config.name_of_budget(dataclasses.asdict(self)))
@@ -78,6 +81,10 @@ class Budget:
         every = self.eval_every[level]
         epochs = epochs_trained(design.epochs, self.epochs_scale[level], every)
         return Schedule(self.width(design.hidden), epochs, every)
+
+
+def _positive(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
 def epochs_trained(nominal: int, scale: float, every: int) -> int:

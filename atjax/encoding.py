@@ -405,7 +405,10 @@ def _numbers(name: str, given: np.ndarray, rows: Rows) -> np.ndarray:
 
 def _flat(name: str, given: np.ndarray | sparse.csr_matrix, rows: Rows) -> np.ndarray:
     if sparse.issparse(given) or (given.ndim == 2 and given.shape[1] != 1):
-        raise UserError(f"The {rows.kind} attribute {name!r} has several columns; a one-hot code takes one.")
+        raise UserError(
+            f"The {rows.kind} attribute {name!r} has several columns; a one-hot code takes one: give each as an "
+            "attribute of its own."
+        )
     return given.reshape(-1)
 
 

@@ -71,7 +71,7 @@ def read(graphs: Any, attributes: Sequence[str], edge_attributes: Sequence[str] 
         return from_networkx(several, None, attributes=attributes, edge_attributes=edge_attributes, split=None)
     raise UserError(
         f"{type(first).__name__} is no kind of graph that is known here; give graphs of NetworkX, PyTorch Geometric or "
-        "DGL, arrays as dict(x=..., edge_index=...), or a path."
+        "DGL, arrays as dict(x=..., edge_index=...), or what atjax.read_graphs reads from a path."
     )
 
 
@@ -174,6 +174,11 @@ def from_networkx(
     if label is not None:
         for level, rows in _attribute_rows(several, label).items():
             by_level[level] = as_values(rows)
+        if not by_level:
+            raise UserError(
+                f"There are no labels, of nodes or of graphs: none has an attribute {label!r}; name that which they "
+                "have, or give one label for each graph, or for each node of one graph, as a list."
+            )
     elif labels is not None:
         if len(several) == 1 and isinstance(labels, pd.Series) and set(labels.index) == set(names[0]):
             labels = labels.to_dict()

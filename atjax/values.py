@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from decimal import Decimal
 from fractions import Fraction
@@ -195,13 +196,22 @@ def as_column(name: str, given: Sequence[Any], place: Callable[[int], str]) -> n
             f"{place(absent)} has no attribute {name!r}, which others have; give it, or name the attributes to use, "
             "without it."
         )
-    other = next((number for number, row in enumerate(rows) if len(row) != len(rows[0])), None)
-    if other is not None:
-        raise UserError(f"{place(other)}: {name} is of another kind or length than elsewhere; make them alike.")
+    lengths = Counter(map(len, rows))
+    if len(lengths) > 1:
+        usual = lengths.most_common(1)[0][0]
+        other = next(number for number, row in enumerate(rows) if len(row) != usual)
+        raise UserError(
+            f"{place(other)}: {name} is of another kind or length than elsewhere, {_kind(len(rows[other]))} and not "
+            f"{_kind(usual)}; make them alike."
+        )
     if not any(map(len, rows)):
         return _objects(given)
     array = _as_numbers(np.stack(rows))
     return array if array.shape[1] > 1 else array[:, 0]
+
+
+def _kind(length: int) -> str:
+    return "a word" if length == 0 else "one number" if length == 1 else f"{length} numbers"
 
 
 def as_names(given: Sequence[Any]) -> Sequence[Any]:

@@ -58,7 +58,15 @@ def test_schedule_is_the_nearest_whole_number_of_records(nominal: int, scale: fl
         ({"eval_every": {"node": 1, "graph": -5}}, "budget.eval_every must hold whole numbers of at least 1"),
         ({"eval_every": {"node": 1, "graph": 0.5}}, "budget.eval_every must hold whole numbers of at least 1"),
         ({"hidden": {"64": "x"}}, "budget.hidden must hold whole numbers of at least 1"),
-        *(({"epochs_scale": {"node": bad}}, "budget.epochs_scale must be positive") for bad in (np.nan, np.inf, True)),
+        *(
+            ({"epochs_scale": {"node": bad}}, "budget.epochs_scale must be positive")
+            for bad in (np.nan, np.inf, True, "abc")
+        ),
+        (
+            {"epochs_scale": 0.05},
+            r"budget.epochs_scale must be a table, as in budget.epochs_scale.graph=...; it is 0.05",
+        ),
+        ({"hidden": 64}, r"budget.hidden must be a table, as in budget.hidden.64=...; it is 64"),
         ({"hidden": {"64": True}}, "budget.hidden must hold whole numbers of at least 1"),
         *(({"batch_size": bad}, f"budget.batch_size must be a whole number .*is {bad}.") for bad in (0, 2.5, True)),
     ],

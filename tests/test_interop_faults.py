@@ -20,12 +20,17 @@ STRUCTURED = np.ma.array(np.zeros(4, [("a", int)]), mask=[True, False, False, Fa
 FAULTS: list[tuple[Any, str]] = [
     (lambda: Task.from_networkx([]), "There are no graphs"),
     (lambda: Task.from_networkx([ring(), 5]), "Graph 1 is of type int"),
-    (lambda: Task.from_networkx(ring()), "There are no labels, of nodes or of graphs"),
+    (lambda: Task.from_networkx(ring()), "There are no labels, of nodes or of graphs: none has an attribute 'label';"),
+    (lambda: Task.from_networkx(ring(label=AB), "klass"), "none has an attribute 'klass'; name that which they have"),
     (lambda: Task.from_networkx([ring(), nx.Graph()], AB[:2]), "graph 1 has no nodes; drop it, with its label"),
     (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, np.nan, 3])), "node 2: m is missing, NaN or infinite"),
     (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, 3])), "node 3 has no attribute 'm', which others have"),
     (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, [3, 4], 3])), "node 2: m is of another kind or length"),
     (lambda: Task.from_networkx(ring(label=AB, m=[1, 2, [[3], [4, 5]], 3])), "node 2: m is of another kind or length"),
+    (
+        lambda: Task.from_networkx(ring(label=AB, m=["word", 2, 3, 3])),
+        "node 0: m is of another kind or length than elsewhere, a word and not one number; make them alike",
+    ),
     (
         lambda: Task.from_networkx(ring(label=AB, m=[b"C", b"N", b"C", b"N"])),
         "The node attribute 'm' holds values of type bytes; give words or numbers",
@@ -207,6 +212,6 @@ def test_faults_are_told_in_a_sentence_with_the_place(make: Any, message: str) -
 
 
 def test_places_name_graph_and_node() -> None:
-    raw = from_networkx([ring(), nx.relabel_nodes(ring(), {2: "two"})])
+    raw = from_networkx([ring(), nx.relabel_nodes(ring(), {2: "two"})], None)
     assert raw.where.node(1) == "graph 0: node 1"
     assert raw.where.node(6) == "graph 1: node 'two'"

@@ -105,8 +105,13 @@ def _inside(budget: Mapping[str, Any], name: str, key: str) -> Any:
     return table.get(key) if isinstance(table, Mapping) else None
 
 
-def next_steps(result: Result) -> list[tuple[str, str]]:
-    """What may be done next, and how, as a command or a setting; FOLDER is the run directory."""
+def next_steps(result: Result, *, called: bool = False) -> list[tuple[str, str]]:
+    """What may be done next, and how; FOLDER is the run directory.
+
+    Args:
+        result: The search.
+        called: Whether it was called in Python: going on is told by arguments then, and not by a command's settings.
+    """
     steps = []
     done = len(result["trials"])
     if result["best"] is not None:
@@ -116,7 +121,12 @@ def next_steps(result: Result) -> list[tuple[str, str]]:
             steps.append(("Predict your new graphs", "python -m atjax.predict model=FOLDER path=NEW_GRAPHS"))
     if result["state"] == "complete":
         more = 10 if done < 10 else 2 * done
-        steps.append((f"Go on to {more} trials", f"the same command with search.trials={more} search.resume=true"))
+        how = (
+            f"call with trials={more}, resume=True"
+            if called
+            else f"command with search.trials={more} search.resume=true"
+        )
+        steps.append((f"Go on to {more} trials", f"the same {how}"))
     steps.append(("See how much is chance", "the same command with -m seed=0,1,2, then python -m atjax.report runs"))
     if result["budget"]["name"].partition("-")[0] == "quick":
         steps.append(("Train wider and longer", "the same command with budget=paper"))

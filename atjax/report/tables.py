@@ -71,17 +71,18 @@ class Finding(dict[str, Any]):
 
     def __repr__(self) -> str:
         console = Console(file=io.StringIO(), width=100)
-        print_summary(console, cast(Result, self), self.folder)
+        print_summary(console, cast(Result, self), self.folder, called=True)
         return "\n".join(line.rstrip() for line in console.file.getvalue().strip("\n").splitlines())  # type: ignore[attr-defined]
 
 
-def print_summary(console: Console, result: Result, folder: Path) -> None:
+def print_summary(console: Console, result: Result, folder: Path, *, called: bool = False) -> None:
     """Print the closing table of a search: trials, prior, nearest tasks, times of the stages, files.
 
     Args:
         console: Where to print.
         result: The search.
         folder: Its run directory; of the usual files those that stand there are listed.
+        called: See `advice.next_steps`.
     """
     console.print()
     narrow = console.width < NARROW
@@ -92,7 +93,8 @@ def print_summary(console: Console, result: Result, folder: Path) -> None:
     files = [name for name in FILES if (folder / name).exists()]
     width = 7 if result["embedding"] is not None else 6  # of the names above
     place = shortest(folder)
-    steps = [f"{what[:1].lower()}{what[1:]}: {_at(how, place)}" for what, how in advice.next_steps(result)[:2]]
+    following = advice.next_steps(result, called=called)[:2]
+    steps = [f"{what[:1].lower()}{what[1:]}: {_at(how, place)}" for what, how in following]
     lines = [("files", f"{place}: {', '.join(files) or 'none'}"), *zip(("next", *[""] * len(steps)), steps)]
     for name, value in lines:
         # A path or a command that is broken cannot be copied.
