@@ -58,8 +58,8 @@ def run(job: Callable[[DictConfig], None], config_name: str) -> NoReturn:
 
     config.teach_omegaconf()
     program = hydra.main(version_base="1.3", config_path=str(config.conf_dir()), config_name=config_name)(guarded)
-    if (unknown := mistakes.unknown_option(sys.argv[1:])) is not None:
-        _fail(unknown)
+    if (told := mistakes.unusable(sys.argv[1:])) is not None:
+        _fail(told)
     try:
         compilation.keep_compiled(config.cache_dir() / "xla")
         with _noting_ctrl_c():

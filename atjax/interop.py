@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import sparse
 
 from atjax.errors import UserError
-from atjax.raw import PARTS, RawGraphs, Where, parts_of_sets, parts_of_words
+from atjax.raw import PARTS, RawGraphs, Where, no_labels, parts_of_sets, parts_of_words
 from atjax.values import (
     as_array,
     as_column,
@@ -175,10 +175,7 @@ def from_networkx(
         for level, rows in _attribute_rows(several, label).items():
             by_level[level] = as_values(rows)
         if not by_level:
-            raise UserError(
-                f"There are no labels, of nodes or of graphs: none has an attribute {label!r}; name that which they "
-                "have, or give one label for each graph, or for each node of one graph, as a list."
-            )
+            raise no_labels(f": none has an attribute {label!r}; name that which they have, or")
     elif labels is not None:
         if len(several) == 1 and isinstance(labels, pd.Series) and set(labels.index) == set(names[0]):
             labels = labels.to_dict()

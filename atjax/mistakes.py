@@ -24,13 +24,19 @@ _SHORT = ("-h", "-c", "-p", "-r", "-m", "-sc", "-cp", "-cn", "-cd", "-i")
 """The options of every Hydra program; all else is SETTING=VALUE."""
 
 
-def unknown_option(arguments: Sequence[str]) -> str | None:
-    """A sentence on the first argument that begins with a dash and is no option; None where there is none.
+def unusable(arguments: Sequence[str]) -> str | None:
+    """A sentence on the first argument that Hydra would not tell of as well; None where there is none.
 
-    Hydra itself would print a list of its own options.
+    Of what begins with a dash and is no option Hydra would print a list of its own options; of a list of tasks, priors
+    or the like it would take the last one without a word.
     """
     for argument in arguments:
         name, equals, value = argument.partition("=")
+        if value.startswith("[") and name.isidentifier() and (config.conf_dir() / name).is_dir():
+            several = value.strip("[] ")
+            return (
+                f"{name} takes one value, not the list {value}; write {name}={several} and add -m for a run with each."
+            )
         if not argument.startswith("-") or name in _SHORT or any(long.startswith(name) for long in _LONG):
             continue
         if equals:

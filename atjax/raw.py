@@ -103,12 +103,17 @@ class RawGraphs:
             raise UserError(f"level={wanted!r} is unknown here; choose from {', '.join(LEVELS)}.")
         there = [level for level in LEVELS if level in self.labels]
         if not there:
-            raise UserError("There are no labels, of nodes or of graphs; give one label for each node or each graph.")
+            raise no_labels()
         if wanted is None and len(there) > 1:
             raise UserError("Nodes and graphs both have labels; say which are to be learnt, by level=node or graph.")
         if wanted is not None and wanted not in there:
             raise UserError(f"The {wanted}s have no labels, but the {there[0]}s do; give some, or take {there[0]}.")
         return wanted or there[0]
+
+
+def no_labels(why: str = ";") -> UserError:
+    """To be raised where neither nodes nor graphs have labels."""
+    return UserError(f"There are no labels, of nodes or of graphs{why} give one label for each node or each graph.")
 
 
 class Tidied(NamedTuple):

@@ -116,6 +116,13 @@ def test_merging_adds_nothing_unless_all_can_be_read_and_the_target_be_written(
     assert [path.name for path in tmp_path.iterdir()] == ["one"]
 
 
+def test_a_provenance_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
+    bank = tiny.fill_bank(tmp_path, tasks=("a",), designs=1)
+    assert problems(load_bank(bank)) == []
+    (bank / "PROVENANCE.json").write_text("{")
+    assert problems(load_bank(bank)) == [f"{bank / 'PROVENANCE.json'} is not readable; move it elsewhere."]
+
+
 @pytest.mark.parametrize("broken", ["one", "two", "new"])
 def test_merging_adds_nothing_where_a_provenance_cannot_be_read(broken: str, tmp_path: Path) -> None:
     one, two, new = tmp_path / "one", tmp_path / "two", tmp_path / "new"

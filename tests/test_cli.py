@@ -83,6 +83,10 @@ BAD_SEARCHES = [
         "seed has several values, 0,1; add -m for a run with each of them, or put them in quotes if they are one: "
         "\"seed='0,1'\".",
     ),
+    (
+        ("task=[mutag,bzr]",),
+        "task takes one value, not the list [mutag,bzr]; write task=mutag,bzr and add -m for a run with each.",
+    ),
     (("seed=x",), "seed must be a whole number, 0 or more and below 2^63; it is 'x'."),
     (("seed=-1",), "seed must be a whole number"),
     (("seed=1.5",), "seed must be a whole number"),
@@ -244,6 +248,20 @@ def test_a_bank_that_cannot_be_written_is_told_before_the_data_are_loaded(
     arguments = (UNIFORM,) if program == "search" else ()
     sentence = refused(capsys, program, "task=mutag", "data.root=nowhere", *arguments, f"{name}={folder}")
     assert sentence == f"{name} {message}"
+    assert tiny.files(here) == before
+
+
+@pytest.mark.parametrize(("program", "name"), [("search", "search.append"), ("build_bank", "bank")])
+def test_a_damaged_bank_is_told_before_the_data_are_loaded(
+    program: str, name: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = here / "own" / "records" / "a.parquet"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"PAR1 and no more")
+    before = tiny.files(here)
+    arguments = (UNIFORM,) if program == "search" else ()
+    sentence = refused(capsys, program, "task=mutag", "data.root=nowhere", *arguments, f"{name}=own")
+    assert "a.parquet" in sentence
     assert tiny.files(here) == before
 
 

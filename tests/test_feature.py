@@ -285,6 +285,10 @@ def test_settings_must_not_be_negative(name: str, value: float, what: str) -> No
 
 
 def test_estimators_and_statistics_are_checked_at_once() -> None:
+    with pytest.raises(
+        UserError, match=r"fisher\.estimator must be a table, as in fisher\.estimator\.node=.*; it is 3"
+    ):
+        with_(estimator=3)
     with pytest.raises(UserError, match=r"fisher\.estimator\.node must be one of empirical, exact, .*; it is 'sketch'"):
         with_(estimator={"graph": "exact", "node": "sketch"})
     with pytest.raises(UserError, match="names no statistic"):

@@ -50,6 +50,10 @@ def describe(bank: Bank) -> pd.DataFrame:
 def problems(bank: Bank) -> list[str]:
     """What is wrong with a bank, a sentence each; empty if nothing is."""
     found = []
+    try:
+        provenance.runs_of(bank.path)
+    except UserError as error:
+        found.append(str(error))
     records, features = bank.records, bank.features
     for row, design in zip(records.to_dict("records"), frame_designs(records, bank.space)):
         where = f"record {row['key']} ({row['task']}, {row['design']})"
@@ -96,7 +100,8 @@ def merge(target: Path, sources: Sequence[str | Path]) -> int:
     """
     check_target(target, "The bank to merge into")
     banks = [store.load_bank(source) for source in sources]
-    _, *runs = [provenance.runs_of(folder) for folder in (target, *(bank.path for bank in banks))]
+    provenance.runs_of(target)  # what cannot be read is told before anything is added
+    runs = [provenance.runs_of(bank.path) for bank in banks]
     added = 0
     for bank, noted in zip(banks, runs):
         held = store.keys(target)

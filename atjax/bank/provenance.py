@@ -31,7 +31,7 @@ def runs_of(folder: Path) -> list[Run]:
         if not isinstance(runs, list) or not all(isinstance(run, dict) for run in runs):
             raise TypeError("runs are no list of objects")
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is not readable; move it elsewhere and start again.") from error
+        raise UserError(f"{path} is not readable; move it elsewhere.") from error
     return runs
 
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from atjax.bank import store
 from atjax.errors import UserError
 
 _PARTS = ("records", "features", "locks")
 
 
 def check_target(folder: Path, name: str) -> None:
-    """Check that a bank can be written into a folder, before much is computed for it; nothing is made.
+    """Check that a bank can be written into a folder, and read if there is one, before much is computed for it.
+
+    Nothing is made.
 
     Args:
         folder: The folder, which need not be there.
         name: What it is called in the sentence, such as ``search.append``.
 
     Raises:
-        UserError: It is ``embedded``, or it can neither be written into nor be made.
+        UserError: It is ``embedded``; it can neither be written into nor be made; or a file of the bank there is
+            damaged.
     """
     if folder == Path("embedded"):
         raise UserError(f"{name} is embedded, the bank that atjax ships, which is only read; give one of your own.")
@@ -30,3 +34,4 @@ def check_target(folder: Path, name: str) -> None:
         if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
             reason = "may not be written into" if there.is_dir() else "is no folder"
             raise UserError(f"{name} cannot be {folder} ({there} {reason}); give another folder.")
+    store.keys(folder)

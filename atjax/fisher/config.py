@@ -78,7 +78,8 @@ class FisherConfig:
         if not self.statistic:
             raise UserError("fisher.statistic names no statistic; name at least one, such as alpha.")
         for name in LEVELLED:
-            table = getattr(self, name)
+            if not isinstance(table := getattr(self, name), Mapping):
+                raise UserError(f"fisher.{name} must be a table, as in fisher.{name}.node=...; it is {table!r}.")
             if "node" in table:
                 object.__setattr__(self, name, {"edge": table["node"], **table})
         if self.fit_on not in FIT_ON:

@@ -121,12 +121,8 @@ def next_steps(result: Result, *, called: bool = False) -> list[tuple[str, str]]
             steps.append(("Predict your new graphs", "python -m atjax.predict model=FOLDER path=NEW_GRAPHS"))
     if result["state"] == "complete":
         more = 10 if done < 10 else 2 * done
-        how = (
-            f"call with trials={more}, resume=True"
-            if called
-            else f"command with search.trials={more} search.resume=true"
-        )
-        steps.append((f"Go on to {more} trials", f"the same {how}"))
+        call, command = f"call with trials={more}, resume=True", f"command with search.trials={more} search.resume=true"
+        steps.append((f"Go on to {more} trials", f"the same {call if called else command}"))
     steps.append(("See how much is chance", "the same command with -m seed=0,1,2, then python -m atjax.report runs"))
     if result["budget"]["name"].partition("-")[0] == "quick":
         steps.append(("Train wider and longer", "the same command with budget=paper"))
