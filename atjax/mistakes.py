@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from atjax import config
-from atjax.errors import UserError
+from atjax.errors import UserError, first_line
 
 _LONG = (
     *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun"),
@@ -55,7 +55,7 @@ def sentence(error: Exception, config_name: str, arguments: Sequence[str]) -> st
         config_name: The program's file under ``conf/``, whose settings are suggested.
         arguments: The command line, without the program.
     """
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
+    first = first_line(error).strip().rstrip(".")
     if missing := re.search(r"Missing mandatory value: ([\w.]+)", str(error)):
         return f"The setting {missing[1]} must be given, as {missing[1]}=VALUE; see --help for what there is."
     if several := re.search(r"Ambiguous value for argument '(.*)'", first):

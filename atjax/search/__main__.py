@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> None:
     console = Console()
     seed = whole("seed", cfg.seed, 0)
     source = cli.choice(cfg.search.prior, "search.prior", PRIORS)
-    settings = SearchConfig(str(cfg.search.algorithm), whole("search.trials", cfg.search.trials, 1))
+    settings = SearchConfig(str(cfg.search.algorithm), cfg.search.trials)
     resume = cli.flag(cfg.search.resume, "search.resume")
     own = None if cfg.search.append is None else cli.own_bank(cfg.search.append, "search.append")
     budget, space = config.build(cfg.budget), config.build(cfg.space)

@@ -9,7 +9,7 @@ import optuna
 
 from atjax import metrics
 from atjax.budget import Budget
-from atjax.errors import UserError, check_whole
+from atjax.errors import UserError, whole
 from atjax.prior import Prior
 from atjax.samplers import TPE, DesignSampler, Evolution, Follow, Random, Rule, WholeSpace, suggest, table_of
 from atjax.search.hyperband import HyperBand, Judge
@@ -41,7 +41,7 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if self.algorithm not in ALGORITHMS:
             raise UserError(f"search.algorithm must be one of {', '.join(ALGORITHMS)}; it is {self.algorithm!r}.")
-        check_whole("search.trials", self.trials)
+        whole("search.trials", self.trials)
 
 
 @dataclass(frozen=True)

@@ -34,8 +34,8 @@ TRIALS = {
 }
 """Priors, and after how many trials of a search their scores are read; the search has as many as the last of them.
 
-``calibrated_before`` is calibrated until commit ec81f4a, when it followed designs that few tasks had run, as frugal did
-in the searches on graphs. ``product_before`` is product from the smaller banks of the first sweeps.
+``calibrated_before`` and ``frugal_before`` are these until commit ec81f4a, when they followed designs that few tasks
+had run. ``product_before`` is product from the smaller banks of the first sweeps.
 """
 
 SHOWN = ("calibrated", "product", "uniform")
